@@ -20,6 +20,9 @@ CACHE=${SNP_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/$PROJECT}
 # Results that belong to this clone: logs, the last run.
 BUILD=${SNP_BUILD:-$TOP/build}
 JOBS=${JOBS:-$(nproc)}
+# The system's Python: a user's own may lack what QEMU's setup imports.
+PYTHON=/usr/bin/python3
+[ -x "$PYTHON" ] || PYTHON=python3
 
 say()	{ printf '%s\n' "$*" >&2; }
 die()	{ printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
