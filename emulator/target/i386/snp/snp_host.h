@@ -27,6 +27,12 @@ static inline bool snp_host_enabled(void)
  */
 Rmp *snp_host_rmp(void);
 
+/*
+ * pc.c: choose the RMP's place and take it out of the RAM that the BIOS hands
+ * out.  @above_4g_end is 0 if there is no RAM above 4 GiB.
+ */
+void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end);
+
 /* CPUID 8000_001F (CPUID-01, CPUID-02): C-bit position, ASID limits. */
 unsigned snp_host_cbit(void);
 unsigned snp_host_max_asid(void);       /* ECX: encrypted guests */
@@ -38,6 +44,12 @@ unsigned snp_host_min_sev_asid(void);   /* EDX: SNP and ES use 1..EDX-1 */
  * Otherwise *@why is what is missing, for the trace.
  */
 bool snp_host_ready_for_init(const char **why);
+
+/*
+ * A processor sets SYSCFG.SNP_EN with these RMP_BASE and RMP_END: the RMP, or
+ * NULL if they describe no table in RAM or not the one already in use.
+ */
+Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end);
 
 /* SNP_SHUTDOWN_EX(x86_snp_shutdown): clears SNP_EN everywhere (SYSCFG-09) */
 void snp_host_disable(void);
