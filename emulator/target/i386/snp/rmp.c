@@ -149,17 +149,11 @@ static Lookup find(const Rmp *rmp, uint64_t spa)
     return l;
 }
 
-/* Is the whole 2 MB region covered?  No 2 MB entry reaches beyond the table. */
-static bool region_covered(const Rmp *rmp, uint64_t base)
-{
-    return base + RMP_PAGES_PER_2M <= rmp->pages;
-}
-
 static bool region_in_use(const Rmp *rmp, uint64_t base)
 {
     unsigned i;
 
-    for (i = 0; i < RMP_PAGES_PER_2M && base + i < rmp->pages; i++) {
+    for (i = 0; i < RMP_PAGES_PER_2M; i++) {
         if (lo_in_use(load_lo(rmp, base + i))) {
             return true;
         }
@@ -188,7 +182,7 @@ static uint64_t true_lo(const Rmp *rmp, uint64_t page)
 bool rmp_setup(Rmp *rmp, void *table, uint64_t base, uint64_t end,
                unsigned max_asid, bool erratum_2m)
 {
-    /* GEOM-02 */
+    /* GEOM-02; 8 KB are 512 entries, so that 2 MB regions are covered whole */
     if (base & 0x1fff || (end + 1) & 0x1fff) {
         return false;
     }
@@ -323,7 +317,7 @@ int rmp_update(Rmp *rmp, uint64_t spa, const RmpState *state, bool *changed)
         return RMP_FAIL_INPUT;
     }
     /* RMPUPDATE-07 */
-    if (!rmp_covered(rmp, spa) || (large && !region_covered(rmp, page))) {
+    if (!rmp_covered(rmp, spa)) {
         return RMP_FAIL_INPUT;
     }
 
@@ -387,8 +381,7 @@ int rmp_smash(Rmp *rmp, uint64_t spa)
     int rc;
 
     /* PSMASH-02 */
-    if (page != base_of(page) || !rmp_covered(rmp, spa) ||
-        !region_covered(rmp, page)) {
+    if (page != base_of(page) || !rmp_covered(rmp, spa)) {
         return RMP_FAIL_INPUT;
     }
     rmp_lock(rmp);
@@ -473,14 +466,16 @@ bool rmp_hv_owned(const Rmp *rmp, uint64_t spa, uint64_t leaf_size)
 {
     uint64_t page = spa >> 12, base = base_of(page), lo;
 
-    /* HOST-01, HOST-06, HOST-07; GEOM-05: uncovered pages are HV pages */
-    if (rmp_covered(rmp, spa)) {
-        lo = load_lo(rmp, page);
-        if (lo & RMP_LO_ASSIGNED || lo_in_use(lo)) {
-            return false;
-        }
+    /* GEOM-05 */
+    if (!rmp_covered(rmp, spa)) {
+        return true;
     }
-    if (leaf_size < RMP_PAGE_2M || base >= rmp->pages) {
+    /* HOST-01, HOST-06, HOST-07 */
+    lo = load_lo(rmp, page);
+    if (lo & RMP_LO_ASSIGNED || lo_in_use(lo)) {
+        return false;
+    }
+    if (leaf_size < RMP_PAGE_2M) {
         return true;
     }
     /* HOST-05: RAW-03's count spares the look at the other 511 entries */
@@ -900,7 +895,8 @@ bool rmp_fw_move(Rmp *rmp, uint64_t spa, RmpPageState from, RmpPageState to)
     Lookup l;
 
     rmp_lock(rmp);
-    if (page_state(rmp, spa, &l) == from && !l.large && moved(from, to, &l.e)) {
+    if (page_state(rmp, spa, &l) == from && !l.large &&
+        moved(from, to, &l.e)) {
         store_found(rmp, &l);
         done = true;
     }

@@ -190,9 +190,9 @@ int rmp_query_operands(uint64_t target_vmpl, unsigned vmpl);
 
 /*
  * The rest, on a page that translated as private to @spa through an NPT leaf
- * of @leaf_size bytes; a 2 MB request that the guest itself maps with 4 KB
- * pages passes RMP_PAGE_4K (PVALIDATE-06).  The return code is meaningful when *@verdict is
- * RMP_GUEST_OK.
+ * of @leaf_size bytes; a 2 MB request on what the guest itself maps with 4 KB
+ * pages passes RMP_PAGE_4K (PVALIDATE-06).  The return code is meaningful when
+ * *@verdict is RMP_GUEST_OK.
  *   PVALIDATE-04..11: RMP_OK or _SIZEMISMATCH; @unchanged is CF.
  *   RMPADJUST-07..14: RMP_OK, _PERMISSION or _SIZEMISMATCH.
  *   RMPQUERY-01: RMP_OK; @size_2m, @perms and @vmsa describe the page.
