@@ -187,7 +187,7 @@ bool rmp_setup(Rmp *rmp, void *table, uint64_t base, uint64_t end,
         return false;
     }
     /* GEOM-01, GEOM-03: room for the bookkeeping and for one entry */
-    if (end <= base || end - base < RMP_BOOKKEEPING_SIZE) {
+    if (end + 1 <= base || end + 1 - base <= RMP_BOOKKEEPING_SIZE) {
         return false;
     }
     /* RAW-01: the field is 10 bits wide */
@@ -411,7 +411,7 @@ int rmp_read(Rmp *rmp, uint64_t spa, RmpState *state)
         .immutable = !!(lo & RMP_LO_IMMUTABLE),
         .asid = lo_asid(lo),
     };
-    /* ARCH-02: the followers of a 2 MB entry are assigned, though not counted */
+    /* ARCH-02: a 2 MB entry's followers are assigned, though not counted */
     if (page == base_of(page) && (lo_large(lo) || lo_count(lo))) {
         state->page_size |= 2;
     }
