@@ -78,14 +78,17 @@ typedef struct RmpEntry {
 typedef struct RmpState {
     uint64_t gpa;
     uint8_t assigned;
-    uint8_t page_size;          /* bit 0: 2 MB; bit 1: region status (RMPREAD) */
+    uint8_t page_size;          /* bit 0: 2 MB; bit 1: region status */
     uint8_t immutable;
     uint8_t reserved;
     uint32_t asid;
 } RmpState;
 
+struct RmpUse;
+
 typedef struct Rmp {
     pthread_mutex_t lock;
+    struct RmpUse *in_use;      /* marks that stand, under the lock */
     RmpEntry *entry;            /* host address of page 0's entry */
     uint64_t base;              /* RMP_BASE */
     uint64_t end;               /* RMP_END, inclusive */
@@ -94,11 +97,15 @@ typedef struct Rmp {
     bool erratum_2m;            /* HOST-08 */
 } Rmp;
 
-/* A mark that a running guest's VMCB or VMSA page carries, INUSE-01 */
+/*
+ * A mark that a running guest's VMCB or VMSA page carries, INUSE-01.  It
+ * starts zeroed and must not move in memory while it is active.
+ */
 typedef struct RmpUse {
     uint64_t spa;
     uint64_t upper;             /* the true bits 63:52, RAW-07 */
     bool active;
+    struct RmpUse *next;
 } RmpUse;
 
 /*
@@ -183,8 +190,9 @@ int rmp_query_operands(uint64_t target_vmpl, unsigned vmpl);
 
 /*
  * The rest, on a page that translated as private to @spa through an NPT leaf
- * of @leaf_size bytes.  The return code is meaningful when *@verdict is
- * RMP_GUEST_OK.
+ * of @leaf_size bytes; a 2 MB request on what the guest itself maps with 4 KB
+ * pages passes RMP_PAGE_4K (PVALIDATE-06).  The return code is meaningful when
+ * *@verdict is RMP_GUEST_OK.
  *   PVALIDATE-04..11: RMP_OK or _SIZEMISMATCH; @unchanged is CF.
  *   RMPADJUST-07..14: RMP_OK, _PERMISSION or _SIZEMISMATCH.
  *   RMPQUERY-01: RMP_OK; @size_2m, @perms and @vmsa describe the page.
@@ -245,10 +253,16 @@ void rmp_use_end(Rmp *rmp, RmpUse *use);
 
 /* ---- firmware ---- */
 
-/* Page state of @spa (FWPAGE-01..11); @size_2m as the RMP has it */
+/*
+ * Page state of @spa (FWPAGE-01..11); @size_2m as the RMP has it.  This and
+ * the functions below take the lock.
+ */
 RmpPageState rmp_page_state(Rmp *rmp, uint64_t spa, bool *size_2m);
 
-/* SNP_INIT with INIT_RMP: GEOM-07, GEOM-08, FWCMD-01 */
+/*
+ * SNP_INIT with INIT_RMP: GEOM-07, GEOM-08, FWCMD-01.  No guest may be running
+ * (FWCMD-01 wants VM_HSAVE_PA = 0 on every processor): marks are wiped.
+ */
 void rmp_fw_init(Rmp *rmp);
 
 /*
