@@ -52,10 +52,38 @@ typedef struct SnpCpu {
     uint8_t insn_len;           /* of the instruction that was unwound to */
 } SnpCpu;
 
-#ifndef CONFIG_USER_ONLY
+/* PVALIDATE and friends: translation without RMP checks of the final page */
+typedef struct SnpTranslation {
+    uint64_t gpa;               /* without C-bit */
+    uint64_t spa;
+    uint64_t gpt_leaf;          /* sizes in bytes */
+    uint64_t npt_leaf;
+    bool c_bit;                 /* effective */
+} SnpTranslation;
+
+#ifdef CONFIG_USER_ONLY
+static inline bool snp_host_enabled(void)
+{
+    return false;
+}
+static inline uint64_t snp_cpu_svm_features(void)
+{
+    return 0;
+}
+#define snp_cpu_reset(env)
+#define snp_cpu_realize(env, errp)  true
+#define snp_cpu_cpuid(leaf, eax, ebx, ecx, edx)
+#else
 #include "exec/hwaddr.h"
 #include "exec/vaddr.h"
 #include "exec/mmu-access-type.h"
+
+/* Is the emulation on?  Settled before the first processor exists. */
+extern bool snp_host_present;
+static inline bool snp_host_enabled(void)
+{
+    return snp_host_present;
+}
 
 /* ---- cpu.c: reset, CPUID, features ---- */
 /* RESET or INIT: a guest that ran is gone; the MSRs stay (INIT keeps them) */
@@ -95,14 +123,6 @@ int snp_effective_cbit(CPUArchState *env, bool c_bit_in_pte,
 void snp_raise_not_validated(CPUArchState *env, vaddr gva, uintptr_t ra)
     G_NORETURN;
 
-/* PVALIDATE and friends: translation without RMP checks of the final page */
-typedef struct SnpTranslation {
-    uint64_t gpa;               /* without C-bit */
-    uint64_t spa;
-    uint64_t gpt_leaf;          /* sizes in bytes */
-    uint64_t npt_leaf;
-    bool c_bit;                 /* effective */
-} SnpTranslation;
 /* Raises the guest's #PF or #VMEXIT(NPF) as the access would. */
 void snp_translate(CPUArchState *env, vaddr gva, SnpTranslation *t,
                    uintptr_t ra);

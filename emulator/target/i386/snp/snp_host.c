@@ -47,6 +47,7 @@ struct SnpHost {
 };
 
 static SnpHost *the_host;
+bool snp_host_present;
 
 SnpHost *snp_host_get(void)
 {
@@ -355,6 +356,7 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
     s->wbinvd_wanted = bitmap_new(SNP_MAX_CPUS);
     qemu_register_reset(snp_host_system_reset, s);
     the_host = s;
+    snp_host_present = true;
 }
 
 static void snp_host_get_rmp_base(Object *obj, Visitor *v, const char *name,

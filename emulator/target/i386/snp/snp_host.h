@@ -16,11 +16,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(SnpHost, SNP_HOST)
 /* The one host of this machine, or NULL when the emulation is off. */
 SnpHost *snp_host_get(void);
 
-static inline bool snp_host_enabled(void)
-{
-    return snp_host_get() != NULL;
-}
-
 /*
  * The RMP once some processor has set SYSCFG.SNP_EN (SYSCFG-09), else NULL.
  * Safe to call from any thread; the result stays valid until system reset.
