@@ -13,10 +13,7 @@
 #include "qom/object_interfaces.h"
 #include "migration/blocker.h"
 #include "system/reset.h"
-#include "qemu/lockable.h"
-#include "qemu/bitmap.h"
 #include "exec/exec-all.h"
-#include "exec/cputlb.h"
 #include "exec/address-spaces.h"
 #include "hw/i386/e820_memory_layout.h"
 #include "cpu.h"
@@ -26,7 +23,6 @@
 #define SNP_CBIT            51
 #define SNP_MAX_ASID        509     /* CPUID-02: values of a Genoa part */
 #define SNP_MIN_SEV_ASID    100
-#define SNP_MAX_CPUS        4096
 #define SNP_SVM_ASIDS       0x8000
 
 struct SnpHost {
@@ -336,7 +332,7 @@ static void snp_host_system_reset(void *opaque)
         s->rmp_ready = false;
         rmp_destroy(&s->rmp);
     }
-    bitmap_zero(s->wbinvd_wanted, SNP_MAX_CPUS);
+    bitmap_zero(s->wbinvd_wanted, CPU_LIST_MAX);
 }
 
 static void snp_host_complete(UserCreatable *uc, Error **errp)
@@ -353,7 +349,7 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
         return;
     }
     qemu_mutex_init(&s->lock);
-    s->wbinvd_wanted = bitmap_new(SNP_MAX_CPUS);
+    s->wbinvd_wanted = bitmap_new(CPU_LIST_MAX);
     qemu_register_reset(snp_host_system_reset, s);
     the_host = s;
     snp_host_present = true;
