@@ -15,5 +15,8 @@ CONFIG_HPET=y
 # SNP on the host needs the AMD IOMMU (SNP_INIT checks it).
 CONFIG_AMD_IOMMU=y
 
+# The Secure Processor: mailbox and firmware.
+CONFIG_AMD_PSP=y
+
 # A device that does DMA when told to: the one that tries the RMP from outside.
 CONFIG_EDU=y
