@@ -105,7 +105,8 @@ long()
 	fi
 	_ltook=$(($(date +%s) - _lstart))
 	if [ "$_lrc" -ne 0 ]; then
-		tail -n 15 "$_llog" | cut -c 1-240 >&2
+		{ grep -m 8 -E '(error|Error|ERROR|E):|No space left' "$_llog" || tail -n 12 "$_llog"; } |
+			cut -c 1-240 >&2
 		die "$_lname failed after $_ltook s, exit $_lrc; whole log: $_llog"
 	fi
 	printf '%s\n' "$_ltook" >"$_lfile.$$" && mv "$_lfile.$$" "$_lfile"

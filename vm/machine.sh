@@ -4,8 +4,8 @@
 # starts it.
 #
 # machine_args QEMU_DIR on|off : QEMU's arguments, one per line, for the machine
-# with the SNP host (on) or the same machine on stock QEMU (off).  Four CPUs on
-# two NUMA nodes, so that a vCPU can run far from its memory.
+# with the SNP host (on) or the same machine on stock QEMU (off).  Four CPUs in
+# two sockets on two NUMA nodes, so that a vCPU can run far from its memory.
 machine_args()
 {
 	case $2 in
@@ -15,12 +15,12 @@ machine_args()
 		-device
 		amd-psp
 		-cpu
-		EPYC-Genoa,+svm,-hypervisor,phys-bits=48
+		EPYC-Genoa,+svm,-hypervisor,phys-bits=48,+npt,+lbrv,+nrip-save,+flushbyasid,+decodeassists
 		END
 		;;
 	off)	cat <<-END
 		-cpu
-		EPYC-Genoa,+svm,-hypervisor,phys-bits=48
+		EPYC-Genoa,+svm,-hypervisor,phys-bits=48,+npt,+lbrv,+nrip-save,+flushbyasid,+decodeassists
 		END
 		;;
 	esac
@@ -34,7 +34,7 @@ machine_args()
 	-accel
 	tcg,thread=multi
 	-smp
-	${SMP:-4}
+	${SMP:-4}$([ "${SMP:-4}" != 4 ] || echo ,sockets=2,cores=2)
 	-m
 	${MEM:-2048}
 	-device
@@ -61,6 +61,7 @@ machine_args()
 }
 
 # What the kernel is told.  An oops ends the run at once, with its text as the
-# last thing on the console; -no-reboot then ends QEMU.
+# last thing on the console; -no-reboot then ends QEMU.  The watchdog's NMI is a
+# panic too, which shows every CPU and every blocked task.
 MACHINE_CMDLINE="console=ttyS0,115200 earlyprintk=ttyS0,115200 ignore_loglevel \
-printk.devkmsg=on oops=panic panic=-1"
+printk.devkmsg=on oops=panic panic=-1 unknown_nmi_panic panic_print=0xc0"
