@@ -13,7 +13,10 @@
 #include "qom/object_interfaces.h"
 #include "migration/blocker.h"
 #include "system/reset.h"
+#include "qemu/lockable.h"
+#include "qemu/bitmap.h"
 #include "exec/exec-all.h"
+#include "exec/cputlb.h"
 #include "exec/address-spaces.h"
 #include "hw/i386/e820_memory_layout.h"
 #include "cpu.h"
@@ -23,6 +26,7 @@
 #define SNP_CBIT            51
 #define SNP_MAX_ASID        509     /* CPUID-02: values of a Genoa part */
 #define SNP_MIN_SEV_ASID    100
+#define SNP_MAX_CPUS        4096
 #define SNP_SVM_ASIDS       0x8000
 
 struct SnpHost {
@@ -332,7 +336,7 @@ static void snp_host_system_reset(void *opaque)
         s->rmp_ready = false;
         rmp_destroy(&s->rmp);
     }
-    bitmap_zero(s->wbinvd_wanted, CPU_LIST_MAX);
+    bitmap_zero(s->wbinvd_wanted, SNP_MAX_CPUS);
 }
 
 static void snp_host_complete(UserCreatable *uc, Error **errp)
@@ -349,7 +353,7 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
         return;
     }
     qemu_mutex_init(&s->lock);
-    s->wbinvd_wanted = bitmap_new(CPU_LIST_MAX);
+    s->wbinvd_wanted = bitmap_new(SNP_MAX_CPUS);
     qemu_register_reset(snp_host_system_reset, s);
     the_host = s;
     snp_host_present = true;
