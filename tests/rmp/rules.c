@@ -397,6 +397,7 @@ static void test_format(void)
 {
     RmpState st;
     RmpUse use = { 0 };
+    bool large;
 
     fresh();
     make_vmsa(PAGE, GPA);
@@ -409,6 +410,10 @@ static void test_format(void)
     refused("GEOM-10", "a change of raw memory (ASID 7) is believed",
             guest(PAGE, GPA, K4) == RMP_GUEST_NPF);
     poke(PAGE, 0x6030000000144001);
+    poke(OUTSIDE - K4, RMP_LO_ASSIGNED | RMP_LO_PAGE_SIZE | RMP_LO_IMMUTABLE);
+    refused("GEOM-10", "a size in memory where no 2 MB page starts is not",
+            rmp_page_state(&rmp, OUTSIDE - K4, &large) == RMP_PAGE_FIRMWARE &&
+            !large);
 
     adjust(PAGE, GPA, K4, false, rdx(1, 0x1, true), 0);
     adjust(PAGE, GPA, K4, false, rdx(2, 0x3, true), 0);

@@ -145,7 +145,8 @@ static Lookup find(const Rmp *rmp, uint64_t spa)
             l.in_use |= lo_in_use(head.lo);
         }
     }
-    l.large = lo_large(l.e.lo);
+    /* Only memory that was scribbled on has a size elsewhere */
+    l.large = l.page == base && lo_large(l.e.lo);
     return l;
 }
 
