@@ -6,6 +6,8 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/units.h"
+#include "qemu/cutils.h"
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
 #include "qemu/bswap.h"

@@ -9,6 +9,7 @@
 #define I386_SNP_CPU_H
 
 #include "rmp.h"
+#include "snp_switch.h"
 
 /* SnpCpu.guest: what kind of encrypted guest runs; each implies the ones before */
 #define SNP_GUEST_SEV           1
@@ -62,10 +63,6 @@ typedef struct SnpTranslation {
 } SnpTranslation;
 
 #ifdef CONFIG_USER_ONLY
-static inline bool snp_host_enabled(void)
-{
-    return false;
-}
 static inline uint64_t snp_cpu_svm_features(void)
 {
     return 0;
@@ -77,13 +74,6 @@ static inline uint64_t snp_cpu_svm_features(void)
 #include "exec/hwaddr.h"
 #include "exec/vaddr.h"
 #include "exec/mmu-access-type.h"
-
-/* Is the emulation on?  Settled before the first processor exists. */
-extern bool snp_host_present;
-static inline bool snp_host_enabled(void)
-{
-    return snp_host_present;
-}
 
 /* ---- cpu.c: reset, CPUID, features ---- */
 /* RESET or INIT: a guest that ran is gone; the MSRs stay (INIT keeps them) */

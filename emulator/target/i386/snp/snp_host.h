@@ -8,6 +8,7 @@
 #define I386_SNP_HOST_H
 
 #include "rmp.h"
+#include "snp_switch.h"
 #include "qom/object.h"
 
 #define TYPE_SNP_HOST "x-snp-host"
