@@ -218,6 +218,7 @@ void rmp_destroy(Rmp *rmp)
 
 RmpEntry rmp_raw(const Rmp *rmp, uint64_t spa)
 {
+    /* GEOM-05 */
     if (!rmp_covered(rmp, spa)) {
         return (RmpEntry) { 0, 0 };
     }
