@@ -317,8 +317,10 @@ void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
         }
         break;
     case 0x8000001F:
-        /* CPUID-01: SEV, VM_PAGE_FLUSH, ES, SNP, VMPL, RMPQUERY, coherent,
-         * 64-bit host required */
+        /*
+         * CPUID-01: SEV, VM_PAGE_FLUSH, ES, SNP, VMPL, RMPQUERY, coherent,
+         * 64-bit host required
+         */
         *eax = BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) |
                BIT(10) | BIT(11);
         *ebx = SNP_CBIT | (RMP_NR_VMPL << 12);

@@ -84,7 +84,7 @@ void helper_rmpupdate(CPUX86State *env)
     const uintptr_t ra = GETPC();
     const uint64_t spa = env->regs[R_EAX] & TARGET_PAGE_MASK;
     RmpState state;
-    uint64_t lo, hi;
+    uint64_t lo, hi, size;
     bool changed;
     int rc;
 
@@ -102,12 +102,12 @@ void helper_rmpupdate(CPUX86State *env)
         .reserved = extract64(hi, 24, 8),
         .asid = extract64(hi, 32, 32),
     };
+    size = state.page_size & 1 ? RMP_PAGE_2M : RMP_PAGE_4K;
     lo = rmp_raw(env->snp.rmp, spa).lo;
     rc = rmp_update(env->snp.rmp, spa, &state, &changed);
     if (rc == RMP_OK) {
-        /* ENC-01, RMPUPDATE-28; two RMPUPDATEs of one page at a time garble it */
-        snp_host_change_key(spa, state.page_size & 1 ? RMP_PAGE_2M : RMP_PAGE_4K,
-                            entry_key(lo),
+        /* RMPUPDATE-28; two RMPUPDATEs of a page at the same time garble it */
+        snp_host_change_key(spa, size, entry_key(lo),
                             entry_key(rmp_raw(env->snp.rmp, spa).lo));
     }
     if (changed) {
