@@ -13,6 +13,9 @@
  *    verdict that such a reader took away is dropped by the TLB flush that
  *    the caller does before the instruction ends (RMPUPDATE-29): the flush
  *    runs on the reader's own processor, hence after the reader's fill.
+ *    A refusal in between is a fault that a retry resolves, as on hardware
+ *    (CHK-USE): 4 KB followers of a 2 MB entry have ASID 0, so that it is an
+ *    NPF, which the hypervisor retries, never a #VC, which the guest sees.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -145,7 +148,8 @@ static Lookup find(const Rmp *rmp, uint64_t spa)
             l.in_use |= lo_in_use(head.lo);
         }
     }
-    l.large = lo_large(l.e.lo);
+    /* Only memory that was scribbled on has a size elsewhere */
+    l.large = l.page == base && lo_large(l.e.lo);
     return l;
 }
 
@@ -214,6 +218,7 @@ void rmp_destroy(Rmp *rmp)
 
 RmpEntry rmp_raw(const Rmp *rmp, uint64_t spa)
 {
+    /* GEOM-05 */
     if (!rmp_covered(rmp, spa)) {
         return (RmpEntry) { 0, 0 };
     }
@@ -411,8 +416,11 @@ int rmp_read(Rmp *rmp, uint64_t spa, RmpState *state)
         .immutable = !!(lo & RMP_LO_IMMUTABLE),
         .asid = lo_asid(lo),
     };
-    /* ARCH-02: a 2 MB entry's followers are assigned, though not counted */
-    if (page == base_of(page) && (lo_large(lo) || lo_count(lo))) {
+    /*
+     * ARCH-02.  Only the slot of a 2 MB aligned page has a count or a size; a
+     * 2 MB entry's followers are assigned, though not counted.
+     */
+    if (lo_large(lo) || lo_count(lo)) {
         state->page_size |= 2;
     }
     return RMP_OK;

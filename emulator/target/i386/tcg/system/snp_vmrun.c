@@ -213,11 +213,16 @@ static const char *vmsa_take(CPUX86State *env, Vmsa *v)
     return rule;
 }
 
-static void load_seg(const VmsaSeg *seg, SegmentCache *sc)
+/* VMRUN and #VMEXIT make segment bases canonical */
+static uint64_t canonical(CPUX86State *env, uint64_t base)
+{
+    return sextract64(base, 0, cpu_x86_virtual_addr_width(env));
+}
+
+static void load_seg(CPUX86State *env, const VmsaSeg *seg, SegmentCache *sc)
 {
     sc->selector = seg->selector;
-    /* VMRUN makes bases canonical */
-    sc->base = sextract64(seg->base, 0, 48);
+    sc->base = canonical(env, seg->base);
     sc->limit = seg->limit;
     sc->flags = (seg->attrib & 0xff) << 8 | (seg->attrib & 0xf00) << 12;
 }
@@ -226,7 +231,7 @@ static void load_seg_reg(CPUX86State *env, const VmsaSeg *seg, int reg)
 {
     SegmentCache sc;
 
-    load_seg(seg, &sc);
+    load_seg(env, seg, &sc);
     cpu_x86_load_seg_cache(env, reg, sc.selector, sc.base, sc.limit, sc.flags);
 }
 
@@ -243,9 +248,9 @@ static void load_type_b(CPUX86State *env, const Vmsa *v)
 {
     load_seg_reg(env, &v->fs, R_FS);
     load_seg_reg(env, &v->gs, R_GS);
-    load_seg(&v->ldtr, &env->ldt);
-    load_seg(&v->tr, &env->tr);
-    env->kernelgsbase = sextract64(v->kernel_gs_base, 0, 48);
+    load_seg(env, &v->ldtr, &env->ldt);
+    load_seg(env, &v->tr, &env->tr);
+    env->kernelgsbase = canonical(env, v->kernel_gs_base);
     env->star = v->star;
     env->lstar = v->lstar;
     env->cstar = v->cstar;
@@ -420,8 +425,8 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
     load_seg_reg(env, &v.cs, R_CS);
     load_seg_reg(env, &v.ss, R_SS);
     load_seg_reg(env, &v.ds, R_DS);
-    load_seg(&v.idtr, &env->idt);
-    load_seg(&v.gdtr, &env->gdt);
+    load_seg(env, &v.idtr, &env->idt);
+    load_seg(env, &v.gdtr, &env->gdt);
     env->eip = v.rip;
     env->regs[R_ESP] = v.rsp;
     env->regs[R_EAX] = v.rax;
