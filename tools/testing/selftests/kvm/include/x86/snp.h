@@ -36,9 +36,8 @@
  * with the rename.
  */
 #ifndef INVALID_GPA
-typedef vm_vaddr_t gva_t;
-typedef vm_paddr_t gpa_t;
-
+#define gva_t			vm_vaddr_t
+#define gpa_t			vm_paddr_t
 #define INVALID_GPA		(~(u64)0)
 #define vm_alloc_shared		vm_vaddr_alloc_shared
 #define __vm_alloc		__vm_vaddr_alloc
@@ -236,7 +235,7 @@ static inline struct snp_percpu *snp_this_cpu(void)
 u64 snp_ghcb_msr_call(u64 request);
 
 /* Ask the hypervisor to end the VM; @msr is an SNP_MSR_TERM(). */
-void __attribute__((__noreturn__)) snp_terminate(u64 msr);
+void __noreturn snp_terminate(u64 msr);
 
 /* Version range and C-bit as the hypervisor advertises them. */
 u64 snp_ghcb_sev_info(void);
@@ -254,16 +253,26 @@ struct snp_ghcb *snp_ghcb_begin(void);
 u64 snp_ghcb_exit(struct snp_ghcb *ghcb, u64 exit_code, u64 info_1, u64 info_2);
 void snp_ghcb_vmgexit(gpa_t ghcb_gpa);
 
-#define snp_ghcb_valid(_ghcb, _field)						\
-	(!!((_ghcb)->valid_bitmap[offsetof(struct snp_ghcb, _field) / 512] &	\
-	    BIT_ULL(offsetof(struct snp_ghcb, _field) / 8 % 64)))
+static inline bool __snp_ghcb_valid(struct snp_ghcb *ghcb, size_t offset)
+{
+	return ghcb->valid_bitmap[offset / 512] & BIT_ULL(offset / 8 % 64);
+}
 
-#define snp_ghcb_set(_ghcb, _field, _val)					\
-do {										\
-	(_ghcb)->_field = (_val);						\
-	(_ghcb)->valid_bitmap[offsetof(struct snp_ghcb, _field) / 512] |=	\
-		BIT_ULL(offsetof(struct snp_ghcb, _field) / 8 % 64);		\
-} while (0)
+static inline void __snp_ghcb_set(struct snp_ghcb *ghcb, size_t offset, u64 val)
+{
+	if (offset == offsetof(struct snp_ghcb, cpl))
+		ghcb->cpl = val;
+	else
+		*(u64 *)((void *)ghcb + offset) = val;
+
+	ghcb->valid_bitmap[offset / 512] |= BIT_ULL(offset / 8 % 64);
+}
+
+#define snp_ghcb_valid(_ghcb, _field) \
+	__snp_ghcb_valid(_ghcb, offsetof(struct snp_ghcb, _field))
+
+#define snp_ghcb_set(_ghcb, _field, _val) \
+	__snp_ghcb_set(_ghcb, offsetof(struct snp_ghcb, _field), _val)
 
 /* The features of the hypervisor, GHCB_HV_FT_*. */
 u64 snp_hv_features(void);
@@ -338,8 +347,12 @@ u64 snp_ap_create(u32 apic_id, gpa_t vmsa_gpa);
 u64 snp_ap_create_on_init(u32 apic_id, gpa_t vmsa_gpa);
 u64 snp_ap_destroy(u32 apic_id);
 
-/* #VC, called by snp_vc_entry() in snp_vc.S only. */
+/* The #VC gate, and what it calls. */
+void snp_vc_entry(void);
 void snp_handle_vc(struct ex_regs *regs);
+
+/* In processor.c, where all other exceptions end up. */
+void route_exception(struct ex_regs *regs);
 
 /*
  * Host

@@ -27,9 +27,6 @@ struct psc_desc {
 
 kvm_static_assert(sizeof(struct psc_desc) == sizeof(((struct snp_ghcb *)0)->shared_buffer));
 
-/* In processor.c, the entry point of all other exceptions. */
-void route_exception(struct ex_regs *regs);
-
 struct snp_vcpu_area *snp_vcpu_areas;
 
 u64 snp_ghcb_msr_call(u64 request)

@@ -13,9 +13,6 @@
 
 #define SNP_MP_STATE_PARKED	KVM_MP_STATE_HALTED
 
-/* In snp_vc.S. */
-extern void snp_vc_entry(void);
-
 /*
  * Where an AP ends up if KVM runs its launch VMSA, which no AP of these VMs is
  * ever meant to do.
