@@ -294,7 +294,7 @@ static u64 vc_vmmcall(struct ex_regs *regs)
 void snp_handle_vc(struct ex_regs *regs)
 {
 	struct snp_percpu *this = snp_this_cpu();
-	u64 status;
+	u64 status, cr2;
 	u32 rc;
 
 	this->nr_vc++;
@@ -305,9 +305,10 @@ void snp_handle_vc(struct ex_regs *regs)
 		 * Validate and retry.  "No update" means that another vCPU was
 		 * faster, which is just as well.
 		 */
-		rc = snp_pvalidate(get_cr2() & PAGE_MASK, true);
+		asm volatile("mov %%cr2, %0" : "=r"(cr2));
+		rc = snp_pvalidate(cr2 & PAGE_MASK, true);
 		__GUEST_ASSERT(rc == SNP_RMP_OK || rc == SNP_PVALIDATE_NO_UPDATE,
-			       "PVALIDATE of 0x%lx failed with %u", get_cr2(), rc);
+			       "PVALIDATE of 0x%lx failed with %u", cr2, rc);
 		this->nr_unvalidated++;
 		return;
 	case SVM_EXIT_IOIO:
