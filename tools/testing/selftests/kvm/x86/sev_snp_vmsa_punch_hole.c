@@ -356,6 +356,24 @@ static u64 heartbeat(u32 id)
 	return READ_ONCE(shared->ap[id].heartbeat);
 }
 
+/*
+ * Wait until the AP sleeps in KVM_RUN, which it has to do without a heartbeat.
+ * Returns false if KVM_RUN has returned.
+ */
+static bool ap_wait_blocked(u32 id)
+{
+	u64 deadline = snp_now() + TIMEOUT_NS;
+
+	snp_step("wait for vCPU %lu to block", id, 0);
+	while (!vcpu_get_stat(vcpus[id], blocking)) {
+		if (!READ_ONCE(aps[id].running))
+			return false;
+		SNP_CHECK(snp_now() < deadline, SNP_CAUSE_HUNG,
+			  "vCPU %u neither blocks nor returns from KVM_RUN", id);
+	}
+	return true;
+}
+
 static void setup(u32 nr_aps)
 {
 	struct kvm_regs regs;
@@ -777,7 +795,7 @@ static void punch_idle(struct window *w, u32 id, int slot, u64 index, const char
  */
 static void case_create_run_destroy(void)
 {
-	u64 deadline, last;
+	u64 last;
 	u32 i;
 
 	setup(1);
@@ -787,19 +805,13 @@ static void case_create_run_destroy(void)
 		SNP_CHECK(!bsp(OP_DESTROY, 1, 0, 0), SNP_CAUSE_WRONG_ANSWER,
 			  "AP Destroy failed");
 
-		/* Not every kernel waits for the vCPU, but it has to stop. */
-		deadline = snp_now() + TIMEOUT_NS;
-		do {
-			last = heartbeat(1);
-			usleep(1000);
-			SNP_CHECK(snp_now() < deadline, SNP_CAUSE_WRONG_VMSA,
-				  "vCPU 1 runs on after AP Destroy");
-		} while (heartbeat(1) != last);
-
 		/* A destroyed AP waits for the next AP Create in KVM_RUN. */
-		if (ap_wait(1, 2 * WATCH_NS))
+		if (!ap_wait_blocked(1))
 			fail_exit(1, "after AP Destroy");
+		last = heartbeat(1);
 		ap_stop(1);
+		SNP_CHECK(heartbeat(1) == last, SNP_CAUSE_WRONG_VMSA,
+			  "vCPU 1 runs on after AP Destroy");
 		TEST_ASSERT(!bsp(OP_RELEASE, PAGE(A, 2 + i % 4), 0, 0),
 			    "RMPADJUST cannot release an idle VMSA");
 		snp_count_window(SNP_WINDOW_PLAIN);
@@ -843,13 +855,12 @@ static void ap_wait_halted(u32 id, u64 halts)
 	u64 deadline = snp_now() + TIMEOUT_NS;
 
 	snp_step("wait for vCPU %lu to halt", id, 0);
-	while (READ_ONCE(shared->ap[id].halts) == halts ||
-	       !vcpu_get_stat(vcpus[id], blocking)) {
-		SNP_CHECK(READ_ONCE(aps[id].running), SNP_CAUSE_WRONG_EXIT,
-			  "KVM_RUN of vCPU %u returned instead of halting", id);
+	while (READ_ONCE(shared->ap[id].halts) == halts) {
 		SNP_CHECK(snp_now() < deadline, SNP_CAUSE_NO_WINDOW,
 			  "vCPU %u does not halt", id);
 	}
+	if (!ap_wait_blocked(id))
+		fail_exit(id, "HLT");
 }
 
 static void ap_start_halted(u32 id, gpa_t vmsa)
@@ -1281,23 +1292,27 @@ static void case_create_on_init(void)
 	SNP_CHECK(!bsp(OP_CREATE_ON_INIT, 1, gpa, 0), SNP_CAUSE_WRONG_ANSWER,
 		  "AP Create on INIT failed");
 	ap_run(1);
-	if (ap_wait(1, WATCH_NS))
+	if (!ap_wait_blocked(1))
 		fail_exit(1, "AP Create on INIT, before INIT");
 	SNP_CHECK(!shared->ap[1].starts, SNP_CAUSE_WRONG_VMSA, "vCPU 1 did not wait for INIT");
 	bsp(OP_INIT_SIPI, 1, 0, 0);
 	ap_wait_alive(1, "after INIT and SIPI");
 	snp_count_window(SNP_WINDOW_PLAIN);
 
-	SNP_CHECK(!bsp(OP_DESTROY, 1, 0, 0), SNP_CAUSE_WRONG_ANSWER, "AP Destroy failed");
-	ap_stop(1);
-
 	while (window_next(&w)) {
+		/* Have the vCPU wait in KVM_RUN, without a VMSA. */
+		SNP_CHECK(!bsp(OP_DESTROY, 1, 0, 0), SNP_CAUSE_WRONG_ANSWER,
+			  "AP Destroy failed");
+		if (!READ_ONCE(aps[1].running))
+			ap_run(1);
+		if (!ap_wait_blocked(1))
+			fail_exit(1, "after AP Destroy");
+
 		ap_prepare(1, gpa);
 		SNP_CHECK(!bsp(OP_CREATE_ON_INIT, 1, gpa, 0), SNP_CAUSE_WRONG_ANSWER,
 			  "AP Create on INIT failed");
 		starts = shared->ap[1].starts;
 		punch_idle(&w, 1, SLOT_A, 4, "punch of a VMSA that waits for INIT");
-		ap_run(1);
 		bsp(OP_INIT_SIPI, 1, 0, 0);
 		ap_wait_failed(1, w.what);
 		window_check_frozen(&w);
@@ -1316,7 +1331,7 @@ static void case_destroy_then_punch(void)
 		ap_start(1, PAGE(A, 6));
 		SNP_CHECK(!bsp(OP_DESTROY, 1, 0, 0), SNP_CAUSE_WRONG_ANSWER,
 			  "AP Destroy failed");
-		if (ap_wait(1, WATCH_NS))
+		if (!ap_wait_blocked(1))
 			fail_exit(1, "after AP Destroy");
 
 		punch_idle(&w, 1, SLOT_A, 6, "punch after AP Destroy");
@@ -1383,7 +1398,7 @@ static void case_first_create_fails(void)
 	SNP_CHECK(!bsp(OP_CREATE, 1, GPA_NO_SLOT, 0), SNP_CAUSE_WRONG_ANSWER,
 		  "AP Create without a memslot is refused");
 	ap_run(1);
-	if (ap_wait(1, 20 * WATCH_NS)) {
+	if (!ap_wait_blocked(1)) {
 		ap_check_failed(1, "first AP Create without a memslot");
 		ap_check_rerun(1, "KVM_RUN again");
 	} else {

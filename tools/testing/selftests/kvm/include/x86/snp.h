@@ -41,6 +41,7 @@
 #define INVALID_GPA		(~(u64)0)
 #define vm_alloc_shared		vm_vaddr_alloc_shared
 #define __vm_alloc		__vm_vaddr_alloc
+#define vm_unused_gva_gap	vm_vaddr_unused_gap
 #endif
 
 #ifndef VC_VECTOR
