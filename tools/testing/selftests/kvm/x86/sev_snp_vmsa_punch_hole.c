@@ -321,7 +321,7 @@ static bool ap_wait(u32 id, u64 timeout_ns)
 	struct timespec ts;
 	bool running;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts = timespec_add_ns(ts, timeout_ns);
 
 	pthread_mutex_lock(&ap->lock);
@@ -376,6 +376,7 @@ static bool ap_wait_blocked(u32 id)
 
 static void setup(u32 nr_aps)
 {
+	pthread_condattr_t attr;
 	struct kvm_regs regs;
 	int fds[NR_SLOTS];
 	gva_t gva;
@@ -411,6 +412,9 @@ static void setup(u32 nr_aps)
 	memset(shared, 0, sizeof(*shared));
 	vcpu_args_set(vcpus[BSP], 1, gva);
 
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+
 	for (i = 1; i <= nr_aps; i++) {
 		struct ap *ap = &aps[i];
 
@@ -420,7 +424,7 @@ static void setup(u32 nr_aps)
 		ap->id = i;
 		ap->vcpu = vcpus[i];
 		pthread_mutex_init(&ap->lock, NULL);
-		pthread_cond_init(&ap->cond, NULL);
+		pthread_cond_init(&ap->cond, &attr);
 		r = pthread_create(&ap->thread, NULL, ap_thread, ap);
 		TEST_ASSERT(!r, "pthread_create() failed: %d", r);
 	}
@@ -674,10 +678,9 @@ static void window_open(struct window *w, const char *what, u32 first, u32 nr)
 	w->what = what;
 	w->first = first;
 	w->nr = nr;
+	w->flushes = nr_flushes();
 	for (i = first; i < first + nr; i++)
 		ap_wait_alive(i, what);
-	w->flushes = nr_flushes();
-	snp_step("%lu pages or so go away under %lu vCPUs", 1, nr);
 }
 
 static void window_sample(struct window *w)
