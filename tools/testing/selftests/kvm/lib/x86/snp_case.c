@@ -23,6 +23,9 @@
 #define DEFAULT_ROUNDS		3
 #define DEFAULT_TIMEOUT_S	30
 
+/* Taint flags B, D, L, M, W: the kernel or the machine is in trouble. */
+#define TAINTS			(BIT(4) | BIT(5) | BIT(7) | BIT(9) | BIT(14))
+
 /* How long to wait for a process to die of SIGKILL. */
 #define KILL_TIMEOUT_S		10
 
@@ -136,12 +139,14 @@ static bool is_about_kvm(const char *line)
 
 static enum snp_cause kmsg_judge(const char *line)
 {
-	if (strstr(line, "RMPUPDATE failed for PFN") ||
-	    strstr(line, "Failed to update RMP entry") ||
+	/* FAIL_INUSE, and what comes of it. */
+	if ((strstr(line, "RMPUPDATE failed") && strstr(line, "ret: 3")) ||
 	    strstr(line, "RMP violation"))
 		return SNP_CAUSE_IN_USE;
 
-	if (strstr(line, "BUG: ") || strstr(line, "Oops") ||
+	if (strstr(line, "RMPUPDATE failed") ||
+	    strstr(line, "Failed to update RMP entry") ||
+	    strstr(line, "BUG: ") || strstr(line, "Oops") ||
 	    strstr(line, "general protection fault"))
 		return SNP_CAUSE_KERNEL_LOG;
 
@@ -152,7 +157,7 @@ static enum snp_cause kmsg_judge(const char *line)
 }
 
 /*
- * Read what the kernel has logged since kmsg_skip().  The first line that tells
+ * Read what the kernel has logged since the last time.  The first line that tells
  * of damage goes to @found.
  */
 static enum snp_cause kmsg_scan(char *found)
@@ -472,6 +477,8 @@ static bool run_one(const struct snp_case *c)
 	if (cause == SNP_CAUSE_IN_USE ||
 	    (cause && (!verdict->cause || verdict->cause == SNP_CAUSE_TEST)))
 		set_verdict(cause, "the kernel logged: %.*s", LINE - 32, line);
+	if (!verdict->cause && kmsg_fd < 0 && (read_tainted() & ~tainted & TAINTS))
+		set_verdict(SNP_CAUSE_KERNEL_LOG, "the kernel got tainted");
 
 	for (i = 0; !verdict->cause && i < NR_SNP_WINDOWS; i++) {
 		static const char * const names[] = { "", "cold ", "warm " };
