@@ -518,10 +518,14 @@ static bool run_one(const struct snp_case *c)
 		if (verdict->cause == SNP_CAUSE_HUNG)
 			print_threads(pid);
 		WRITE_ONCE(verdict->acked, true);
-		if (verdict->cause == SNP_CAUSE_HUNG ||
-		    !wait_for_exit(pid, &status, snp_now() + NSEC_PER_SEC))
+		if (verdict->cause != SNP_CAUSE_HUNG)
+			gone = wait_for_exit(pid, &status, snp_now() + NSEC_PER_SEC);
+		if (!gone) {
 			kill(pid, SIGKILL);
-		if (!wait_for_exit(pid, &status, snp_now() + KILL_TIMEOUT_S * NSEC_PER_SEC)) {
+			gone = wait_for_exit(pid, &status,
+					     snp_now() + KILL_TIMEOUT_S * NSEC_PER_SEC);
+		}
+		if (!gone) {
 			ksft_print_msg("%s: process %d does not die\n", c->name, pid);
 			return false;
 		}
