@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The face of the workbench; each command is a script of its own.
+
+# What the user sets travels to the scripts by the environment.
+export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
+export OUT JOBS SMP MEM SANITIZE QUIET
+
+.DEFAULT_GOAL := help
+.PHONY: help run check shell selftests paths packages update clean distclean
+
+help:
+	@sed -n 's/^# | //p' $(firstword $(MAKEFILE_LIST))
+
+# | make run         boot a kernel on the emulated SNP host, run tests, say a verdict
+# | make check       this project's own tests (CHECK="cli judge" for some of them)
+# | make shell       a shell on the emulated host
+# | make selftests   the overlay on a copy of a kernel tree (KDIR=), built as a bot does
+# | make paths       build, and print where kernel, QEMU, selftests are
+# | make packages    only look for, and install, what the builds need
+# | make update      forget which versions were chosen: the next run asks the archive
+# | make clean       remove this clone's builds and logs; downloads stay
+# | make distclean   remove all caches
+# |
+# | KERNEL=k         7.3 (default), 6.12, 7.3-fixed, 6.12-fixed, mutant/ID, a kernel
+# |                  tree, a bzImage (modules beside it or built in)
+# | TESTS="a b"      tests of the kvm target; default: the punch-hole tests, or the
+# |                  four SEV tests while there are none
+# | ARGS="..."       arguments for these tests
+# | LOOPS=n          every test n times in one boot          TIMEOUT=s  per test
+# | STOCK=1          the same QEMU with the SNP host switched off
+# | KDIR=tree        selftests from this tree, not from the archive's newest 7.x
+# | QEMU_SRC=tree    QEMU 10.0 from here                      CONFIG=debug  lockdep, KASAN
+# | TRACE=pattern    QEMU's trace events, to qemu.log         JOBS=n     default: all CPUs
+# |
+# | Exit codes of scripts/run: 0 PASS, 1 FAIL, 4 SKIP, 5 CRASH, 124 TIMEOUT, 2 wrong
+# | input or set-up (make itself says "Error N" and exits 2 for all but PASS).
+# | Caches: $XDG_CACHE_HOME or ~/.cache, in snp-vmsa-selftests.
+
+run:
+	@scripts/run
+
+check:
+	@scripts/check $(CHECK)
+
+shell:
+	@MODE=shell scripts/run
+
+selftests:
+	@scripts/packages
+	@scripts/build-selftests all
+
+paths:
+	@scripts/paths
+
+packages:
+	@scripts/packages
+
+update clean distclean:
+	@scripts/clean $@

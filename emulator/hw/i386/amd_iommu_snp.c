@@ -1,0 +1,239 @@
+/*
+ * The AMD IOMMU on an SEV-SNP host.
+ *
+ * Everything that DMA reaches through the IOMMU is held against the RMP, each
+ * time and page by page, so that no cached translation outlives a change of
+ * the RMP.  What the IOMMU writes itself (event log, PPR log, completion
+ * stores) goes to pages that SNP_INIT made the firmware's and is not checked.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "exec/address-spaces.h"
+#include "hw/i386/apic_internal.h"
+#include "hw/pci/msi.h"
+#include "amd_iommu.h"
+#include "amd_iommu_snp.h"
+#include "target/i386/snp/snp_host.h"
+#include "trace.h"
+
+#define AMDVI_FEATURE_SNP               (1ull << 63)
+
+/* Interrupt control for the event log, instead of MSI when IntCapXTEn */
+#define AMDVI_MMIO_XT_EVENT             0x0170
+#define AMDVI_MMIO_XT_PPR               0x0178
+#define AMDVI_MMIO_XT_GALOG             0x0180
+#define AMDVI_MMIO_CONTROL_INTCAPXTEN   (1ull << 51)
+
+#define AMDVI_MMIO_STATUS_EVT_INT       (1u << 1)
+
+#define AMDVI_EVENT_RMP_FAULT           0xdull
+#define AMDVI_EVENT_FLAG_RW             0x020ull
+
+/* ---- features and registers ---- */
+
+uint64_t amdvi_snp_features(void)
+{
+    return snp_host_enabled() ? AMDVI_FEATURE_SNP : 0;
+}
+
+AMDVISnpReg amdvi_snp_reg_write(AMDVIState *s, hwaddr reg)
+{
+    if (!snp_host_enabled()) {
+        return AMDVI_SNP_REG_STOCK;
+    }
+    switch (reg) {
+    case AMDVI_MMIO_EXCL_BASE:  /* completion store base and limit */
+    case AMDVI_MMIO_EXCL_LIMIT:
+        if (!s->snp_enforced) {
+            return AMDVI_SNP_REG_KEEP;
+        }
+        break;
+    case AMDVI_MMIO_XT_EVENT:
+    case AMDVI_MMIO_XT_PPR:
+    case AMDVI_MMIO_XT_GALOG:
+        return AMDVI_SNP_REG_KEEP;
+    case AMDVI_MMIO_DEVICE_TABLE:
+    case AMDVI_MMIO_COMMAND_BASE:
+    case AMDVI_MMIO_EVENT_BASE:
+    case AMDVI_MMIO_PPR_BASE:
+        if (!s->snp_enforced) {
+            return AMDVI_SNP_REG_STOCK;
+        }
+        break;
+    default:
+        return AMDVI_SNP_REG_STOCK;
+    }
+    /* AMD IOMMU specification 2.12.2.1, as Linux's kdump code knows it */
+    trace_amdvi_snp_locked(reg);
+    return AMDVI_SNP_REG_LOCKED;
+}
+
+static hwaddr amdvi_snp_store_base(AMDVIState *s)
+{
+    return ldq_le_p(&s->mmior[AMDVI_MMIO_EXCL_BASE]) &
+           AMDVI_MMIO_EXCL_LIMIT_MASK;
+}
+
+/* The last byte: equal base and limit registers mean one page */
+static hwaddr amdvi_snp_store_last(AMDVIState *s)
+{
+    return (ldq_le_p(&s->mmior[AMDVI_MMIO_EXCL_LIMIT]) &
+            AMDVI_MMIO_EXCL_LIMIT_MASK) | AMDVI_MMIO_EXCL_LIMIT_LOW;
+}
+
+bool amdvi_snp_may_store(AMDVIState *s, hwaddr addr)
+{
+    if (!s->snp_enforced) {
+        return true;
+    }
+    return addr >= amdvi_snp_store_base(s) &&
+           addr + AMDVI_COMPLETION_DATA_SIZE - 1 <= amdvi_snp_store_last(s);
+}
+
+/* ---- for the firmware ---- */
+
+static AMDVIState *amdvi_snp_iommu(void)
+{
+    X86IOMMUState *iommu = x86_iommu_get_default();
+
+    return (AMDVIState *)object_dynamic_cast(OBJECT(iommu),
+                                             TYPE_AMD_IOMMU_DEVICE);
+}
+
+int amdvi_snp_buffers(AMDVISnpBuffer buf[AMDVI_SNP_BUFFERS])
+{
+    AMDVIState *s = amdvi_snp_iommu();
+    int n = 0;
+
+    if (!s || !s->enabled) {
+        return -1;
+    }
+    if (s->evtlog) {
+        buf[n++] = (AMDVISnpBuffer) {
+            "event log", s->evtlog,
+            ROUND_UP((uint64_t)s->evtlog_len * AMDVI_EVENT_LEN,
+                     AMDVI_PAGE_SIZE),
+        };
+    }
+    if (s->ppr_log) {
+        buf[n++] = (AMDVISnpBuffer) {
+            "PPR log", s->ppr_log,
+            ROUND_UP((uint64_t)s->pprlog_len * AMDVI_EVENT_LEN,
+                     AMDVI_PAGE_SIZE),
+        };
+    }
+    if (amdvi_snp_store_base(s) &&
+        amdvi_snp_store_base(s) < amdvi_snp_store_last(s)) {
+        buf[n++] = (AMDVISnpBuffer) {
+            "completion store", amdvi_snp_store_base(s),
+            amdvi_snp_store_last(s) + 1 - amdvi_snp_store_base(s),
+        };
+    }
+    return n;
+}
+
+void amdvi_snp_enforce(bool on)
+{
+    AMDVIState *s = amdvi_snp_iommu();
+
+    if (s) {
+        trace_amdvi_snp_enforce(on);
+        s->snp_enforced = on;
+    }
+}
+
+/* ---- the event log ---- */
+
+static void amdvi_snp_event_interrupt(AMDVIState *s)
+{
+    uint64_t control = ldq_le_p(&s->mmior[AMDVI_MMIO_CONTROL]);
+    uint64_t xt = ldq_le_p(&s->mmior[AMDVI_MMIO_XT_EVENT]);
+    MemTxAttrs attrs = { .requester_id = pci_requester_id(&s->pci.dev) };
+    MSIMessage msg = {};
+
+    if (!s->evtlog_intr) {
+        return;
+    }
+    if (control & AMDVI_MMIO_CONTROL_INTCAPXTEN) {
+        X86IOMMUIrq irq = {
+            .dest_mode = extract64(xt, 2, 1),
+            .dest = extract64(xt, 8, 24) | extract64(xt, 56, 8) << 24,
+            .vector = extract64(xt, 32, 8),
+            .delivery_mode = extract64(xt, 40, 1),
+        };
+
+        if (xt) {
+            x86_iommu_irq_to_msi_message(&irq, &msg);
+            apic_get_class(NULL)->send_msi(&msg);
+        }
+    } else if (msi_enabled(&s->pci.dev)) {
+        msg = msi_get_message(&s->pci.dev, 0);
+        address_space_stl_le(&address_space_memory, msg.address, msg.data,
+                             attrs, NULL);
+    }
+}
+
+/*
+ * Append to the event log as hardware does.  amdvi_log_event() is not up to it:
+ * its overflow test is always true, and it neither wraps nor tells software
+ * where the log ends.
+ */
+static void amdvi_snp_log_event(AMDVIState *s, uint64_t quad0, uint64_t quad1)
+{
+    uint64_t size = (uint64_t)s->evtlog_len * AMDVI_EVENT_LEN;
+    uint64_t evt[2] = { cpu_to_le64(quad0), cpu_to_le64(quad1) };
+    uint64_t status = ldq_le_p(&s->mmior[AMDVI_MMIO_STATUS]);
+    uint64_t tail;
+
+    if (!s->evtlog_enabled || !s->evtlog || !size ||
+        (status & AMDVI_MMIO_STATUS_EVT_OVF)) {
+        return;
+    }
+    s->evtlog_tail %= size;
+    tail = (s->evtlog_tail + AMDVI_EVENT_LEN) % size;
+    if (tail == s->evtlog_head) {
+        status |= AMDVI_MMIO_STATUS_EVT_OVF;
+    } else {
+        address_space_write(&address_space_memory, s->evtlog + s->evtlog_tail,
+                            MEMTXATTRS_UNSPECIFIED, evt, sizeof(evt));
+        s->evtlog_tail = tail;
+        stq_le_p(&s->mmior[AMDVI_MMIO_EVENT_TAIL], tail);
+        status |= AMDVI_MMIO_STATUS_EVT_INT;
+    }
+    stq_le_p(&s->mmior[AMDVI_MMIO_STATUS], status);
+    amdvi_snp_event_interrupt(s);
+}
+
+/* ---- DMA ---- */
+
+void amdvi_snp_check(AMDVIState *s, uint16_t devid, hwaddr iova,
+                     IOMMUAccessFlags access, IOMMUTLBEntry *tlb)
+{
+    Rmp *rmp = snp_host_rmp();
+    hwaddr spa;
+
+    if (!s->snp_enforced || !rmp || tlb->perm == IOMMU_NONE ||
+        access == IOMMU_NONE ||
+        (iova >= AMDVI_INT_ADDR_FIRST && iova <= AMDVI_INT_ADDR_LAST)) {
+        return;
+    }
+
+    /* one page at a time: its neighbours may be in another state */
+    spa = (tlb->translated_addr & ~tlb->addr_mask) | (iova & tlb->addr_mask);
+    spa &= AMDVI_PAGE_MASK_4K;
+    tlb->iova = iova & AMDVI_PAGE_MASK_4K;
+    tlb->translated_addr = spa;
+    tlb->addr_mask = ~AMDVI_PAGE_MASK_4K;
+
+    if (!rmp_hv_owned(rmp, spa, AMDVI_PAGE_SIZE)) {
+        bool write = access & IOMMU_WO;
+
+        trace_amdvi_snp_rmp_fault(PCI_BUS_NUM(devid), PCI_SLOT(devid),
+                                  PCI_FUNC(devid), iova, spa, write);
+        tlb->perm = IOMMU_NONE;
+        amdvi_snp_log_event(s, devid | AMDVI_EVENT_RMP_FAULT << 60 |
+                            (write ? AMDVI_EVENT_FLAG_RW << 48 : 0), iova);
+    }
+}

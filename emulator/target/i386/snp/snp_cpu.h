@@ -1,0 +1,147 @@
+/*
+ * What one processor of an SEV-SNP host keeps, and the calls from QEMU's own
+ * x86 code into the emulation.  Everything here is inert (snp.rmp NULL,
+ * snp.guest 0) unless the x-snp-host object exists.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef I386_SNP_CPU_H
+#define I386_SNP_CPU_H
+
+#include "rmp.h"
+#include "snp_switch.h"
+
+/* SnpCpu.guest: what kind of encrypted guest runs; each implies the ones before */
+#define SNP_GUEST_SEV           1
+#define SNP_GUEST_ES            2
+#define SNP_GUEST_SNP           4
+
+/* EXITINFO1 of #VMEXIT(NPF) beyond the page-fault bits (APM 15.36.10) */
+#define SNP_NPF_RMP             (1ull << 31)
+#define SNP_NPF_ENC             (1ull << 34)
+#define SNP_NPF_SIZEM           (1ull << 35)
+#define SNP_NPF_VMPL            (1ull << 36)
+/* Not an EXITINFO1 bit: the access ends in #VC(404h), not in a #VMEXIT */
+#define SNP_FAULT_VC            (1ull << 63)
+
+#define EXCP1D_VC               29
+#define SNP_VC_NOT_VALIDATED    0x404
+
+typedef struct SnpCpu {
+    Rmp *rmp;                   /* set once this processor has SNP_EN */
+    uint64_t syscfg;
+    uint64_t hwcr;
+    uint64_t rmp_base;
+    uint64_t rmp_end;
+
+    /* the guest between VMRUN and #VMEXIT */
+    bool entering;              /* VMRUN has not succeeded yet */
+    uint8_t kind;               /* SNP_GUEST_* that VMRUN asks for */
+    uint8_t guest;              /* SNP_GUEST_* of the guest that runs */
+    uint8_t vmpl;
+    uint32_t asid;
+    uint64_t cbit;              /* C-bit mask of the running guest, or 0 */
+    uint64_t vmsa;              /* SPA of the VMSA page */
+    uint64_t sev_features;      /* VMSA.SEV_FEATURES at VMRUN */
+    uint64_t ghcb;              /* MSR C001_0130 */
+    RmpUse vmcb_use;
+    RmpUse vmsa_use;
+
+    uint64_t sev_status;        /* MSR C001_0131: of the last VMRUN */
+    uint64_t fault;             /* SNP_NPF_*, SNP_FAULT_VC of a nested walk */
+    uint64_t decode_va;         /* decode assist: INVLPG's operand */
+    uint8_t insn_len;           /* of the instruction that was unwound to */
+} SnpCpu;
+
+/* PVALIDATE and friends: translation without RMP checks of the final page */
+typedef struct SnpTranslation {
+    uint64_t gpa;               /* without C-bit */
+    uint64_t spa;
+    uint64_t gpt_leaf;          /* sizes in bytes */
+    uint64_t npt_leaf;
+    bool c_bit;                 /* effective */
+} SnpTranslation;
+
+#ifdef CONFIG_USER_ONLY
+static inline uint64_t snp_cpu_svm_features(void)
+{
+    return 0;
+}
+#define snp_cpu_reset(env)
+#define snp_cpu_realize(env, errp)  true
+#define snp_cpu_cpuid(leaf, eax, ebx, ecx, edx)
+#else
+#include "exec/hwaddr.h"
+#include "exec/vaddr.h"
+#include "exec/mmu-access-type.h"
+
+/* ---- cpu.c: reset, CPUID, features ---- */
+/* RESET or INIT: a guest that ran is gone; the MSRs stay (INIT keeps them) */
+void snp_cpu_reset(CPUArchState *env);
+bool snp_cpu_realize(CPUArchState *env, Error **errp);
+uint64_t snp_cpu_svm_features(void);
+void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
+                   uint32_t *ecx, uint32_t *edx);
+
+/* ---- misc_helper.c ---- */
+/* False: not one of ours, or checked and left to the caller to store. */
+bool snp_wrmsr(CPUArchState *env, uint32_t msr, uint64_t val, uintptr_t ra);
+bool snp_rdmsr(CPUArchState *env, uint32_t msr, uint64_t *val, uintptr_t ra);
+
+/* ---- excp_helper.c ---- */
+/*
+ * The RMP's verdict on a translation about to enter the TLB.  @addr is what
+ * was translated (a GPA with the C-bit for the nested index), @spa and
+ * @page_size the result.  Rights that the RMP denies are taken out of *@prot.
+ * False if @access itself is denied: *@error gets the page-fault bits to add
+ * (host) and *@fault the SNP_NPF_*, SNP_FAULT_VC (nested walk).
+ */
+bool snp_tlb_fill(CPUArchState *env, uint64_t addr, uint64_t spa,
+                  uint64_t page_size, MMUAccessType access, int mmu_idx,
+                  int *prot, uint32_t *error, uint64_t *fault);
+/* HOST-03: may the walker use a page table at @spa? */
+static inline bool snp_walk_allowed(const Rmp *rmp, uint64_t spa)
+{
+    return likely(!rmp) || rmp_hv_owned(rmp, spa, RMP_PAGE_4K);
+}
+/*
+ * The effective C-bit of a guest access (APM 15.34.5): adds it to or takes it
+ * from *@gpa; returns the PAGE_* rights that the kind of mapping leaves.
+ */
+int snp_effective_cbit(CPUArchState *env, bool c_bit_in_pte,
+                       MMUAccessType access, uint64_t *gpa);
+void snp_raise_not_validated(CPUArchState *env, vaddr gva, uintptr_t ra)
+    G_NORETURN;
+
+/* Raises the guest's #PF or #VMEXIT(NPF) as the access would. */
+void snp_translate(CPUArchState *env, vaddr gva, SnpTranslation *t,
+                   uintptr_t ra);
+
+/* ---- svm_helper.c ---- */
+/*
+ * snp.entering is set from here until VMRUN has succeeded.  VMRUN before
+ * anything is saved: #GP(0) of VMRUN-01, -02.
+ */
+void snp_vmrun_begin(CPUArchState *env, uint64_t vmcb, uintptr_t ra);
+/* VMRUN checks on the control area; #VMEXIT(INVALID) and friends */
+void snp_vmrun_check_control(CPUArchState *env, uint64_t nested_ctl,
+                             uint32_t asid, uintptr_t ra);
+/* True if the guest's state came from a VMSA, false for a plain VMCB */
+bool snp_vmrun_load(CPUArchState *env, uintptr_t ra);
+/* VMRUN has succeeded for a guest without VMSA: marks, INUSE-01 */
+void snp_vmrun_commit(CPUArchState *env, uintptr_t ra);
+/* First thing at every #VMEXIT; does not return for non-automatic exits */
+void snp_vmexit_begin(CPUArchState *env, uint64_t exit_code,
+                      uint64_t *exit_info_1, uintptr_t ra);
+/* True if the VMCB's save area must stay untouched */
+bool snp_vmexit_save(CPUArchState *env);
+/* After the host's state was loaded from HSAVE */
+void snp_vmexit_end(CPUArchState *env);
+/* VMSAVE-01 */
+void snp_vmsave_check(CPUArchState *env, uint64_t vmcb, uintptr_t ra);
+/* Automatic exits after a write: CR and EFER traps (EXIT-12) */
+void snp_write_trap(CPUArchState *env, uint32_t exit_code, uint64_t value,
+                    uintptr_t ra);
+#endif /* !CONFIG_USER_ONLY */
+
+#endif

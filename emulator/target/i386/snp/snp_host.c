@@ -1,0 +1,422 @@
+/*
+ * The emulated SEV-SNP host: one object that switches the emulation on and
+ * holds what processors, firmware and IOMMU share.
+ *
+ * Not modelled here: see emulator/README.md.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/units.h"
+#include "qom/object_interfaces.h"
+#include "migration/blocker.h"
+#include "system/reset.h"
+#include "qemu/lockable.h"
+#include "qemu/bitmap.h"
+#include "exec/exec-all.h"
+#include "exec/cputlb.h"
+#include "exec/address-spaces.h"
+#include "hw/i386/e820_memory_layout.h"
+#include "cpu.h"
+#include "snp_host.h"
+#include "snp_msr.h"
+
+#define SNP_CBIT            51
+#define SNP_MAX_ASID        509     /* CPUID-02: values of a Genoa part */
+#define SNP_MIN_SEV_ASID    100
+#define SNP_MAX_CPUS        4096
+#define SNP_SVM_ASIDS       0x8000
+
+struct SnpHost {
+    Object parent_obj;
+
+    /* properties */
+    uint64_t rmp_base_wanted;
+    bool erratum_2m;
+
+    uint64_t rmp_base;
+    uint64_t rmp_end;
+
+    QemuMutex lock;             /* SNP_EN on several processors at once */
+    Rmp rmp;
+    bool rmp_ready;             /* read without the lock; set once, with it */
+    unsigned long *wbinvd_wanted;   /* bitmap by cpu_index, atomic */
+    Error *migration_blocker;
+};
+
+static SnpHost *the_host;
+bool snp_host_present;
+
+SnpHost *snp_host_get(void)
+{
+    return the_host;
+}
+
+Rmp *snp_host_rmp(void)
+{
+    SnpHost *s = the_host;
+
+    return s && qatomic_load_acquire(&s->rmp_ready) ? &s->rmp : NULL;
+}
+
+unsigned snp_host_cbit(void)
+{
+    return SNP_CBIT;
+}
+
+unsigned snp_host_max_asid(void)
+{
+    return SNP_MAX_ASID;
+}
+
+unsigned snp_host_min_sev_asid(void)
+{
+    return SNP_MIN_SEV_ASID;
+}
+
+void *snp_host_page(uint64_t spa)
+{
+    MemoryRegion *mr;
+    hwaddr xlat, len = TARGET_PAGE_SIZE;
+
+    RCU_READ_LOCK_GUARD();
+    mr = address_space_translate(&address_space_memory, spa & TARGET_PAGE_MASK,
+                                 &xlat, &len, false, MEMTXATTRS_UNSPECIFIED);
+    if (!memory_region_is_ram(mr) || memory_region_is_rom(mr) ||
+        len < TARGET_PAGE_SIZE) {
+        return NULL;
+    }
+    return memory_region_get_ram_ptr(mr) + xlat;
+}
+
+void snp_host_flush_tlbs(void)
+{
+    /*
+     * The flush of the other processors is queued before, that of this one
+     * at, the end of the running translation block, and nobody goes on until
+     * all have done it.  A processor that reads the old RMP entry at this
+     * moment installs its translation before it gets to its queue, so the
+     * stale entry does not outlive the instruction either.
+     */
+    if (current_cpu) {
+        tlb_flush_all_cpus_synced(current_cpu);
+    } else {
+        CPUState *cs;
+
+        CPU_FOREACH(cs) {
+            tlb_flush(cs);
+        }
+    }
+}
+
+/* ---- WBINVD bookkeeping, FWCMD-07 ---- */
+
+void snp_host_mark_cores(void)
+{
+    CPUState *cs;
+
+    CPU_FOREACH(cs) {
+        set_bit_atomic(cs->cpu_index, the_host->wbinvd_wanted);
+    }
+}
+
+bool snp_host_wbinvd_pending(void)
+{
+    CPUState *cs;
+
+    CPU_FOREACH(cs) {
+        if (test_bit(cs->cpu_index, the_host->wbinvd_wanted)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void snp_host_wbinvd(unsigned cpu_index)
+{
+    clear_bit_atomic(cpu_index, the_host->wbinvd_wanted);
+}
+
+/* ---- SNP_EN ---- */
+
+/*
+ * A processor sets SYSCFG.SNP_EN.  Every processor must name the same table
+ * (GEOM-01).  NULL if the MSRs do not describe one.
+ */
+Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end)
+{
+    SnpHost *s = the_host;
+    MemoryRegion *mr;
+    hwaddr xlat, len;
+    Rmp *rmp = NULL;
+
+    QEMU_LOCK_GUARD(&s->lock);
+    if (s->rmp_ready) {
+        return s->rmp.base == rmp_base && s->rmp.end == rmp_end ?
+               &s->rmp : NULL;
+    }
+    if (rmp_end <= rmp_base) {
+        return NULL;
+    }
+    RCU_READ_LOCK_GUARD();
+    len = rmp_end + 1 - rmp_base;
+    mr = address_space_translate(&address_space_memory, rmp_base, &xlat, &len,
+                                 true, MEMTXATTRS_UNSPECIFIED);
+    if (memory_region_is_ram(mr) && !memory_region_is_rom(mr) &&
+        len == rmp_end + 1 - rmp_base &&
+        rmp_setup(&s->rmp, memory_region_get_ram_ptr(mr) + xlat,
+                  rmp_base, rmp_end, SNP_MAX_ASID, s->erratum_2m)) {
+        rmp = &s->rmp;
+        qatomic_store_release(&s->rmp_ready, true);
+    }
+    return rmp;
+}
+
+static void snp_cpu_disable(CPUState *cs, run_on_cpu_data data)
+{
+    CPUX86State *env = cpu_env(cs);
+
+    env->snp.syscfg &= ~(SYSCFG_SNP_EN | SYSCFG_VMPL_EN);
+    env->snp.rmp = NULL;
+    tlb_flush(cs);
+}
+
+void snp_host_disable(void)
+{
+    CPUState *cs;
+
+    /*
+     * The Rmp itself stays set up: a processor that has not come round to its
+     * own switch still reads it, and the next SNP_EN finds it again.
+     */
+    CPU_FOREACH(cs) {
+        async_run_on_cpu(cs, snp_cpu_disable, RUN_ON_CPU_NULL);
+    }
+}
+
+bool snp_host_ready_for_init(const char **why)
+{
+    CPUState *cs;
+
+    CPU_FOREACH(cs) {
+        CPUX86State *env = cpu_env(cs);
+        uint64_t syscfg = qatomic_read(&env->snp.syscfg);
+
+        if (!(syscfg & SYSCFG_SMEE)) {
+            *why = "SYSCFG.MemEncryptionModEn is 0 on a processor";
+        } else if (!(syscfg & SYSCFG_SNP_EN)) {
+            *why = "SYSCFG.SecureNestedPagingEn is 0 on a processor";
+        } else if (!(syscfg & SYSCFG_VMPL_EN)) {
+            *why = "SYSCFG.VMPLEn is 0 on a processor";
+        } else if (!(syscfg & SYSCFG_MFDM)) {
+            *why = "SYSCFG.MtrrFixDramModEn is 0 on a processor";
+        } else if (qatomic_read(&env->vm_hsave)) {
+            *why = "VM_HSAVE_PA is not 0 on a processor";
+        } else if (!(qatomic_read(&env->snp.hwcr) & HWCR_SMM_LOCK)) {
+            *why = "HWCR.SmmLock is 0 on a processor";
+        } else {
+            continue;
+        }
+        return false;
+    }
+    return true;
+}
+
+/* ---- the RMP's place in memory ---- */
+
+void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end)
+{
+    SnpHost *s = the_host;
+    uint64_t top = above_4g_end ? above_4g_end : below_4g_size;
+    /* GEOM-02: the firmware wants 1 MB granularity */
+    uint64_t size = ROUND_UP((top >> 12) * sizeof(RmpEntry) +
+                             RMP_BOOKKEEPING_SIZE, MiB);
+
+    if (!s) {
+        return;
+    }
+    /*
+     * SeaBIOS, ACPI tables and the initrd live at the top of low memory, the
+     * kernel at the bottom: the middle is free.
+     */
+    s->rmp_base = s->rmp_base_wanted ? s->rmp_base_wanted :
+                  QEMU_ALIGN_DOWN(below_4g_size / 2, 2 * MiB);
+    s->rmp_end = s->rmp_base + size - 1;
+    if (s->rmp_base % MiB || s->rmp_base < 16 * MiB ||
+        s->rmp_end >= below_4g_size) {
+        error_report("x-snp-host: an RMP of %" PRIu64 " MiB does not fit at "
+                     "0x%" PRIx64 "; set rmp-base to a 1 MiB boundary in RAM "
+                     "below 4 GiB, or give the machine more memory (-m)",
+                     size / MiB, s->rmp_base);
+        exit(EXIT_FAILURE);
+    }
+    e820_add_entry(s->rmp_base, size, E820_RESERVED);
+}
+
+/* ---- what cpu.c asks ---- */
+
+uint64_t snp_cpu_svm_features(void)
+{
+    if (!the_host) {
+        return 0;
+    }
+    return CPUID_SVM_LBRV | CPUID_SVM_NRIPSAVE | CPUID_SVM_FLUSHASID |
+           CPUID_SVM_DECODEASSIST;
+}
+
+void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
+                   uint32_t *ecx, uint32_t *edx)
+{
+    if (!the_host) {
+        return;
+    }
+    switch (leaf) {
+    case 0x8000000A:
+        if (*eax) {
+            *ebx = SNP_SVM_ASIDS;   /* CPUID-04: at least as many as ECX */
+        }
+        break;
+    case 0x8000001F:
+        /* CPUID-01: SEV, VM_PAGE_FLUSH, ES, SNP, VMPL, RMPQUERY, coherent,
+         * 64-bit host required */
+        *eax = BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) |
+               BIT(10) | BIT(11);
+        *ebx = SNP_CBIT | (RMP_NR_VMPL << 12);
+        *ecx = SNP_MAX_ASID;
+        *edx = SNP_MIN_SEV_ASID;
+        break;
+    }
+}
+
+bool snp_cpu_realize(CPUX86State *env, Error **errp)
+{
+    const uint64_t svm = CPUID_SVM_NPT | snp_cpu_svm_features();
+
+    if (!the_host) {
+        return true;
+    }
+    if (!(env->features[FEAT_8000_0001_ECX] & CPUID_EXT3_SVM) ||
+        (env->features[FEAT_SVM] & svm) != svm ||
+        !(env->features[FEAT_8000_0001_EDX] & CPUID_EXT2_LM)) {
+        error_setg(errp, "x-snp-host needs a 64-bit CPU with SVM: add "
+                   "+svm,+npt,+lbrv,+nrip-save,+flushbyasid,+decodeassists "
+                   "to -cpu");
+        return false;
+    }
+    if (env_archcpu(env)->phys_bits > SNP_CBIT) {
+        error_setg(errp, "x-snp-host: the C-bit is bit %d, so -cpu needs "
+                   "phys-bits=%d or less", SNP_CBIT, SNP_CBIT);
+        return false;
+    }
+    return true;
+}
+
+/* ---- the object ---- */
+
+static void snp_host_system_reset(void *opaque)
+{
+    SnpHost *s = opaque;
+    CPUState *cs;
+
+    /* SYSCFG-09: only a reset forgets the table; no vCPU runs now */
+    CPU_FOREACH(cs) {
+        CPUX86State *env = cpu_env(cs);
+
+        snp_cpu_reset(env);
+        env->snp.rmp = NULL;
+        /* What a BIOS leaves behind; the values stand in for one */
+        env->snp.syscfg = SYSCFG_SMEE;
+        env->snp.hwcr = HWCR_SMM_LOCK | HWCR_TSC_FREQ_SEL;
+        env->snp.rmp_base = s->rmp_base;
+        env->snp.rmp_end = s->rmp_end;
+    }
+    if (s->rmp_ready) {
+        s->rmp_ready = false;
+        rmp_destroy(&s->rmp);
+    }
+    bitmap_zero(s->wbinvd_wanted, SNP_MAX_CPUS);
+}
+
+static void snp_host_complete(UserCreatable *uc, Error **errp)
+{
+    SnpHost *s = SNP_HOST(uc);
+
+    if (the_host) {
+        error_setg(errp, "there is one x-snp-host per machine");
+        return;
+    }
+    error_setg(&s->migration_blocker,
+               "x-snp-host: an SNP host cannot be migrated");
+    if (migrate_add_blocker(&s->migration_blocker, errp) < 0) {
+        return;
+    }
+    qemu_mutex_init(&s->lock);
+    s->wbinvd_wanted = bitmap_new(SNP_MAX_CPUS);
+    qemu_register_reset(snp_host_system_reset, s);
+    the_host = s;
+    snp_host_present = true;
+}
+
+static void snp_host_get_rmp_base(Object *obj, Visitor *v, const char *name,
+                                  void *opaque, Error **errp)
+{
+    visit_type_size(v, name, &SNP_HOST(obj)->rmp_base_wanted, errp);
+}
+
+static bool snp_host_get_erratum(Object *obj, Error **errp)
+{
+    return SNP_HOST(obj)->erratum_2m;
+}
+
+static void snp_host_set_erratum(Object *obj, bool value, Error **errp)
+{
+    SNP_HOST(obj)->erratum_2m = value;
+}
+
+static void snp_host_init(Object *obj)
+{
+    SNP_HOST(obj)->erratum_2m = true;
+}
+
+static bool snp_host_can_be_deleted(UserCreatable *uc)
+{
+    return false;
+}
+
+static void snp_host_class_init(ObjectClass *oc, void *data)
+{
+    UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
+
+    ucc->complete = snp_host_complete;
+    ucc->can_be_deleted = snp_host_can_be_deleted;
+    object_class_property_add(oc, "rmp-base", "size", snp_host_get_rmp_base,
+                              snp_host_get_rmp_base, NULL, NULL);
+    object_class_property_set_description(oc, "rmp-base",
+        "system physical address of the RMP (default: the middle of low RAM)");
+    object_class_property_add_bool(oc, "erratum-2m", snp_host_get_erratum,
+                                   snp_host_set_erratum);
+    object_class_property_set_description(oc, "erratum-2m",
+        "a 2 MB aligned in-use page blocks large-page writes to its whole "
+        "2 MB region, as on Zen 3 and Zen 4 (default: on)");
+}
+
+static const TypeInfo snp_host_info = {
+    .name = TYPE_SNP_HOST,
+    .parent = TYPE_OBJECT,
+    .instance_size = sizeof(SnpHost),
+    .instance_init = snp_host_init,
+    .class_init = snp_host_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_USER_CREATABLE },
+        { }
+    },
+};
+
+static void snp_host_register(void)
+{
+    type_register_static(&snp_host_info);
+}
+
+type_init(snp_host_register)

@@ -1,0 +1,76 @@
+/*
+ * The emulated SEV-SNP host: the state that processors, firmware and IOMMU
+ * share, and the object that switches it on (-object x-snp-host).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef I386_SNP_HOST_H
+#define I386_SNP_HOST_H
+
+#include "rmp.h"
+#include "snp_switch.h"
+#include "qom/object.h"
+
+#define TYPE_SNP_HOST "x-snp-host"
+OBJECT_DECLARE_SIMPLE_TYPE(SnpHost, SNP_HOST)
+
+/* The one host of this machine, or NULL when the emulation is off. */
+SnpHost *snp_host_get(void);
+
+/*
+ * The RMP once some processor has set SYSCFG.SNP_EN (SYSCFG-09), else NULL.
+ * Safe to call from any thread; the result stays valid until system reset.
+ */
+Rmp *snp_host_rmp(void);
+
+/*
+ * pc.c: choose the RMP's place and take it out of the RAM that the BIOS hands
+ * out.  @above_4g_end is 0 if there is no RAM above 4 GiB.
+ */
+void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end);
+
+/* CPUID 8000_001F (CPUID-01, CPUID-02): C-bit position, ASID limits. */
+unsigned snp_host_cbit(void);
+unsigned snp_host_max_asid(void);       /* ECX: encrypted guests */
+unsigned snp_host_min_sev_asid(void);   /* EDX: SNP and ES use 1..EDX-1 */
+
+/*
+ * FWCMD-01: does every processor satisfy what SNP_INIT with INIT_RMP asks for
+ * (SYSCFG.SMEE, SNP_EN, VMPL_EN, MFDM; VM_HSAVE_PA = 0; HWCR.SmmLock)?
+ * Otherwise *@why is what is missing, for the trace.
+ */
+bool snp_host_ready_for_init(const char **why);
+
+/*
+ * A processor sets SYSCFG.SNP_EN with these RMP_BASE and RMP_END: the RMP, or
+ * NULL if they describe no table in RAM or not the one already in use.
+ */
+Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end);
+
+/* SNP_SHUTDOWN_EX(x86_snp_shutdown): clears SNP_EN everywhere (SYSCFG-09) */
+void snp_host_disable(void);
+
+/*
+ * FWCMD-07: WBINVD bookkeeping.  snp_host_mark_cores() asks every processor
+ * for a WBINVD; snp_host_wbinvd_pending() tells whether one has not done it
+ * yet.  snp_host_wbinvd() is called by WBINVD itself.
+ */
+void snp_host_mark_cores(void);
+bool snp_host_wbinvd_pending(void);
+void snp_host_wbinvd(unsigned cpu_index);
+
+/*
+ * An RMP change took rights away: no processor may use an older translation.
+ * On a vCPU thread this is complete on all processors before the instruction
+ * after the current one runs (RMPUPDATE-29).
+ */
+void snp_host_flush_tlbs(void);
+
+/*
+ * Host address of the 4 KB page of RAM at @spa, or NULL if that is no RAM.
+ * Reading through it is always fine; to write, use address_space_write(), so
+ * that translated code and dirty logs are kept right.
+ */
+void *snp_host_page(uint64_t spa);
+
+#endif

@@ -1,0 +1,282 @@
+/*
+ * RMPUPDATE, PSMASH, RMPADJUST, PVALIDATE, RMPQUERY, VMGEXIT, WBINVD: operands,
+ * faults, flags and TLB maintenance.  What they do to the table is
+ * target/i386/snp/rmp.c.
+ *
+ * 64-bit mode is checked by the decoder (INSN-01).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "cpu.h"
+#include "exec/exec-all.h"
+#include "exec/cputlb.h"
+#include "exec/helper-proto.h"
+#include "exec/cpu_ldst.h"
+#include "tcg/helper-tcg.h"
+#include "snp/snp_host.h"
+#include "snp/vmsa.h"
+#include "trace.h"
+
+/* INSN-06: EAX and the flags follow the return code; CF is the caller's */
+static void set_result(CPUX86State *env, int rc, bool cf)
+{
+    uint32_t flags = 0;
+
+    env->regs[R_EAX] = rc;
+    if (rc == 0) {
+        flags |= CC_Z;
+    }
+    if (!(ctpop8(rc) & 1)) {
+        flags |= CC_P;
+    }
+    if (cf) {
+        flags |= CC_C;
+    }
+    env->cc_src = flags;
+    env->cc_op = CC_OP_EFLAGS;
+}
+
+static int cpu_nr(CPUX86State *env)
+{
+    return env_cpu(env)->cpu_index;
+}
+
+static void check_cpl0(CPUX86State *env, uintptr_t ra)
+{
+    /* INSN-03 */
+    if (env->hflags & HF_CPL_MASK) {
+        raise_exception_err_ra(env, EXCP0D_GPF, 0, ra);
+    }
+}
+
+/* ---- the hypervisor's ---- */
+
+/* True if the instruction may go on; otherwise INSN-04 has set the result. */
+static bool hv_insn(CPUX86State *env, uintptr_t ra)
+{
+    /* INSN-02 */
+    if (!env->snp.rmp) {
+        raise_exception_ra(env, EXCP06_ILLOP, ra);
+    }
+    check_cpl0(env, ra);
+    /* INSN-04 */
+    if (env->hflags & HF_GUEST_MASK) {
+        set_result(env, RMP_FAIL_PERMISSION, false);
+        return false;
+    }
+    return true;
+}
+
+void helper_rmpupdate(CPUX86State *env)
+{
+    const uintptr_t ra = GETPC();
+    const uint64_t spa = env->regs[R_EAX];
+    RmpState state;
+    uint64_t lo, hi;
+    bool changed;
+    int rc;
+
+    if (!hv_insn(env, ra)) {
+        return;
+    }
+    /* RMPUPDATE-03 */
+    lo = cpu_ldq_data_ra(env, env->regs[R_ECX], ra);
+    hi = cpu_ldq_data_ra(env, env->regs[R_ECX] + 8, ra);
+    state = (RmpState) {
+        .gpa = lo,
+        .assigned = extract64(hi, 0, 8),
+        .page_size = extract64(hi, 8, 8),
+        .immutable = extract64(hi, 16, 8),
+        .reserved = extract64(hi, 24, 8),
+        .asid = extract64(hi, 32, 32),
+    };
+    rc = rmp_update(env->snp.rmp, spa, &state, &changed);
+    if (changed) {
+        /* RMPUPDATE-29 */
+        snp_host_flush_tlbs();
+    }
+    trace_snp_rmpupdate(cpu_nr(env), spa, state.gpa, state.assigned,
+                        state.page_size, state.immutable, state.asid, rc,
+                        rmp_raw(env->snp.rmp, spa).lo);
+    set_result(env, rc, false);
+}
+
+void helper_psmash(CPUX86State *env)
+{
+    const uint64_t spa = env->regs[R_EAX];
+    int rc;
+
+    if (!hv_insn(env, GETPC())) {
+        return;
+    }
+    rc = rmp_smash(env->snp.rmp, spa);
+    if (rc == RMP_OK) {
+        /* PSMASH-08 */
+        snp_host_flush_tlbs();
+    }
+    trace_snp_psmash(cpu_nr(env), spa, rc);
+    set_result(env, rc, false);
+}
+
+/* ---- the guest's ---- */
+
+/* INSN-05 */
+static void guest_insn(CPUX86State *env, uintptr_t ra)
+{
+    if (!(env->snp.guest & SNP_GUEST_SNP)) {
+        raise_exception_ra(env, EXCP06_ILLOP, ra);
+    }
+    check_cpl0(env, ra);
+}
+
+static uint64_t guest_gva(CPUX86State *env)
+{
+    return env->hflags & HF_CS64_MASK ? env->regs[R_EAX] :
+           (uint32_t)env->regs[R_EAX];
+}
+
+static void raise_verdict(CPUX86State *env, const SnpTranslation *t,
+                          uint64_t gva, RmpVerdict verdict, uintptr_t ra)
+{
+    uint64_t info = PG_ERROR_P_MASK | PG_ERROR_U_MASK | SVM_NPTEXIT_GPA |
+                    SNP_NPF_RMP;
+
+    switch (verdict) {
+    case RMP_GUEST_VC:
+        snp_raise_not_validated(env, gva, ra);
+    case RMP_GUEST_NPF_SIZEM:
+        info |= SNP_NPF_SIZEM;
+        break;
+    case RMP_GUEST_NPF_VMPL:
+        info |= SNP_NPF_VMPL;
+        break;
+    default:
+        break;
+    }
+    if (t->c_bit) {
+        info |= SNP_NPF_ENC;
+    }
+    trace_snp_guest_fault(cpu_nr(env), t->gpa, t->spa,
+                          rmp_raw(env->snp.rmp, t->spa).lo, -1, info);
+    x86_stq_phys(env_cpu(env), env->vm_vmcb +
+                 offsetof(struct vmcb, control.exit_info_2),
+                 t->gpa & TARGET_PAGE_MASK);
+    cpu_vmexit(env, SVM_EXIT_NPF, info, ra);
+}
+
+/* The leaf both page tables agree on: a 2 MB operation needs both */
+static uint64_t operand_leaf(const SnpTranslation *t, bool size_2m)
+{
+    return size_2m ? MIN(t->gpt_leaf, t->npt_leaf) : t->npt_leaf;
+}
+
+void helper_pvalidate(CPUX86State *env)
+{
+    const uintptr_t ra = GETPC();
+    const uint64_t gva = guest_gva(env);
+    const bool size_2m = env->regs[R_ECX] & 1;
+    const bool validate = env->regs[R_EDX] & 1;
+    RmpVerdict verdict = RMP_GUEST_NPF;
+    SnpTranslation t;
+    bool unchanged = false;
+    int rc;
+
+    guest_insn(env, ra);
+    /* PVALIDATE-01 */
+    if (env->snp.vmpl) {
+        raise_exception_err_ra(env, EXCP0D_GPF, 0, ra);
+    }
+    rc = rmp_pvalidate_operands(gva, size_2m);
+    if (rc == RMP_OK) {
+        snp_translate(env, gva, &t, ra);
+        if (t.c_bit) {
+            rc = rmp_pvalidate(env->snp.rmp, t.spa, t.gpa,
+                               operand_leaf(&t, size_2m), env->snp.asid,
+                               size_2m, validate, &verdict, &unchanged);
+        }
+        if (verdict != RMP_GUEST_OK) {
+            raise_verdict(env, &t, gva, verdict, ra);
+        }
+        trace_snp_pvalidate(cpu_nr(env), gva, t.gpa, t.spa, size_2m, validate,
+                            rc, unchanged);
+        if (rc == RMP_OK && !unchanged && !validate) {
+            /* PVALIDATE-12: other processors' entries are the guest's worry */
+            tlb_flush(env_cpu(env));
+        }
+    }
+    set_result(env, rc, unchanged);
+}
+
+void helper_rmpadjust(CPUX86State *env)
+{
+    const uintptr_t ra = GETPC();
+    const uint64_t gva = env->regs[R_EAX];
+    const bool size_2m = env->regs[R_ECX] & 1;
+    const uint64_t rdx = env->regs[R_EDX];
+    RmpVerdict verdict = RMP_GUEST_NPF;
+    SnpTranslation t;
+    int rc;
+
+    guest_insn(env, ra);
+    rc = rmp_adjust_operands(gva, size_2m, rdx, env->snp.vmpl);
+    if (rc == RMP_OK) {
+        snp_translate(env, gva, &t, ra);
+        if (t.c_bit) {
+            rc = rmp_adjust(env->snp.rmp, t.spa, t.gpa,
+                            operand_leaf(&t, size_2m), env->snp.asid, size_2m,
+                            rdx, env->snp.vmpl, &verdict);
+        }
+        if (verdict != RMP_GUEST_OK) {
+            raise_verdict(env, &t, gva, verdict, ra);
+        }
+        /* RMPADJUST-15: no flush */
+        trace_snp_rmpadjust(cpu_nr(env), gva, t.gpa, t.spa, rdx, rc);
+    }
+    set_result(env, rc, false);
+}
+
+void helper_rmpquery(CPUX86State *env)
+{
+    const uintptr_t ra = GETPC();
+    const uint64_t gva = env->regs[R_EAX];
+    const unsigned vmpl = env->regs[R_EDX] & 0xff;
+    RmpVerdict verdict = RMP_GUEST_NPF;
+    SnpTranslation t;
+    bool size_2m = false, vmsa = false;
+    uint8_t perms = 0;
+    int rc;
+
+    guest_insn(env, ra);
+    rc = rmp_query_operands(vmpl, env->snp.vmpl);
+    if (rc == RMP_OK) {
+        snp_translate(env, gva, &t, ra);
+        if (t.c_bit) {
+            rc = rmp_query(env->snp.rmp, t.spa, t.gpa, t.npt_leaf,
+                           env->snp.asid, vmpl, &verdict, &size_2m, &perms,
+                           &vmsa);
+        }
+        if (verdict != RMP_GUEST_OK) {
+            raise_verdict(env, &t, gva, verdict, ra);
+        }
+        env->regs[R_ECX] = size_2m;
+        env->regs[R_EDX] = vmpl | perms << 8 | vmsa << 16;
+    }
+    set_result(env, rc, false);
+}
+
+void helper_vmgexit(CPUX86State *env)
+{
+    /* VMGEXIT-02 */
+    if (!(env->snp.guest & SNP_GUEST_ES)) {
+        helper_vmmcall(env);
+        return;
+    }
+    /* VMGEXIT-01 */
+    cpu_vmexit(env, SVM_EXIT_VMGEXIT, 0, GETPC());
+}
+
+void helper_snp_wbinvd(CPUX86State *env)
+{
+    snp_host_wbinvd(cpu_nr(env));
+}

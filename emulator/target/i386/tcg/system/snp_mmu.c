@@ -1,0 +1,137 @@
+/*
+ * RMP checks of the access path: what the page-table walk found is held
+ * against the RMP before it enters the TLB (APM volume 2, 15.36.10; rules
+ * CHK-*, HOST-*, NSNP-*, ACC-*).  They come after, and have lower priority
+ * than, the checks of the page tables and nested page tables.
+ *
+ * The nested TLB index is looked up with the guest physical address *and* the
+ * effective C-bit, so that a private and a shared view of one page never share
+ * an entry.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "cpu.h"
+#include "exec/exec-all.h"
+#include "exec/cputlb.h"
+#include "exec/page-protection.h"
+#include "tcg/helper-tcg.h"
+#include "snp/snp_host.h"
+#include "trace.h"
+
+/* CHK-HVOWN on a write: HOST-01..11, NSNP-01, ACC-05 */
+static bool fill_hv_owned(CPUX86State *env, uint64_t spa, uint64_t page_size,
+                          MMUAccessType access, int *prot)
+{
+    if (!(*prot & PAGE_WRITE) ||
+        rmp_hv_owned(env->snp.rmp, spa, page_size)) {
+        return true;
+    }
+    /* HOST-02, ACC-06: reads and fetches are not checked */
+    *prot &= ~PAGE_WRITE;
+    return access != MMU_DATA_STORE;
+}
+
+static bool fill_private(CPUX86State *env, uint64_t gpa, uint64_t spa,
+                         uint64_t page_size, MMUAccessType access,
+                         int *prot, uint64_t *fault)
+{
+    const bool user = (env->hflags & HF_CPL_MASK) == 3;
+    uint8_t perms = 0;
+
+    switch (rmp_check_private(env->snp.rmp, spa, gpa, page_size,
+                              env->snp.asid, env->snp.vmpl, &perms)) {
+    case RMP_GUEST_OK:
+        break;
+    case RMP_GUEST_VC:
+        *fault = SNP_FAULT_VC;      /* ACC-02, ACC-04 */
+        return false;
+    default:
+        *fault = SNP_NPF_RMP;       /* ACC-01, ACC-04 */
+        return false;
+    }
+
+    /* CHK-VMPL, ACC-03 */
+    if (!(perms & RMP_PERM_READ)) {
+        *prot &= ~PAGE_READ;
+    }
+    if (!(perms & RMP_PERM_WRITE)) {
+        *prot &= ~PAGE_WRITE;
+    }
+    if (!(perms & (user ? RMP_PERM_XUSER : RMP_PERM_XSUPER))) {
+        *prot &= ~PAGE_EXEC;
+    }
+    if (!(*prot & (1 << access))) {
+        *fault = SNP_NPF_RMP | SNP_NPF_VMPL;
+        return false;
+    }
+    return true;
+}
+
+bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t spa,
+                  uint64_t page_size, MMUAccessType access, int mmu_idx,
+                  int *prot, uint32_t *error, uint64_t *fault)
+{
+    bool ok;
+
+    switch (mmu_idx) {
+    case MMU_PHYS_IDX:
+        /* The processor's own accesses are checked where they are made */
+        return true;
+    case MMU_NESTED_IDX:
+        if ((env->snp.guest & SNP_GUEST_SNP) && (addr & env->snp.cbit)) {
+            ok = fill_private(env, addr & ~env->snp.cbit, spa, page_size,
+                              access, prot, fault);
+        } else {
+            ok = fill_hv_owned(env, spa, page_size, access, prot);
+            *fault = ok ? 0 : SNP_NPF_RMP;
+        }
+        if (!ok) {
+            trace_snp_guest_fault(env_cpu(env)->cpu_index, addr, spa,
+                                  rmp_raw(env->snp.rmp, spa).lo, access,
+                                  *fault);
+        }
+        return ok;
+    default:
+        /* With nested paging the nested index has had its check already */
+        if (env->hflags2 & HF2_NPT_MASK) {
+            return true;
+        }
+        if (fill_hv_owned(env, spa, page_size, access, prot)) {
+            return true;
+        }
+        *error = SNP_NPF_RMP;
+        trace_snp_host_fault(env_cpu(env)->cpu_index, addr, spa,
+                             rmp_raw(env->snp.rmp, spa).lo);
+        return false;
+    }
+}
+
+int snp_effective_cbit(CPUX86State *env, bool c_bit_in_pte,
+                       MMUAccessType access, uint64_t *gpa)
+{
+    /* ACC-21: unpaged and non-PAE guests access privately, always */
+    if (!c_bit_in_pte) {
+        *gpa |= env->snp.cbit;
+        return PAGE_READ | PAGE_WRITE | PAGE_EXEC;
+    }
+    if (*gpa & env->snp.cbit) {
+        return PAGE_READ | PAGE_WRITE | PAGE_EXEC;
+    }
+    /*
+     * ACC-01: fetches are private whatever the page table says.  Data and
+     * fetches then go to different places, so one TLB entry serves only one.
+     */
+    if (access == MMU_INST_FETCH) {
+        *gpa |= env->snp.cbit;
+        return PAGE_EXEC;
+    }
+    return PAGE_READ | PAGE_WRITE;
+}
+
+void snp_raise_not_validated(CPUX86State *env, vaddr gva, uintptr_t ra)
+{
+    /* ACC-14; KVM never sees it */
+    env->cr[2] = gva;
+    raise_exception_err_ra(env, EXCP1D_VC, SNP_VC_NOT_VALIDATED, ra);
+}

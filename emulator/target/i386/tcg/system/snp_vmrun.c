@@ -1,0 +1,761 @@
+/*
+ * VMRUN and #VMEXIT of SEV, SEV-ES and SNP guests (APM volume 2, 15.34.3,
+ * 15.35, 15.36.12; rules VMRUN-*, VMSA-*, INUSE-*, SWAP-*, EXIT-*).
+ *
+ * svm_helper.c stays in charge; it calls in here where an encrypted guest or
+ * an SNP host differs:
+ *
+ *   VMRUN:   snp_vmrun_begin -> snp_vmrun_check_control
+ *            -> snp_vmrun_load (a guest with a VMSA) -> snp_vmrun_commit
+ *   #VMEXIT: snp_vmexit_begin -> snp_vmexit_save -> snp_vmexit_end
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "cpu.h"
+#include "exec/exec-all.h"
+#include "exec/address-spaces.h"
+#include "exec/cputlb.h"
+#include "tcg/helper-tcg.h"
+#include "snp/snp_host.h"
+#include "snp/snp_msr.h"
+#include "snp/vmsa.h"
+#include "trace.h"
+
+/* SEV_FEATURES this CPU has (CPUID 8000_001F EAX) */
+#define SNP_SEV_FEATURES        VMSA_SNP_ACTIVE
+
+static int cpu_nr(CPUX86State *env)
+{
+    return env_cpu(env)->cpu_index;
+}
+
+static uint64_t vmcb_ldq(CPUX86State *env, unsigned offset)
+{
+    return x86_ldq_phys(env_cpu(env), env->vm_vmcb + offset);
+}
+
+static G_NORETURN void refuse(CPUX86State *env, const char *rule, uintptr_t ra)
+{
+    trace_snp_refused(cpu_nr(env), "VMRUN", env->snp.vmsa, rule);
+    cpu_vmexit(env, SVM_EXIT_ERR, 0, ra);
+    g_assert_not_reached();
+}
+
+/* ---- VMRUN ---- */
+
+void snp_vmrun_begin(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
+{
+    const char *rule = NULL;
+
+    if (env->snp.rmp) {
+        if (!rmp_hv_owned(env->snp.rmp, vmcb, RMP_PAGE_4K)) {
+            rule = "VMRUN-01";
+        } else if (!env->vm_hsave) {
+            rule = "VMRUN-02";
+        }
+        if (rule) {
+            trace_snp_refused(cpu_nr(env), "VMRUN", vmcb, rule);
+            raise_exception_err_ra(env, EXCP0D_GPF, 0, ra);
+        }
+    }
+}
+
+/* VMRUN-17, and what svm_helper.c would refuse only after the guest is in */
+static bool event_allowed(CPUX86State *env)
+{
+    uint32_t event = x86_ldl_phys(env_cpu(env), env->vm_vmcb +
+                                  offsetof(struct vmcb, control.event_inj));
+    unsigned vector = event & SVM_EVTINJ_VEC_MASK;
+
+    if (!(event & SVM_EVTINJ_VALID)) {
+        return true;
+    }
+    switch (event & SVM_EVTINJ_TYPE_MASK) {
+    case SVM_EVTINJ_TYPE_INTR:
+    case SVM_EVTINJ_TYPE_NMI:
+        return true;
+    case SVM_EVTINJ_TYPE_EXEPT:
+        return vector != EXCP02_NMI && vector != EXCP03_INT3 &&
+               vector != EXCP04_INTO && vector < 31;
+    default:
+        return false;
+    }
+}
+
+void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
+                             uint32_t asid, uintptr_t ra)
+{
+    const bool es = nested_ctl & VMCB_NESTED_CTL_ES;
+
+    env->snp.kind = 0;
+    env->snp.cbit = 0;
+    env->snp.vmsa = 0;
+    /* VMRUN-03 */
+    if (!(env->snp.syscfg & SYSCFG_SMEE)) {
+        return;
+    }
+    if (!(nested_ctl & VMCB_NESTED_CTL_SEV)) {
+        if (es) {
+            refuse(env, "VMRUN-06", ra);
+        }
+        return;
+    }
+    if (!(nested_ctl & SVM_NPT_ENABLED) ||
+        !(env->snp.hwcr & HWCR_SMM_LOCK) ||
+        asid > snp_host_max_asid() ||
+        !(env->hflags & HF_LMA_MASK)) {
+        refuse(env, "VMRUN-04", ra);
+    }
+    if (es && !(vmcb_ldq(env, VMCB_LBR_CTL) & 1)) {
+        refuse(env, "VMRUN-06", ra);
+    }
+    if (!es && asid < snp_host_min_sev_asid()) {
+        refuse(env, "VMRUN-07", ra);
+    }
+    if (es && !event_allowed(env)) {
+        refuse(env, "VMRUN-17", ra);
+    }
+    env->snp.kind = SNP_GUEST_SEV | (es ? SNP_GUEST_ES : 0);
+    env->snp.cbit = 1ull << snp_host_cbit();
+    env->snp.asid = asid;
+}
+
+/* VMRUN-20: the consistency checks that hold for every guest's state */
+static const char *state_refused(CPUX86State *env, const Vmsa *v)
+{
+    const int phys_bits = env_archcpu(env)->phys_bits;
+    const uint64_t xcr0_lo = env->features[FEAT_XSAVE_XCR0_LO];
+    const uint64_t xcr0_hi = env->features[FEAT_XSAVE_XCR0_HI];
+    const bool lme = v->efer & MSR_EFER_LME;
+    const bool pg = v->cr0 & CR0_PG_MASK;
+    const bool cs_l = v->cs.attrib & (1 << 9);
+    const bool cs_d = v->cs.attrib & (1 << 10);
+
+    if (!(v->efer & MSR_EFER_SVME) || (v->efer & MSR_EFER_RESERVED)) {
+        return "VMRUN-20 EFER";
+    }
+    if ((v->cr0 & SVM_CR0_RESERVED_MASK) ||
+        ((v->cr0 & CR0_NW_MASK) && !(v->cr0 & CR0_CD_MASK))) {
+        return "VMRUN-20 CR0";
+    }
+    if ((v->efer & MSR_EFER_LMA) &&
+        (v->cr3 & ~env->snp.cbit & (~0ull << phys_bits))) {
+        return "VMRUN-20 CR3";
+    }
+    if (v->cr4 & cr4_reserved_bits(env)) {
+        return "VMRUN-20 CR4";
+    }
+    if ((v->dr6 | v->dr7) & DR_RESERVED_MASK) {
+        return "VMRUN-20 DR6/DR7";
+    }
+    if (lme && pg && (!(v->cr4 & CR4_PAE_MASK) || !(v->cr0 & CR0_PE_MASK) ||
+                      (cs_l && cs_d))) {
+        return "VMRUN-20 long mode";
+    }
+    if (!(v->xcr0 & XSTATE_FP_MASK) ||
+        (v->xcr0 & ~(xcr0_lo | xcr0_hi << 32))) {
+        return "VMRUN-20 XCR0";
+    }
+    return NULL;
+}
+
+/* Which rule keeps this VMSA from running; NULL if none */
+static const char *vmsa_refused(CPUX86State *env, const Vmsa *v)
+{
+    if ((v->sev_features & VMSA_SNP_ACTIVE) && !env->snp.rmp) {
+        return "VMRUN-12";
+    }
+    if (v->sev_features & ~SNP_SEV_FEATURES) {
+        return "VMRUN-15";
+    }
+    if (v->vmpl >= RMP_NR_VMPL) {
+        return "VMRUN-20 VMPL";
+    }
+    return state_refused(env, v);
+}
+
+/*
+ * Read the VMSA, check it and mark its page and the VMCB's, all in one
+ * critical section of the RMP: between the check and the mark nobody takes
+ * the page (VMRUN-26, INUSE-01).  NULL, or the rule that refuses.
+ */
+static const char *vmsa_take(CPUX86State *env, Vmsa *v)
+{
+    Rmp *rmp = env->snp.rmp;
+    const void *page = snp_host_page(env->snp.vmsa);
+    const char *rule;
+
+    if (!page) {
+        return "VMSA-02";
+    }
+    if (!rmp) {
+        memcpy(v, page, sizeof(*v));
+        return vmsa_refused(env, v);
+    }
+
+    rmp_lock(rmp);
+    memcpy(v, page, sizeof(*v));
+    rule = rmp_vmsa_refused(rmp, env->snp.vmsa, env->snp.asid,
+                            v->sev_features & VMSA_SNP_ACTIVE);
+    if (!rule) {
+        rule = vmsa_refused(env, v);
+    }
+    /* A mark made here and then not wanted goes with the #VMEXIT */
+    if (!rule && !rmp_use_begin(rmp, &env->snp.vmcb_use,
+                                env->vm_vmcb & TARGET_PAGE_MASK)) {
+        rule = "INUSE-05";
+    }
+    if (!rule && !rmp_use_begin(rmp, &env->snp.vmsa_use, env->snp.vmsa)) {
+        rule = "VMSA-08";
+    }
+    rmp_unlock(rmp);
+    return rule;
+}
+
+/* VMRUN and #VMEXIT make segment bases canonical */
+static uint64_t canonical(CPUX86State *env, uint64_t base)
+{
+    return sextract64(base, 0, cpu_x86_virtual_addr_width(env));
+}
+
+static void load_seg(CPUX86State *env, const VmsaSeg *seg, SegmentCache *sc)
+{
+    sc->selector = seg->selector;
+    sc->base = canonical(env, seg->base);
+    sc->limit = seg->limit;
+    sc->flags = (seg->attrib & 0xff) << 8 | (seg->attrib & 0xf00) << 12;
+}
+
+static void load_seg_reg(CPUX86State *env, const VmsaSeg *seg, int reg)
+{
+    SegmentCache sc;
+
+    load_seg(env, seg, &sc);
+    cpu_x86_load_seg_cache(env, reg, sc.selector, sc.base, sc.limit, sc.flags);
+}
+
+static void save_seg(VmsaSeg *seg, const SegmentCache *sc)
+{
+    seg->selector = sc->selector;
+    seg->base = sc->base;
+    seg->limit = sc->limit;
+    seg->attrib = ((sc->flags >> 8) & 0xff) | ((sc->flags >> 12) & 0xf00);
+}
+
+/* SWAP-04: what VMLOAD and VMSAVE handle, and what only SEV-ES swaps */
+static void load_type_b(CPUX86State *env, const Vmsa *v)
+{
+    load_seg_reg(env, &v->fs, R_FS);
+    load_seg_reg(env, &v->gs, R_GS);
+    load_seg(env, &v->ldtr, &env->ldt);
+    load_seg(env, &v->tr, &env->tr);
+    env->kernelgsbase = canonical(env, v->kernel_gs_base);
+    env->star = v->star;
+    env->lstar = v->lstar;
+    env->cstar = v->cstar;
+    env->fmask = v->sfmask;
+    env->sysenter_cs = v->sysenter_cs;
+    env->sysenter_esp = v->sysenter_esp;
+    env->sysenter_eip = v->sysenter_eip;
+    env->xss = v->xss;
+    env->pkru = v->pkru;
+    env->xcr0 = v->xcr0;
+    env->regs[R_ECX] = v->rcx;
+    env->regs[R_EDX] = v->rdx;
+    env->regs[R_EBX] = v->rbx;
+    env->regs[R_EBP] = v->rbp;
+    env->regs[R_ESI] = v->rsi;
+    env->regs[R_EDI] = v->rdi;
+    memcpy(&env->regs[R_R8], v->r8_15, sizeof(v->r8_15));
+}
+
+static void save_type_b(CPUX86State *env, Vmsa *v)
+{
+    save_seg(&v->fs, &env->segs[R_FS]);
+    save_seg(&v->gs, &env->segs[R_GS]);
+    save_seg(&v->ldtr, &env->ldt);
+    save_seg(&v->tr, &env->tr);
+    v->kernel_gs_base = env->kernelgsbase;
+    v->star = env->star;
+    v->lstar = env->lstar;
+    v->cstar = env->cstar;
+    v->sfmask = env->fmask;
+    v->sysenter_cs = env->sysenter_cs;
+    v->sysenter_esp = env->sysenter_esp;
+    v->sysenter_eip = env->sysenter_eip;
+    v->xss = env->xss;
+    v->pkru = env->pkru;
+    v->xcr0 = env->xcr0;
+    v->rcx = env->regs[R_ECX];
+    v->rdx = env->regs[R_EDX];
+    v->rbx = env->regs[R_EBX];
+    v->rbp = env->regs[R_EBP];
+    v->rsi = env->regs[R_ESI];
+    v->rdi = env->regs[R_EDI];
+    memcpy(v->r8_15, &env->regs[R_R8], sizeof(v->r8_15));
+}
+
+/*
+ * The x87 area holds the mantissas of ST0..ST7, then their exponents (as
+ * KVM's sev_es_sync_vmsa() found out); the tag word is FXSAVE's.
+ */
+static void load_fpu(CPUX86State *env, const Vmsa *v)
+{
+    cpu_set_mxcsr(env, v->mxcsr);
+    cpu_set_fpuc(env, v->x87_fcw);
+    env->fpstt = extract32(v->x87_fsw, 11, 3);
+    env->fpus = v->x87_fsw & ~0x3800;
+    env->fpop = v->x87_fop;
+    env->fpds = v->x87_ds;
+    env->fpcs = v->x87_cs;
+    env->fpip = v->x87_rip;
+    env->fpdp = v->x87_dp;
+    for (int i = 0; i < 8; i++) {
+        floatx80 *st = &env->fpregs[(env->fpstt + i) & 7].d;
+
+        env->fptags[i] = !(v->x87_ftw & (1 << i));
+        st->low = v->fpr_mantissa[i];
+        st->high = v->fpr_exponent[i];
+    }
+    for (int i = 0; i < 16; i++) {
+        env->xmm_regs[i].ZMM_Q(0) = v->xmm[i][0];
+        env->xmm_regs[i].ZMM_Q(1) = v->xmm[i][1];
+        env->xmm_regs[i].ZMM_Q(2) = v->ymm_hi[i][0];
+        env->xmm_regs[i].ZMM_Q(3) = v->ymm_hi[i][1];
+    }
+}
+
+static void save_fpu(CPUX86State *env, Vmsa *v)
+{
+    update_mxcsr_from_sse_status(env);
+    v->mxcsr = env->mxcsr;
+    v->x87_fcw = env->fpuc;
+    v->x87_fsw = (env->fpus & ~0x3800) | (env->fpstt & 7) << 11;
+    v->x87_fop = env->fpop;
+    v->x87_ds = env->fpds;
+    v->x87_cs = env->fpcs;
+    v->x87_rip = env->fpip;
+    v->x87_dp = env->fpdp;
+    v->x87_ftw = 0;
+    for (int i = 0; i < 8; i++) {
+        const floatx80 *st = &env->fpregs[(env->fpstt + i) & 7].d;
+
+        v->x87_ftw |= !env->fptags[i] << i;
+        v->fpr_mantissa[i] = st->low;
+        v->fpr_exponent[i] = st->high;
+    }
+    for (int i = 0; i < 16; i++) {
+        v->xmm[i][0] = env->xmm_regs[i].ZMM_Q(0);
+        v->xmm[i][1] = env->xmm_regs[i].ZMM_Q(1);
+        v->ymm_hi[i][0] = env->xmm_regs[i].ZMM_Q(2);
+        v->ymm_hi[i][1] = env->xmm_regs[i].ZMM_Q(3);
+    }
+}
+
+/* SWAP-05: FPU and vector state as after reset */
+static void reset_fpu(CPUX86State *env)
+{
+    static const Vmsa reset = { .mxcsr = 0x1f80, .x87_fcw = 0x40 };
+
+    load_fpu(env, &reset);
+}
+
+static void load_interrupt_control(CPUX86State *env)
+{
+    env->int_ctl = x86_ldl_phys(env_cpu(env), env->vm_vmcb +
+                                offsetof(struct vmcb, control.int_ctl));
+    env->hflags2 &= ~(HF2_HIF_MASK | HF2_VINTR_MASK);
+    if (env->int_ctl & V_INTR_MASKING_MASK) {
+        env->hflags2 |= HF2_VINTR_MASK;
+        if (env->eflags & IF_MASK) {
+            env->hflags2 |= HF2_HIF_MASK;
+        }
+    }
+}
+
+bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
+{
+    const uint32_t eflags_arith = CC_O | CC_S | CC_Z | CC_A | CC_P | CC_C |
+                                  DF_MASK;
+    const char *rule;
+    Vmsa v;
+
+    if (!(env->snp.kind & SNP_GUEST_ES)) {
+        return false;
+    }
+
+    env->snp.vmsa = vmcb_ldq(env, VMCB_VMSA_PA);
+    if (env->snp.vmsa & (0xfff | ~0ull << env_archcpu(env)->phys_bits)) {
+        refuse(env, "VMRUN-10", ra);
+    }
+    rule = vmsa_take(env, &v);
+    if (rule) {
+        refuse(env, rule, ra);
+    }
+
+    /* From here on VMRUN succeeds */
+    if (v.sev_features & VMSA_SNP_ACTIVE) {
+        env->snp.kind |= SNP_GUEST_SNP;
+        /* EXIT-09 */
+        env->intercept |= 1ull << (SVM_EXIT_CPUID - SVM_EXIT_INTR) |
+                          1ull << (SVM_EXIT_IOIO - SVM_EXIT_INTR);
+    }
+    /* An intercepted #VC would be a #VC about itself */
+    env->intercept_exceptions &= ~(1u << EXCP1D_VC);
+    env->snp.vmpl = v.vmpl;
+    env->snp.sev_features = v.sev_features;
+    env->snp.ghcb = vmcb_ldq(env, VMCB_GHCB);   /* EXIT-02 */
+    x86_stq_phys(env_cpu(env), env->vm_vmcb +
+                 offsetof(struct vmcb, control.exit_info_2), 0);
+
+    /*
+     * The order is svm_helper.c's: control registers, interrupt control (it
+     * looks at the host's IF), EFER, then RFLAGS and segments.
+     */
+    cpu_x86_update_cr0(env, v.cr0);
+    cpu_x86_update_cr4(env, v.cr4);
+    cpu_x86_update_cr3(env, v.cr3);
+    env->cr[2] = v.cr2;
+    load_interrupt_control(env);
+    cpu_load_efer(env, v.efer);
+    env->eflags = 0;
+    cpu_load_eflags(env, v.rflags, ~eflags_arith);
+    load_seg_reg(env, &v.es, R_ES);
+    load_seg_reg(env, &v.cs, R_CS);
+    load_seg_reg(env, &v.ss, R_SS);
+    load_seg_reg(env, &v.ds, R_DS);
+    load_seg(env, &v.idtr, &env->idt);
+    load_seg(env, &v.gdtr, &env->gdt);
+    env->eip = v.rip;
+    env->regs[R_ESP] = v.rsp;
+    env->regs[R_EAX] = v.rax;
+    cpu_x86_update_dr7(env, v.dr7);
+    env->dr[6] = v.dr6;
+    env->pat = v.g_pat;
+    load_type_b(env, &v);
+    load_fpu(env, &v);
+    cpu_sync_avx_hflag(env);
+    tlb_flush(env_cpu(env));
+    return true;
+}
+
+void snp_vmrun_commit(CPUX86State *env, uintptr_t ra)
+{
+    Rmp *rmp = env->snp.rmp;
+
+    if (rmp && !env->snp.vmcb_use.active) {
+        bool ok;
+
+        rmp_lock(rmp);
+        ok = rmp_use_begin(rmp, &env->snp.vmcb_use,
+                           env->vm_vmcb & TARGET_PAGE_MASK);
+        rmp_unlock(rmp);
+        if (!ok) {
+            /* Two processors on one VMCB: software must not, INUSE-05 */
+            refuse(env, "INUSE-05", ra);
+        }
+    }
+    env->snp.entering = false;
+    env->snp.guest = env->snp.kind;
+    env->snp.sev_status = 0;
+    if (env->snp.guest & SNP_GUEST_SEV) {
+        env->snp.sev_status |= SEV_STATUS_SEV;
+    }
+    if (env->snp.guest & SNP_GUEST_ES) {
+        /* EXIT-14 */
+        env->snp.sev_status |= SEV_STATUS_ES | env->snp.sev_features << 2;
+    }
+    trace_snp_vmrun(cpu_nr(env), env->vm_vmcb, env->snp.vmsa, env->snp.asid,
+                    env->snp.guest);
+}
+
+/* ---- #VMEXIT ---- */
+
+/* Exits on which hardware has already moved RIP past the instruction */
+static bool exit_advances_rip(uint64_t code)
+{
+    return code == SVM_EXIT_PAUSE || code == SVM_EXIT_HLT ||
+           (code >= SVM_EXIT_EFER_WRITE_TRAP && code <= SVM_EXIT_CR15_TRAP) ||
+           code == SVM_EXIT_IDLE_HLT || code == SVM_EXIT_VMGEXIT;
+}
+
+/* EXIT-06 (APM table 15-33) */
+static bool exit_is_automatic(uint64_t code, uint64_t exit_info_1)
+{
+    switch (code) {
+    case SVM_EXIT_EXCP_BASE + EXCP12_MCHK:
+    case SVM_EXIT_INTR ... SVM_EXIT_VINTR:
+    case SVM_EXIT_PAUSE:
+    case SVM_EXIT_HLT:
+    case SVM_EXIT_SHUTDOWN:
+    case SVM_EXIT_EFER_WRITE_TRAP ... SVM_EXIT_CR15_TRAP:
+    case SVM_EXIT_BUS_LOCK:
+    case SVM_EXIT_IDLE_HLT:
+    case SVM_EXIT_VMGEXIT:
+        return true;
+    case SVM_EXIT_NPF:
+        return !(exit_info_1 & PG_ERROR_RSVD_MASK);     /* EXIT-10 */
+    default:
+        return false;
+    }
+}
+
+/* Code bytes at @eip of the running guest, as far as they are mapped */
+static unsigned fetch_insn(CPUX86State *env, uint8_t *buf, unsigned max)
+{
+    const int mmu_idx = cpu_mmu_index(env_cpu(env), true);
+    const uint64_t base = env->hflags & HF_CS64_MASK ? 0 :
+                          env->segs[R_CS].base;
+    unsigned n;
+
+    for (n = 0; n < max; n++) {
+        void *host;
+
+        if (probe_access_flags(env, base + env->eip + n, 1, MMU_INST_FETCH,
+                               mmu_idx, true, &host, 0) || !host) {
+            break;
+        }
+        buf[n] = *(uint8_t *)host;
+    }
+    return n;
+}
+
+/* MOV CR and MOV DR: the general register, from the ModRM byte */
+static int mov_crdr_gpr(CPUX86State *env)
+{
+    uint8_t insn[15];
+    unsigned len = fetch_insn(env, insn, sizeof(insn));
+    int rex_b = 0;
+
+    for (unsigned i = 0; i + 2 < len; i++) {
+        if ((insn[i] & 0xf0) == 0x40 && (env->hflags & HF_CS64_MASK)) {
+            rex_b = insn[i] & 1;
+        } else if (insn[i] == 0x0f) {
+            return insn[i + 1] >= 0x20 && insn[i + 1] <= 0x23 ?
+                   (insn[i + 2] & 7) | rex_b << 3 : -1;
+        }
+    }
+    return -1;
+}
+
+/* nRIP and decode assists (APM 15.7.1, 15.8.4, 15.10); no ES guest gets here */
+static void assist_hypervisor(CPUX86State *env, uint64_t code,
+                              uint64_t *exit_info_1)
+{
+    CPUState *cs = env_cpu(env);
+    int gpr;
+
+    if (code < SVM_EXIT_EXCP_BASE ||
+        (code >= SVM_EXIT_CR0_SEL_WRITE && code < SVM_EXIT_EFER_WRITE_TRAP &&
+         code != SVM_EXIT_SHUTDOWN && code != SVM_EXIT_TASK_SWITCH) ||
+        code == SVM_EXIT_EXCP_BASE + EXCP03_INT3 ||
+        code == SVM_EXIT_EXCP_BASE + EXCP04_INTO) {
+        x86_stq_phys(cs, env->vm_vmcb + VMCB_NEXT_RIP,
+                     env->eip + env->snp.insn_len);
+    }
+    switch (code) {
+    case 0 ... SVM_EXIT_EXCP_BASE - 1:
+        gpr = mov_crdr_gpr(env);
+        if (gpr >= 0) {
+            /* CLTS, LMSW and SMSW leave bit 63 clear */
+            *exit_info_1 = gpr | (code < SVM_EXIT_READ_DR0 ? 1ull << 63 : 0);
+        }
+        break;
+    case SVM_EXIT_INVLPG:
+        *exit_info_1 = env->snp.decode_va;
+        break;
+    case SVM_EXIT_NPF:
+    case SVM_EXIT_EXCP_BASE + EXCP0E_PAGE:
+        if (!(*exit_info_1 & PG_ERROR_I_D_MASK)) {
+            uint8_t field[16] = { };
+
+            field[0] = fetch_insn(env, field + 1, 15);
+            address_space_write(&address_space_memory,
+                                env->vm_vmcb + VMCB_INSN_LEN,
+                                MEMTXATTRS_UNSPECIFIED, field, sizeof(field));
+        }
+        break;
+    }
+}
+
+void snp_vmexit_begin(CPUX86State *env, uint64_t exit_code,
+                      uint64_t *exit_info_1, uintptr_t ra)
+{
+    if (env->snp.entering) {
+        return;
+    }
+    if (!(env->snp.guest & SNP_GUEST_ES)) {
+        assist_hypervisor(env, exit_code, exit_info_1);
+        return;
+    }
+    if (exit_code == (uint64_t)SVM_EXIT_ERR) {
+        /*
+         * misc_helper.c ends a bad MOV to CR3 or CR4 like this; hardware
+         * gives the guest #GP(0), and VMEXIT_INVALID only at VMRUN.
+         */
+        raise_exception_err_ra(env, EXCP0D_GPF, 0, 0);
+    }
+    if (!exit_is_automatic(exit_code, *exit_info_1)) {
+        /*
+         * EXIT-07: the hypervisor sees nothing, so take back what the caller
+         * may have left for it.  RIP is the instruction's already.
+         */
+        x86_stq_phys(env_cpu(env), env->vm_vmcb +
+                     offsetof(struct vmcb, control.exit_info_2), 0);
+        raise_exception_err_ra(env, EXCP1D_VC, exit_code, 0);
+    }
+    if (exit_advances_rip(exit_code)) {
+        env->eip += env->snp.insn_len;
+    }
+}
+
+void snp_write_trap(CPUX86State *env, uint32_t exit_code, uint64_t value,
+                    uintptr_t ra)
+{
+    if ((env->snp.guest & SNP_GUEST_ES) &&
+        cpu_svm_has_intercept(env, exit_code)) {
+        cpu_vmexit(env, exit_code, value, ra);
+    }
+}
+
+/* EXIT-01: what the hypervisor is told, the VMSA is told too */
+static void save_exit_info(CPUX86State *env, Vmsa *v)
+{
+    v->guest_exitcode = vmcb_ldq(env, offsetof(struct vmcb, control.exit_code));
+    v->guest_exitinfo1 = vmcb_ldq(env, offsetof(struct vmcb,
+                                                control.exit_info_1));
+    v->guest_exitinfo2 = vmcb_ldq(env, offsetof(struct vmcb,
+                                                control.exit_info_2));
+    v->guest_exitintinfo = vmcb_ldq(env, offsetof(struct vmcb,
+                                                  control.event_inj));
+    v->guest_nrip = env->eip;
+}
+
+static void save_vmsa(CPUX86State *env)
+{
+    const uint64_t eflags = cpu_compute_eflags(env);
+    CPUState *cs = env_cpu(env);
+    uint32_t int_state = 0;
+    Vmsa v;
+
+    if (env->hflags & HF_INHIBIT_IRQ_MASK) {
+        int_state |= SVM_INTERRUPT_SHADOW_MASK;
+    }
+    /* SWAP-07 */
+    if (eflags & IF_MASK) {
+        int_state |= VMCB_INT_STATE_GUEST_IF;
+    }
+    x86_stl_phys(cs, env->vm_vmcb + VMCB_INT_STATE, int_state);
+    x86_stl_phys(cs, env->vm_vmcb + offsetof(struct vmcb, control.int_ctl),
+                 env->int_ctl);
+    x86_stq_phys(cs, env->vm_vmcb + VMCB_GHCB, env->snp.ghcb);
+    /* QEMU delivers exceptions through EVENTINJ; the guest's are no news */
+    if (!(vmcb_ldq(env, offsetof(struct vmcb, control.event_inj)) &
+          (uint32_t)SVM_EVTINJ_VALID)) {
+        x86_stq_phys(cs, env->vm_vmcb +
+                     offsetof(struct vmcb, control.event_inj), 0);
+    }
+
+    address_space_read(&address_space_memory, env->snp.vmsa,
+                       MEMTXATTRS_UNSPECIFIED, &v, sizeof(v));
+    save_seg(&v.es, &env->segs[R_ES]);
+    save_seg(&v.cs, &env->segs[R_CS]);
+    save_seg(&v.ss, &env->segs[R_SS]);
+    save_seg(&v.ds, &env->segs[R_DS]);
+    v.gdtr.base = env->gdt.base;
+    v.gdtr.limit = env->gdt.limit;
+    v.idtr.base = env->idt.base;
+    v.idtr.limit = env->idt.limit;
+    v.efer = env->efer;
+    v.cr0 = env->cr[0];
+    v.cr2 = env->cr[2];
+    v.cr3 = env->cr[3];
+    v.cr4 = env->cr[4];
+    v.dr6 = env->dr[6];
+    v.dr7 = env->dr[7];
+    v.rflags = eflags;
+    v.rip = env->eip;
+    v.rsp = env->regs[R_ESP];
+    v.rax = env->regs[R_EAX];
+    v.cpl = env->hflags & HF_CPL_MASK;
+    v.g_pat = env->pat;
+    v.pcpu_id = cs->cpu_index + 1;      /* TLB-01: not 0 */
+    save_type_b(env, &v);
+    save_fpu(env, &v);
+    save_exit_info(env, &v);
+    address_space_write(&address_space_memory, env->snp.vmsa,
+                        MEMTXATTRS_UNSPECIFIED, &v, sizeof(v));
+}
+
+bool snp_vmexit_save(CPUX86State *env)
+{
+    if (!env->snp.entering) {
+        if (!(env->snp.guest & SNP_GUEST_ES)) {
+            return false;
+        }
+        save_vmsa(env);
+    }
+    /* VMRUN-26: a refused VMRUN leaves VMCB and VMSA as they are */
+    env->hflags &= ~HF_INHIBIT_IRQ_MASK;
+    env->hflags2 &= ~HF2_NPT_MASK;
+    tlb_flush_by_mmuidx(env_cpu(env), 1 << MMU_NESTED_IDX);
+    return true;
+}
+
+/* SWAP-01, SWAP-02, SWAP-04, SWAP-05: what SEV-ES loads beyond plain SVM */
+static void load_host(CPUX86State *env)
+{
+    Vmsa host;
+
+    address_space_read(&address_space_memory, env->vm_hsave + VMCB_SAVE,
+                       MEMTXATTRS_UNSPECIFIED, &host, sizeof(host));
+    load_type_b(env, &host);
+    reset_fpu(env);
+    cpu_sync_avx_hflag(env);
+    env->cr[2] = 0;
+    env->dr[6] = 0xffff0ff0;
+    cpu_x86_update_dr7(env, 0x400);
+}
+
+static void end_guest(CPUX86State *env)
+{
+    if (env->snp.vmsa_use.active) {
+        rmp_use_end(env->snp.rmp, &env->snp.vmsa_use);
+    }
+    if (env->snp.vmcb_use.active) {
+        rmp_use_end(env->snp.rmp, &env->snp.vmcb_use);
+    }
+    env->snp.entering = false;
+    env->snp.kind = 0;
+    env->snp.guest = 0;
+    env->snp.cbit = 0;
+    env->snp.vmsa = 0;
+}
+
+void snp_vmexit_end(CPUX86State *env)
+{
+    trace_snp_vmexit(cpu_nr(env), env->vm_vmcb, env->snp.vmsa,
+                     vmcb_ldq(env, offsetof(struct vmcb, control.exit_code)),
+                     vmcb_ldq(env, offsetof(struct vmcb, control.exit_info_1)),
+                     vmcb_ldq(env, offsetof(struct vmcb, control.exit_info_2)));
+    if (env->snp.guest & SNP_GUEST_ES) {
+        load_host(env);
+    }
+    /* INUSE-02, INUSE-07: all state is saved, the host has not run yet */
+    end_guest(env);
+}
+
+void snp_cpu_reset(CPUX86State *env)
+{
+    end_guest(env);
+}
+
+void snp_vmsave_check(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
+{
+    if (env->snp.rmp && !(env->hflags & HF_GUEST_MASK) &&
+        !rmp_hv_owned(env->snp.rmp, vmcb, RMP_PAGE_4K)) {
+        trace_snp_refused(cpu_nr(env), "VMSAVE", vmcb, "VMSAVE-01");
+        raise_exception_err_ra(env, EXCP0D_GPF, 0, ra);
+    }
+}

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Shared by the scripts of the workbench.  A script sources it with
+#     . "$(dirname "$0")/lib.sh"
+# and gets: where things live, messages, locks, atomic results, progress.
+#
+# Convention: a script prints its result (a path, a verdict) on stdout and
+# everything meant for a reader on stderr.  Exit 2 is a wrong input or a
+# broken environment, never the verdict of a test.
+
+set -eu
+# Sorting and character classes must not depend on the user's locale.
+LC_ALL=C
+export LC_ALL
+
+PROJECT=snp-vmsa-selftests
+TOP=$(cd "$(dirname "$0")" && git rev-parse --show-toplevel 2>/dev/null) ||
+	TOP=$(cd "$(dirname "$0")/.." && pwd -P)
+CACHE=${SNP_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/$PROJECT}
+# Results that belong to this clone: logs, the last run.
+BUILD=${SNP_BUILD:-$TOP/build}
+JOBS=${JOBS:-$(nproc)}
+# The system's Python: a user's own may lack what QEMU's setup imports.
+PYTHON=/usr/bin/python3
+[ -x "$PYTHON" ] || PYTHON=python3
+
+say()	{ printf '%s\n' "$*" >&2; }
+die()	{ printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
+
+# sha KEY... : 16 hex digits over the arguments and stdin.
+sha()
+{
+	{ printf '%s\n' "$@"; cat; } | sha256sum | cut -c1-16
+}
+
+# hash_tree DIR... : one line per file, name and content, in a fixed order.
+hash_tree()
+{
+	find "$@" -type f ! -name '.*.swp' ! -name '*~' -print0 2>/dev/null |
+		sort -z | xargs -0r sha256sum
+}
+
+# need_space DIR MIB : refuse early what would fail late.
+need_space()
+{
+	mkdir -p "$1" || die "cannot create $1"
+	_free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
+	[ "$_free" -ge "$2" ] ||
+		die "$1 has $_free MiB free, $2 are needed: free some, or point XDG_CACHE_HOME elsewhere"
+}
+
+# lock NAME : one builder per result; a second one says so and waits.  The
+# lock is the kernel's: it goes when its holder dies, however that happens.
+lock()
+{
+	mkdir -p "$CACHE/lock" || die "cannot create $CACHE/lock"
+	exec 9>"$CACHE/lock/$1"
+	flock -n 9 || { say "waiting: another run is at work on $1"; flock 9; }
+}
+
+unlock() { exec 9>&-; }
+
+# publish TMP FINAL : a finished result appears at once or not at all.
+publish()
+{
+	rm -rf "$2.old"
+	[ ! -e "$2" ] || mv "$2" "$2.old"
+	mv "$1" "$2"
+	rm -rf "$2.old"
+}
+
+# prune DIR N [PATTERN] : keep the N newest results; caches must not grow
+# without end.
+prune()
+{
+	ls -1dt "$1"/${3:-*} 2>/dev/null | tail -n "+$(($2 + 1))" |
+		while read -r _old; do rm -rf "$_old"; done
+}
+
+# long NAME SECONDS LOG COMMAND... : run COMMAND with its output in LOG.  On a
+# terminal a line counts the seconds against the time the last run of NAME
+# took here, or SECONDS for the first one; in a log it is two plain lines.
+long()
+{
+	_lname=$1 _lest=$2 _llog=$3
+	shift 3
+	mkdir -p "$CACHE/times" "$(dirname "$_llog")"
+	_lfile=$CACHE/times/$(printf %s "$_lname" | tr -c 'A-Za-z0-9.\n' _)
+	[ ! -r "$_lfile" ] || _lest=$(cat "$_lfile")
+	_lstart=$(date +%s)
+	say "$_lname: started, about $_lest s"
+	if [ -t 2 ]; then
+		while sleep 1; do
+			printf '\r%s: %s of about %s s ' "$_lname" \
+				$(($(date +%s) - _lstart)) "$_lest" >&2
+		done 9>&- &
+		_ticker=$!
+	fi
+	_lrc=0
+	"$@" >"$_llog" 2>&1 </dev/null || _lrc=$?
+	if [ -t 2 ]; then
+		kill "$_ticker" 2>/dev/null || :
+		wait "$_ticker" 2>/dev/null || :
+		printf '\r\033[K' >&2
+	fi
+	_ltook=$(($(date +%s) - _lstart))
+	if [ "$_lrc" -ne 0 ]; then
+		{ grep -m 8 -E '(error|Error|ERROR|E):|No space left' "$_llog" || tail -n 12 "$_llog"; } |
+			cut -c 1-240 >&2
+		die "$_lname failed after $_ltook s, exit $_lrc; whole log: $_llog"
+	fi
+	printf '%s\n' "$_ltook" >"$_lfile.$$" && mv "$_lfile.$$" "$_lfile"
+	say "$_lname: done in $_ltook s"
+}

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# A private source tree: a pristine one plus patches plus whole files.
+# Sourced after lib.sh.
+
+# tree_copy PRISTINE TREE [PATH...] : the pristine tree (or these parts of it)
+# as links, when it lies in our own cache: whatever changes later is replaced
+# by a new file, never written to.  A user's tree is copied for real, and
+# without what a build in it may have left.
+tree_copy()
+{
+	_tp=$1 _tt=$2
+	shift 2
+	[ $# -gt 0 ] || set -- .
+	mkdir -p "$_tt"
+	case $_tp/ in
+	"$CACHE"/*)
+		(cd "$_tp" && cp -al --parents -- "$@" "$_tt/") ;;
+	*)
+		(cd "$_tp" && rsync -aR --delete --exclude=.git --exclude='*.o' \
+			--exclude='*.o.cmd' --exclude='*.ko' --exclude='*.a' \
+			--exclude='/.config*' --exclude='/vmlinux*' \
+			--exclude='include/generated' --exclude='/include/config' \
+			--exclude='/usr/include/*/' --exclude='.*.cmd' \
+			-- "$@" "$_tt/") ;;
+	esac
+}
+
+# tree_sync PRISTINE TREE STATE [PATCH...] : bring TREE to PRISTINE + PATCHes +
+# what lies under STATE/add.  Compared by content: an unchanged file keeps its
+# time stamp, so make and ninja rebuild what changed and nothing else.  STATE
+# remembers what was replaced before.
+tree_sync()
+{
+	_tp=$1 _tt=$2 _ts=$3
+	shift 3
+	mkdir -p "$_ts/add"
+	rm -rf "$_ts/over"; mkdir -p "$_ts/over"
+	for _p in "$@"; do
+		sed -n 's,^--- a/,,p; s,^+++ b/,,p' "$_p" | cut -f 1 | sort -u |
+		while read -r _f; do
+			[ -e "$_ts/over/$_f" ] || [ ! -e "$_tp/$_f" ] || {
+				mkdir -p "$_ts/over/$(dirname "$_f")"
+				cp "$_tp/$_f" "$_ts/over/$_f"
+			}
+		done
+		patch -s -p1 --no-backup-if-mismatch -d "$_ts/over" <"$_p" >&2 ||
+			die "${_p#"$TOP"/} does not apply to $_tp"
+	done
+	cp -a "$_ts/add/." "$_ts/over/"
+	(cd "$_ts/over" && find . -type f | sort) >"$_ts/files.new"
+	if [ -r "$_ts/files" ]; then
+		comm -23 "$_ts/files" "$_ts/files.new" | while read -r _f; do
+			rm -f "$_tt/$_f"
+			[ ! -e "$_tp/$_f" ] || cp "$_tp/$_f" "$_tt/$_f"
+		done
+	fi
+	mv "$_ts/files.new" "$_ts/files"
+	rsync -rpc "$_ts/over/" "$_tt/"
+}

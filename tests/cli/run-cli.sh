@@ -1,0 +1,161 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What can go wrong before a machine boots: each has one line that says what to
+# do, exit code 2, and leaves nothing half-written behind.
+cd "$(dirname "$0")/../.." || exit 2
+. tests/tap.sh
+
+tmp=$(mktemp -d) || exit 2
+trap 'rm -rf "$tmp"' EXIT
+unset KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK
+cache=${SNP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snp-vmsa-selftests}
+SNP_BUILD=$tmp/build
+export SNP_BUILD
+
+# refuses PATTERN COMMAND... : exit 2, and the last line says PATTERN
+refuses()
+{
+	_want=$1
+	shift
+	_rc=0
+	_said=$("$@" 2>&1 </dev/null) || _rc=$?
+	printf '%s\n' "$_said"
+	[ "$_rc" -eq 2 ] || { echo "exit $_rc, not 2"; return 1; }
+	printf '%s\n' "$_said" | tail -n 1 | grep -qE -- "$_want" || { echo "nothing like '$_want'"; return 1; }
+}
+
+# A second cache that shares what was unpacked, and builds for itself.
+second_cache()
+{
+	rm -rf "$tmp/cache"; mkdir -p "$tmp/cache"
+	cp -r "$cache/times" "$tmp/cache/" 2>/dev/null
+	ln -s "$cache/src" "$tmp/cache/src"
+	ln -s "$cache/download" "$tmp/cache/download"
+}
+
+check "the help names every command" sh -c '
+	for c in run check shell selftests paths clean; do make help | grep -q "^make $c " || exit 1; done'
+check "make without a goal is the help" sh -c 'make | grep -q "^make run"'
+
+check "unknown KERNEL" refuses "KERNEL=9.9: not 7.3, 6.12," env KERNEL=9.9 scripts/run
+check "KERNEL is a folder without a kernel" refuses "KERNEL=$tmp is no kernel source tree" env KERNEL="$tmp" scripts/run
+echo text >"$tmp/file"
+check "KERNEL is a file, and no bzImage" refuses "KERNEL=.* is no bzImage" env KERNEL="$tmp/file" scripts/run
+check "unknown mutant" refuses "no such mutant; there are:" env KERNEL=mutant/none scripts/run
+check "unknown test: names its neighbours" refuses "no test 'sev_smoke' in the kvm target; near it: .*sev_smoke_test" env TESTS=sev_smoke scripts/run
+check "LOOPS is no number" refuses "LOOPS=x is no number" env LOOPS=x scripts/run
+check "TIMEOUT is no number" refuses "TIMEOUT=1h is no number" env TIMEOUT=1h scripts/run
+check "unknown CONFIG" refuses "CONFIG is 'debug' or a file" env CONFIG=nosuch scripts/run
+check "KDIR does not exist" refuses "KDIR=.*: no such folder" env KDIR="$tmp/no" scripts/run
+check "KDIR is no kernel tree" refuses "KDIR=.* is no kernel source tree" env KDIR="$tmp" scripts/run
+mkdir -p "$tmp/old/arch/x86/kvm" "$tmp/old/tools/testing/selftests/kvm/lib/x86"
+touch "$tmp/old/Kbuild" "$tmp/old/tools/testing/selftests/kvm/lib/x86/sev.c"
+printf 'VERSION = 6\nPATCHLEVEL = 1\n' >"$tmp/old/Makefile"
+check "KDIR is too old for SNP selftests" refuses "know no SEV-SNP .6.16 or newer" env KDIR="$tmp/old" scripts/run
+check "QEMU_SRC is no QEMU" refuses "QEMU_SRC=.* is no QEMU source tree" env QEMU_SRC="$tmp" scripts/build-qemu
+check "unknown folder of tests" refuses "no tests/none; there are:" scripts/check none
+check "the forwarder has one target" sh -c '
+	! make -C tools/testing/selftests TARGETS=net 2>'"$tmp/err"' && grep -q "only TARGETS=kvm" '"$tmp/err"
+
+# A disk that is full, by a df that says so.
+mkdir "$tmp/bin"
+printf '#!/bin/sh\nprintf "h\\nx 0 0 10 0 /\\n"\n' >"$tmp/bin/df"
+chmod +x "$tmp/bin/df"
+second_cache
+check "no disk space" refuses "10 MiB free, .* are needed" \
+	env PATH="$tmp/bin:$PATH" SNP_CACHE="$tmp/cache" scripts/build-selftests
+check "... nothing half-written" sh -c "! ls '$tmp/cache/selftests' 2>/dev/null | grep ."
+
+# An archive that does not answer, one that is not named at all.
+mkdir -p "$tmp/apt/sources.list.d" "$tmp/etc-none"
+echo 'deb http://127.0.0.1:9/debian bookworm main' >"$tmp/apt/sources.list"
+check "no network" refuses "archive cannot be reached; check the network, or give KDIR= and QEMU_SRC=" \
+	env SNP_APT_ETC="$tmp/apt" SNP_CACHE="$tmp/empty" scripts/fetch kernel 7.3
+check "no Debian archive" refuses "no Debian archive in the machine's apt sources" \
+	env SNP_APT_ETC="$tmp/etc-none" SNP_CACHE="$tmp/empty" scripts/fetch kernel 7.3
+
+# The machine's sources, in both formats; third parties are not taken for Debian.
+archive() { SNP_APT_ETC=$1 SNP_CACHE=$tmp/apt-cache scripts/apt-private config >/dev/null && cat "$tmp/apt-cache/apt/sources.list"; }
+mkdir -p "$tmp/one" "$tmp/two/sources.list.d"
+cat >"$tmp/one/sources.list" <<'END'
+# deb http://commented.example/debian trixie main
+deb [arch=amd64] https://third.example/apt stable-x main
+deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://mirror.example/debian trixie main contrib
+deb http://sec.example/debian-security trixie-security main
+END
+cat >"$tmp/two/sources.list.d/debian.sources" <<'END'
+Types: deb deb-src
+URIs: http://off.example/debian
+Suites: bookworm
+Enabled: no
+
+Types: deb
+# a comment between fields
+URIs: http://mirror2.example/debian
+Suites: bookworm bookworm-updates
+Components: main
+
+Types: deb
+URIs: http://sec2.example/debian-security
+Suites: bookworm-security
+Components: main
+END
+check "sources.list is understood" sh -c "
+	. /dev/null; SNP_APT_ETC='$tmp/one' SNP_CACHE='$tmp/ac' scripts/apt-private config &&
+	grep -q 'http://mirror.example/debian trixie-backports main' '$tmp/ac/apt/sources.list' &&
+	grep -q 'http://sec.example/debian-security trixie-security main' '$tmp/ac/apt/sources.list' &&
+	! grep -q 'third\|commented' '$tmp/ac/apt/sources.list'"
+check "*.sources is understood" sh -c "
+	SNP_APT_ETC='$tmp/two' SNP_CACHE='$tmp/ac' scripts/apt-private config &&
+	grep -q 'http://mirror2.example/debian trixie-backports main' '$tmp/ac/apt/sources.list' &&
+	grep -q 'http://sec2.example/debian-security trixie-security main' '$tmp/ac/apt/sources.list' &&
+	! grep -q 'off.example' '$tmp/ac/apt/sources.list'"
+
+# What is missing on a machine that is no Debian, and on one where we may not
+# install: tools named, or the exact command.
+mkdir "$tmp/few"
+for t in sh env dirname git cat grep sed id df mkdir cut head tr nproc sort ldd; do
+	ln -sf "$(command -v $t)" "$tmp/few/$t"
+done
+check "missing tools, no apt: named" refuses "missing here:.* ninja" env PATH="$tmp/few" scripts/packages
+ln -s /bin/true "$tmp/few/apt-get"
+printf '#!/bin/sh\necho 1000\n' >"$tmp/few/idx"
+chmod +x "$tmp/few/idx"; mv "$tmp/few/idx" "$tmp/few/id"
+check "missing tools, no rights: the command" refuses "as root: apt-get install -y .* ninja-build" \
+	env PATH="$tmp/few" scripts/packages
+
+# A builder that is killed leaves nothing that the next one stumbles over.
+recovers()
+{
+	second_cache
+	SNP_CACHE=$tmp/cache setsid scripts/build-selftests >"$tmp/log" 2>&1 &
+	_p=$!
+	_i=0
+	while [ "$_i" -lt 120 ] && ! grep -q 'build the selftests: started' "$tmp/log"; do sleep 0.5; _i=$((_i + 1)); done
+	sleep 2
+	env kill -9 -- "-$_p"
+	wait "$_p" 2>/dev/null
+	! ls "$tmp/cache/selftests" 2>/dev/null | grep -v 'tmp$' | grep . || { echo "a result of a killed build"; return 1; }
+	_dir=$(SNP_CACHE=$tmp/cache scripts/build-selftests 2>"$tmp/log") || { cat "$tmp/log"; return 1; }
+	[ -x "$_dir/run_kselftest.sh" ] && [ -x "$_dir/kvm/sev_smoke_test" ]
+}
+check "a killed build: the next one succeeds" recovers
+
+waits()
+{
+	second_cache
+	mkdir -p "$tmp/cache/lock"
+	# The name of the lock is the builder's business: hold every one it may take.
+	SNP_CACHE=$tmp/cache scripts/build-selftests >"$tmp/log1" 2>&1 &
+	_a=$!
+	sleep 1
+	SNP_CACHE=$tmp/cache scripts/build-selftests >"$tmp/log2" 2>&1 &
+	_b=$!
+	wait $_a && wait $_b || { cat "$tmp/log1" "$tmp/log2"; return 1; }
+	cat "$tmp/log2"
+	grep -q '^waiting: another run' "$tmp/log2" && [ "$(tail -n 1 "$tmp/log1")" = "$(tail -n 1 "$tmp/log2")" ]
+}
+check "two builds at once: the second says so and waits" waits
+
+done_testing

@@ -1,0 +1,153 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The judge, fed with consoles and results: what a kernel says decides, whatever
+# the test said, and every way to end has its own verdict and cause.
+cd "$(dirname "$0")/../.." || exit 2
+. tests/tap.sh
+
+KUNIT=$(scripts/fetch kernel 7.3)/tools/testing/kunit/kunit.py || exit 2
+export KUNIT
+d=$(mktemp -d) || exit 2
+trap 'rm -rf "$d"' EXIT
+
+# A run in which all is well: two tests, both passed.
+good()
+{
+	cat >"$d/console.log" <<-'END'
+	[    0.000000] Linux version 7.3.4 (workbench@snp) #1 SMP
+	[    0.101000] SEV-SNP: RMP table physical range [0x0000000070000000 - 0x0000000072ffffff]
+	[    0.421000] AMD-Vi: IOMMU SNP support enabled.
+	[    1.001000] vm: init, Linux 7.3.4
+	[    1.201000] kvm_amd: SEV-SNP enabled (ASIDs 1 - 99)
+	[    1.301000] vm: ready
+	[    4.301000] vm: end, exit 0
+	[    4.401000] reboot: Power down
+	END
+	cat >"$d/ktap.log" <<-'END'
+	TAP version 13
+	1..2
+	# timeout set to 120
+	# selftests: kvm: sev_smoke_test
+	# Random seed: 0x6b8b4567
+	ok 1 selftests: kvm: sev_smoke_test
+	# timeout set to 120
+	# selftests: kvm: sev_dbg_test
+	ok 2 selftests: kvm: sev_dbg_test
+	# Totals: pass:2 fail:0 xfail:0 xpass:0 skip:0 error:0
+	END
+	printf '%s\n' qemu=0 seconds=5 emulator=on "timeout=''" >"$d/result"
+	printf '%s\n' kernel=7.3 "tests='sev_smoke_test sev_dbg_test'" snp=required expected=2 >"$d/run"
+	: >"$d/qemu.log"
+}
+
+# says LINE : put LINE on the console, just before the end marker
+says()	{ sed -i "/vm: end/i [    3.000000] $1" "$d/console.log"; }
+unended() { sed -i '/vm: end/,$d' "$d/console.log"; }
+
+# verdict CODE PATTERN : the judge exits with CODE, its last line is the verdict
+# that belongs to it, and PATTERN stands in what it says
+verdict()
+{
+	case $1 in 0) w=PASS ;; 1) w=FAIL ;; 4) w=SKIP ;; 5) w=CRASH ;; 124) w=TIMEOUT ;; *) w= ;; esac
+	rc=0
+	vm/judge "$d" >"$d/out" 2>&1 || rc=$?
+	cat "$d/out"
+	[ "$rc" -eq "$1" ] || { echo "exit $rc, not $1"; return 1; }
+	[ -z "$w" ] || tail -n 1 "$d/out" | grep -q "^VERDICT: $w " || return 1
+	grep -qE -- "$2" "$d/out" || { echo "nothing like '$2'"; return 1; }
+}
+
+good
+check "all passed, kernel silent: PASS" verdict 0 'not run on SNP hardware'
+good
+check "the boot lines are shown" verdict 0 'SEV-SNP enabled \(ASIDs'
+
+good; says 'WARNING: arch/x86/kvm/svm/sev.c:100 at sev_x+0x1/0x2 [kvm_amd], CPU#1: t/77'
+check "WARN: FAIL, though every test passed" verdict 1 'cause: the kernel complained: WARNING: arch'
+good; says 'BUG: sleeping function called from invalid context at mm/x.c:1'
+check "BUG without death: FAIL" verdict 1 'cause: .*BUG: sleeping'
+good; says 'BUG: unable to handle page fault for address: ffff8880017e0000'
+check "an oops: CRASH" verdict 5 'cause: BUG: unable'
+good; says 'Oops: general protection fault, maybe for address 0x1: 0000 [#1] SMP NOPTI'; unended
+check "an oops, nothing after it: CRASH" verdict 5 'cause: Oops:'
+good; says 'kernel BUG at mm/page_alloc.c:1!'
+check "kernel BUG: CRASH" verdict 5 'kernel BUG at'
+good; says 'Kernel panic - not syncing: Attempted to kill init!'
+check "panic: CRASH" verdict 5 'Kernel panic'
+good; says 'WARNING: possible circular locking dependency detected'
+check "lockdep: FAIL" verdict 1 'circular locking'
+good; says 'WARNING: suspicious RCU usage'
+check "suspicious RCU usage: FAIL" verdict 1 'suspicious RCU'
+good; says 'rcu: INFO: rcu_preempt detected stalls on CPUs\/tasks:'
+check "RCU stall: FAIL" verdict 1 'detected stalls'
+good; says 'watchdog: BUG: soft lockup - CPU#0 stuck for 26s!'
+check "soft lockup: FAIL" verdict 1 'soft lockup'
+good; says 'INFO: task kworker\/0:1:77 blocked for more than 60 seconds.'
+check "hung task: FAIL" verdict 1 'blocked for more'
+good; says 'BUG: KASAN: slab-use-after-free in f+0x1\/0x2'
+check "KASAN: FAIL" verdict 1 'KASAN'
+good; says 'Call Trace:'
+check "a bare backtrace: FAIL" verdict 1 'Call Trace'
+
+good; says 'SEV-SNP: RMPUPDATE failed for PFN 78d198, pg_level: 1, ret: 3'
+check "RMPUPDATE ret 3: FAIL, names the missing fix" \
+	verdict 1 'FAIL_INUSE.*kernel lacks d1a3c2162334 \(CVE-2026-90040\)'
+good; says 'SEV-SNP: RMPUPDATE failed for PFN 78d198, pg_level: 1, ret: 2'
+check "RMPUPDATE ret 2 is another failure" verdict 1 'FAIL_PERMISSION'
+check "... and does not name the fix" sh -c "! grep -q CVE '$d/out'"
+good
+says 'SEV-SNP: RMPUPDATE failed for PFN 78d198, pg_level: 1, ret: 3'
+says 'BUG: unable to handle page fault for address: ffff99a64d198000'; unended
+check "RMPUPDATE ret 3, then the RMP fault: CRASH, both named" \
+	verdict 5 'FAIL_INUSE.*then BUG: unable.*CVE-2026-90040'
+
+good; unended; sed -i "s/timeout=''/timeout='silent for 180 s'/" "$d/result"
+sed -i '/^ok 2/,$d' "$d/ktap.log"
+check "no end marker: TIMEOUT, names the test it hung in" verdict 124 'hung in kvm: sev_dbg_test'
+good; sed -i '/vm: init/,$d' "$d/console.log"; sed -i "s/timeout=''/timeout='silent for 180 s'/" "$d/result"
+: >"$d/ktap.log"
+check "never came up: TIMEOUT in the boot" verdict 124 'hung in the boot, after: .*IOMMU SNP'
+good; sed -i '/Power down/d' "$d/console.log"; sed -i "s/timeout=''/timeout='silent for 180 s'/" "$d/result"
+check "never went down: TIMEOUT in the shutdown" verdict 124 'hung in the shutdown'
+good; sed -i 's/^ok 2.*/not ok 2 selftests: kvm: sev_dbg_test # TIMEOUT 120 seconds/' "$d/ktap.log"
+sed -i 's/vm: end, exit 0/vm: end, exit 1/' "$d/console.log"
+check "kselftest's own time limit: TIMEOUT" verdict 124 'sev_dbg_test'
+good; unended
+check "powered off in mid-run: CRASH" verdict 5 'without a word'
+good; unended; sed -i 's/qemu=0/qemu=139/' "$d/result"
+check "QEMU died: CRASH of the emulator" verdict 5 'emulator died'
+
+good; sed -i 's/^ok 2.*/not ok 2 selftests: kvm: sev_dbg_test # exit=254/' "$d/ktap.log"
+sed -i 's/vm: end, exit 0/vm: end, exit 1/' "$d/console.log"
+check "a test failed: FAIL, names it" verdict 1 'cause: .*sev_dbg_test # exit=254'
+good; sed -i 's/^ok 2.*/ok 2 selftests: kvm: sev_dbg_test # SKIP/' "$d/ktap.log"
+check "a test skipped: SKIP" verdict 4 '1 passed, 1 skipped'
+good; sed -i '/seed/a # 1..0 # SKIP - Requirement not met: kvm_cpu_has(X86_FEATURE_SEV)' "$d/ktap.log"
+sed -i 's/^ok 1.*/ok 1 selftests: kvm: sev_smoke_test # SKIP/' "$d/ktap.log"
+check "... with the reason the test gave" verdict 4 'Requirement not met: kvm_cpu_has'
+good; sed -i '/seed/a # ok 3 punch_cold # SKIP no such thing' "$d/ktap.log"
+check "one case of a test skipped: SKIP" verdict 4 'punch_cold'
+good; sed -i '/kvm_amd/d' "$d/console.log"
+check "SEV tests passed where SNP is off: SKIP" verdict 4 'SEV-SNP is not enabled'
+good; sed -i '/kvm_amd/d' "$d/console.log"; sed -i s/required/not/ "$d/run"
+check "other tests need no SNP: PASS" verdict 0 PASS
+
+good; : >"$d/ktap.log"
+check "no results at all: FAIL" verdict 1 'cause'
+good; printf '%s\n' 'TAP version 13' '1..0' >"$d/ktap.log"
+check "zero tests: FAIL" verdict 1 'cause'
+good; sed -i -e '/^ok 2/,$d' -e s/1..2/1..1/ "$d/ktap.log"
+check "fewer tests than were asked for: FAIL" verdict 1 '2 tests were to run'
+good; sed -i '/^ok 2/,$d' "$d/ktap.log"
+check "a broken plan: FAIL" verdict 1 'cause'
+good; sed -i 's/vm: end, exit 0/vm: end, exit 1/' "$d/console.log"
+check "the runner failed: FAIL" verdict 1 'ended with 1'
+good; sed -i 's/$/\r/' "$d/console.log" "$d/ktap.log"
+check "carriage returns of a serial line do no harm" verdict 0 PASS
+
+good; rm "$d/result"
+check "no finished run: exit 2, no verdict" verdict 2 'holds no finished run'
+check "... really none" sh -c "! grep -q VERDICT '$d/out'"
+
+done_testing

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The machine under test, in one place.  Sourced by vm/run and by whoever else
+# starts it.
+#
+# machine_args QEMU_DIR on|off : QEMU's arguments, one per line, for the machine
+# with the SNP host (on) or the same machine on stock QEMU (off).  Four CPUs in
+# two sockets on two NUMA nodes, so that a vCPU can run far from its memory.
+machine_args()
+{
+	case $2 in
+	on)	cat <<-END
+		-object
+		x-snp-host,id=snp0
+		-device
+		amd-psp
+		-cpu
+		EPYC-Genoa,+svm,-hypervisor,phys-bits=48,+npt,+lbrv,+nrip-save,+flushbyasid,+decodeassists
+		END
+		;;
+	off)	cat <<-END
+		-cpu
+		EPYC-Genoa,+svm,-hypervisor,phys-bits=48,+npt,+lbrv,+nrip-save,+flushbyasid,+decodeassists
+		END
+		;;
+	esac
+	# Linux does not look for SNP where the hypervisor bit is set.  The IOMMU
+	# comes before the devices it serves.
+	cat <<-END
+	-L
+	$1
+	-machine
+	q35,kernel-irqchip=split,vmport=off,usb=off
+	-accel
+	tcg,thread=multi
+	-smp
+	${SMP:-4}$([ "${SMP:-4}" != 4 ] || echo ,sockets=2,cores=2)
+	-m
+	${MEM:-2048}
+	-device
+	amd-iommu,intremap=on,xtsup=on
+	-nodefaults
+	-no-user-config
+	-display
+	none
+	-no-reboot
+	END
+	case ${MEM:-2048}/${SMP:-4} in
+	2048/4)	cat <<-END
+		-object
+		memory-backend-ram,id=ram0,size=1G
+		-object
+		memory-backend-ram,id=ram1,size=1G
+		-numa
+		node,nodeid=0,cpus=0-1,memdev=ram0
+		-numa
+		node,nodeid=1,cpus=2-3,memdev=ram1
+		END
+		;;
+	esac
+}
+
+# What the kernel is told.  An oops ends the run at once, with its text as the
+# last thing on the console; -no-reboot then ends QEMU.  The watchdog's NMI is a
+# panic too, which shows every CPU and every blocked task.
+MACHINE_CMDLINE="console=ttyS0,115200 earlyprintk=ttyS0,115200 ignore_loglevel \
+printk.devkmsg=on oops=panic panic=-1 unknown_nmi_panic panic_print=0xc0"
