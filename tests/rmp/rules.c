@@ -56,8 +56,8 @@ static const char *const rules[] = {
     "RMPQUERY-01", "RMPREAD-01", "RMPREAD-03",
     "CHK-HVOWN", "CHK-COV", "CHK-GOWN", "CHK-REV", "CHK-MUT", "CHK-SIZE",
     "CHK-VAL", "CHK-VMPL", "CHK-USE",
-    "HOST-01", "HOST-05", "HOST-06", "HOST-07", "HOST-08", "HOST-09",
-    "HOST-10", "NSNP-01",
+    "HOST-01", "HOST-03", "HOST-04", "HOST-05", "HOST-06", "HOST-07",
+    "HOST-08", "HOST-09", "HOST-10", "NSNP-01",
     "ACC-01", "ACC-02", "ACC-03", "ACC-04", "ACC-05", "ACC-13", "ACC-16",
     "ACC-17", "ACC-PGSZ", "ACC-PGS2",
     "VMSA-01", "VMSA-02", "VMSA-03", "VMSA-04", "VMSA-05", "VMSA-06",
@@ -353,14 +353,16 @@ static void test_geometry(void)
             guest(OUTSIDE, GPA, K4) == RMP_GUEST_NPF);
 
     fresh();
-    assign(BASE, GPA, ASID);
+    assign(0, GPA, ASID);
+    assign_2m(BIG, BIG_GPA, ASID);
     assign(TABLE_BASE, GPA, ASID);
     rmp_fw_init(&rmp);
     pass("FWCMD-01", "a page not in the table's regions starts as the host's",
-         host_writes(0, M2) && lo(0) == 0 && lo(BIG) == 0 && hi(BASE) == 0);
+         host_writes(0, M2) && host_writes(BIG, M2) && hi(0) == 0);
     refused("FWCMD-01", "entries from before grant nothing",
             guest(TABLE_BASE, GPA, K4) == RMP_GUEST_NPF &&
-            guest(BASE, GPA, K4) == RMP_GUEST_NPF);
+            guest(0, GPA, K4) == RMP_GUEST_NPF && lo(0) == 0 &&
+            lo(BIG) == 0 && lo(BIG + K4) == 0);
     for (i = BASE >> 12; i < BIG >> 12; i++) {
         if (i >= TABLE_BASE >> 12 && i <= TABLE_END >> 12) {
             own += (lo(i * K4) & ~RMP_LO_COUNT_MASK) == 0x8000000000000005 &&
@@ -395,6 +397,7 @@ static void test_format(void)
 {
     RmpState st;
     RmpUse use = { 0 };
+    bool large;
 
     fresh();
     make_vmsa(PAGE, GPA);
@@ -407,6 +410,10 @@ static void test_format(void)
     refused("GEOM-10", "a change of raw memory (ASID 7) is believed",
             guest(PAGE, GPA, K4) == RMP_GUEST_NPF);
     poke(PAGE, 0x6030000000144001);
+    poke(OUTSIDE - K4, RMP_LO_ASSIGNED | RMP_LO_PAGE_SIZE | RMP_LO_IMMUTABLE);
+    refused("GEOM-10", "a size in memory where no 2 MB page starts is not",
+            rmp_page_state(&rmp, OUTSIDE - K4, &large) == RMP_PAGE_FIRMWARE &&
+            !large);
 
     adjust(PAGE, GPA, K4, false, rdx(1, 0x1, true), 0);
     adjust(PAGE, GPA, K4, false, rdx(2, 0x3, true), 0);
@@ -423,7 +430,7 @@ static void test_format(void)
 
     assign(PAGE + K4, ~0ull << 12, ASID);
     pass("RAW-04", "a GPA of all ones is stored with 39 bits",
-         (lo(PAGE + K4) & RMP_LO_GPA_MASK) == 0x0007fffffffff000);
+         lo(PAGE + K4) == 0x0037fffffffff001);
     refused("RAW-04", "and is no longer the GPA that was given",
             guest(PAGE + K4, ~0ull << 12, K4) == RMP_GUEST_NPF);
 
@@ -1086,6 +1093,14 @@ static void test_host_access(void)
          host_writes(0, M2));
     refused("ACC-05", "an SNP guest's shared write to its private page",
             !host_writes(PAGE, K4));
+    pass("HOST-03", "a page table of the host, in mixed 2 MB",
+         host_writes(PAGE + K4, K4));
+    refused("HOST-03", "a page table in an assigned page",
+            !host_writes(PAGE, K4));
+    pass("HOST-04", "an A or D bit in mixed 2 MB counts as 4 KB",
+         host_writes(PAGE + K4, K4) && !host_writes(PAGE + K4, M2));
+    refused("HOST-04", "an A or D bit in an assigned page",
+            !host_writes(PAGE, K4));
     pass("HOST-05", "a 2 MB leaf over nothing assigned",
          host_writes(0, M2) && host_writes(BIG, G1));
     refused("HOST-05", "a 2 MB leaf with one assigned page elsewhere",
@@ -1337,6 +1352,10 @@ static void test_vmrun(void)
             vmrun_refused(BIG + K4, "VMSA-08"));
     end(&use);
     pass("INUSE-04", "such a slot as well", lo(BIG + K4) == 1);
+    begin(&use, BIG);
+    refused("VMSA-08", "a page of a 2 MB entry whose base runs",
+            vmrun_refused(BIG + K4, "VMSA-08"));
+    end(&use);
 }
 
 /* ---- firmware ---- */

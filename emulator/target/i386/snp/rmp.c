@@ -145,7 +145,8 @@ static Lookup find(const Rmp *rmp, uint64_t spa)
             l.in_use |= lo_in_use(head.lo);
         }
     }
-    l.large = lo_large(l.e.lo);
+    /* Only memory that was scribbled on has a size elsewhere */
+    l.large = l.page == base && lo_large(l.e.lo);
     return l;
 }
 
@@ -411,8 +412,11 @@ int rmp_read(Rmp *rmp, uint64_t spa, RmpState *state)
         .immutable = !!(lo & RMP_LO_IMMUTABLE),
         .asid = lo_asid(lo),
     };
-    /* ARCH-02: a 2 MB entry's followers are assigned, though not counted */
-    if (page == base_of(page) && (lo_large(lo) || lo_count(lo))) {
+    /*
+     * ARCH-02.  Only the slot of a 2 MB aligned page has a count or a size; a
+     * 2 MB entry's followers are assigned, though not counted.
+     */
+    if (lo_large(lo) || lo_count(lo)) {
         state->page_size |= 2;
     }
     return RMP_OK;

@@ -211,8 +211,8 @@ int rmp_query(Rmp *rmp, uint64_t spa, uint64_t gpa, uint64_t leaf_size,
 
 /*
  * CHK-HVOWN and CHK-USE: may a write through a leaf of @leaf_size bytes reach
- * @spa (HOST-01..08, NSNP-01, ACC-05)?  A page-table read by the walker asks
- * with RMP_PAGE_4K.
+ * @spa (HOST-01, HOST-03..08, NSNP-01, ACC-05)?  A page-table read by the
+ * walker and its update of A and D bits ask with RMP_PAGE_4K.
  */
 bool rmp_hv_owned(const Rmp *rmp, uint64_t spa, uint64_t leaf_size);
 
