@@ -748,6 +748,32 @@ static void window_check_dead(struct window *w)
 	window_check_frozen(w);
 }
 
+/*
+ * The AP of the window has to die, but what kills it need not have waited for
+ * the vCPU to leave the guest.
+ */
+static void window_wait_dead(struct window *w)
+{
+	u64 deadline = snp_now() + TIMEOUT_NS / 4;
+	u32 id = w->first;
+
+	snp_step("wait for KVM_RUN of vCPU %lu to fail", id, 0);
+	while (!ap_wait(id, 1000000)) {
+		u64 last = heartbeat(id);
+
+		if (snp_now() < deadline)
+			continue;
+		usleep(10000);
+		SNP_CHECK(heartbeat(id) == last, SNP_CAUSE_NOT_STOPPED,
+			  "%s, %s: vCPU %u runs on", w->what, temp_str[w->temp], id);
+		snp_fail(SNP_CAUSE_HUNG, "%s, %s: KVM_RUN of vCPU %u did not return",
+			 w->what, temp_str[w->temp], id);
+	}
+	ap_check_failed(id, w->what);
+	window_is_proven(w);
+	window_sample(w);
+}
+
 static void gmem_punch(int fd, u64 pgoff, u64 nr_pages)
 {
 	int r;
@@ -1207,13 +1233,9 @@ static void case_slot_deleted(void)
 		set_temp(w.temp, PAGE(B, 0), 2);
 		window_open(&w, what, 1, 1);
 		slot_set_present(SLOT_B, false);
-		window_sample(&w);
-		window_check_dead(&w);
+		window_wait_dead(&w);
 
-		/*
-		 * Without a memslot there is nothing to tell the vCPU that its
-		 * page goes away, it must be out of the guest by now.
-		 */
+		/* Without a memslot, nothing tells the vCPU that its page goes away. */
 		if (w.round & 1) {
 			slot_set_present(SLOT_B, true);
 			punch(SLOT_B, 1, 1);
@@ -1245,7 +1267,6 @@ static void case_gmem_closed(void)
 	const char *what = "last reference to the guest_memfd closed under a running vCPU";
 	static const int victims[] = { [COLD] = SLOT_B, [WARM] = SLOT_C };
 	struct window w = { };
-	u64 deadline;
 
 	setup(1);
 
@@ -1261,21 +1282,7 @@ static void case_gmem_closed(void)
 		 * The vCPU's thread may hold a reference for a moment, in which
 		 * case it is the one that frees the pages.
 		 */
-		snp_step("wait for KVM_RUN of vCPU %lu to fail", 1, 0);
-		deadline = snp_now() + TIMEOUT_NS / 4;
-		while (!ap_wait(1, 1000000)) {
-			u64 last = heartbeat(1);
-
-			if (snp_now() < deadline)
-				continue;
-			usleep(10000);
-			SNP_CHECK(heartbeat(1) == last, SNP_CAUSE_IN_USE,
-				  "%s, %s: vCPU 1 runs on", what, temp_str[w.temp]);
-			snp_fail(SNP_CAUSE_HUNG, "%s, %s: KVM_RUN did not return",
-				 what, temp_str[w.temp]);
-		}
-		ap_check_failed(1, what);
-		window_is_proven(&w);
+		window_wait_dead(&w);
 		ap_check_rerun(1, "KVM_RUN without guest_memfd");
 	}
 
@@ -1630,6 +1637,41 @@ static void case_weakness_fallocate_livelock(void)
 	}
 }
 
+/*
+ * Deleting a memslot kicks all vCPUs, for reasons of its own and without waiting,
+ * right before the kick on behalf of the VMSA.  That does not wait then, see
+ * case_weakness_kick_no_wait(), and the vCPU may run on for a moment.
+ */
+static void case_weakness_slot_deletion(void)
+{
+	const u32 nr_rounds = 20 * snp_case_rounds();
+	u32 i, nr_late = 0;
+	struct window w = { };
+	u64 deadline;
+
+	setup(1);
+
+	for (i = 0; i < nr_rounds; i++) {
+		ap_start(1, PAGE(B, 1));
+		set_temp(COLD, PAGE(B, 0), 2);
+		window_open(&w, "cold deletion of a memslot", 1, 1);
+		slot_set_present(SLOT_B, false);
+		window_sample(&w);
+
+		deadline = snp_now() + WATCH_NS;
+		while (heartbeat(1) == w.heartbeats[1] && snp_now() < deadline)
+			;
+		nr_late += heartbeat(1) != w.heartbeats[1];
+
+		window_wait_dead(&w);
+		slot_set_present(SLOT_B, true);
+	}
+
+	if (nr_late)
+		snp_weakness("%u of %u vCPUs ran on after their memslot was gone",
+			     nr_late, nr_rounds);
+}
+
 static bool stop_flood;
 
 static void *nmi_flood(void *arg)
@@ -1767,6 +1809,14 @@ static const struct snp_case cases[] = {
 		.opt_in = true,
 		.weakness = true,
 		.timeout_s = 300,
+	}, {
+		.name = "weakness_slot_deletion",
+		.what = "deletion of a memslot may overtake a kick",
+		.fn = case_weakness_slot_deletion,
+		.windows = BIT(SNP_WINDOW_COLD),
+		.opt_in = true,
+		.weakness = true,
+		.timeout_s = 120,
 	}, {
 		.name = "weakness_kick_no_wait",
 		.what = "punch may overtake a kick, may kill the host",

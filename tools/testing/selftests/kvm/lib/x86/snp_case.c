@@ -38,6 +38,10 @@ static const struct {
 		"vmsa-in-use",
 		"a vCPU can run on a VMSA whose page was freed, kernel lacks d1a3c2162334 (CVE-2026-90040)"
 	},
+	[SNP_CAUSE_NOT_STOPPED] = {
+		"vmsa-not-stopped",
+		"a vCPU runs on after its VMSA is gone, kernel lacks d1a3c2162334 (CVE-2026-90040)"
+	},
 	[SNP_CAUSE_FALSE_KILL] = {
 		"false-kill", "a vCPU lost its VMSA though nobody had touched it"
 	},
@@ -530,6 +534,10 @@ static bool run_one(const struct snp_case *c)
 			return false;
 		}
 	}
+
+	if (opt_verbose)
+		ksft_print_msg("%s: took %lu ms\n", c->name,
+			       (snp_now() - verdict->start_ns) / 1000000);
 
 	tainted = read_tainted() & ~tainted;
 	if (tainted)
