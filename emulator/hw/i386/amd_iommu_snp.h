@@ -15,6 +15,15 @@
 
 typedef struct AMDVIState AMDVIState;
 
+/* What SNP adds to the state of the IOMMU; all zero after a reset */
+typedef struct AMDVISnp {
+    bool enforced;              /* DMA is held against the RMP */
+    /* the last refused access */
+    hwaddr fault_iova;
+    uint16_t fault_devid;
+    bool fault_write;
+} AMDVISnp;
+
 /* ---- for the firmware ---- */
 
 /* Memory that the IOMMU writes on its own account */
