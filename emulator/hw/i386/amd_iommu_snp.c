@@ -32,9 +32,19 @@
 
 /* ---- features and registers ---- */
 
-uint64_t amdvi_snp_features(void)
+/*
+ * Page requests are not modelled, stock or SNP.  With the stock features Linux
+ * allocates a PPR log that it never tells the IOMMU of, for want of guest
+ * translation; at SNP_SHUTDOWN_EX it then expects the log's pages in a state
+ * that the firmware had no way to bring them to.  No SNP part is like that.
+ */
+uint64_t amdvi_snp_features(uint64_t features)
 {
-    return snp_host_enabled() ? AMDVI_FEATURE_SNP : 0;
+    if (snp_host_enabled()) {
+        features &= ~AMDVI_FEATURE_PPR;
+        features |= AMDVI_FEATURE_SNP;
+    }
+    return features;
 }
 
 AMDVISnpReg amdvi_snp_reg_write(AMDVIState *s, hwaddr reg)

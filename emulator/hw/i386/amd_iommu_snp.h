@@ -57,8 +57,8 @@ typedef enum AMDVISnpReg {
     AMDVI_SNP_REG_LOCKED,       /* ignore the write */
 } AMDVISnpReg;
 
-/* DMA-02: extended feature bits to add */
-uint64_t amdvi_snp_features(void);
+/* DMA-02: the extended features, from those of the stock IOMMU */
+uint64_t amdvi_snp_features(uint64_t features);
 
 AMDVISnpReg amdvi_snp_reg_write(AMDVIState *s, hwaddr reg);
 
