@@ -52,7 +52,7 @@ for shutdown in off on; do
 	sed 's/^/# /' "$build/qemu"
 	# no plan, no pass: the plan is the last thing that the image prints
 	if [ $status -ne 0 ] || ! grep -q '^1\.\.[1-9]' "$tap"; then
-		echo "not ok - the image did not come to its end (QEMU: $status)" >>"$tap"
+		echo "not ok 0 - the image did not come to its end (QEMU: $status)" >>"$tap"
 	fi
 	! grep -q '^not ok\|^Bail out!' "$tap" || rc=1
 	sed "/^1\.\./d; s/^\(ok\|not ok\) [0-9]*/\1/; s/^Bail out!/not ok -/
