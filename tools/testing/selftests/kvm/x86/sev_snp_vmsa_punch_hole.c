@@ -598,9 +598,15 @@ static void ap_check_failed(u32 id, const char *what)
 
 static void ap_wait_failed(u32 id, const char *what)
 {
+	u64 deadline = snp_now() + TIMEOUT_NS, start = heartbeat(id);
+
 	snp_step("wait for KVM_RUN of vCPU %lu to fail", id, 0);
-	SNP_CHECK(ap_wait(id, TIMEOUT_NS), SNP_CAUSE_HUNG,
-		  "%s: KVM_RUN of vCPU %u did not return", what, id);
+	while (!ap_wait(id, 1000000)) {
+		SNP_CHECK(heartbeat(id) == start, SNP_CAUSE_WRONG_VMSA,
+			  "%s: vCPU %u runs", what, id);
+		SNP_CHECK(snp_now() < deadline, SNP_CAUSE_HUNG,
+			  "%s: KVM_RUN of vCPU %u did not return", what, id);
+	}
 	ap_check_failed(id, what);
 }
 
@@ -1334,6 +1340,7 @@ static void case_create_on_init(void)
 static void case_destroy_then_punch(void)
 {
 	struct window w = { };
+	u64 last;
 
 	setup(1);
 
@@ -1344,12 +1351,22 @@ static void case_destroy_then_punch(void)
 		if (!ap_wait_blocked(1))
 			fail_exit(1, "after AP Destroy");
 
+		/* Destroyed is destroyed, even if userspace thinks otherwise. */
+		last = heartbeat(1);
+		if (w.round & 1) {
+			ap_wake(1, true);
+			ap_wait_failed(1, "destroyed vCPU forced to be runnable");
+		}
+
 		punch_idle(&w, 1, SLOT_A, 6, "punch after AP Destroy");
 
-		/* Destroyed is destroyed, even if userspace thinks otherwise. */
-		ap_wake(1, true);
+		if (w.round & 1)
+			ap_run(1);
+		else
+			ap_wake(1, true);
 		ap_wait_failed(1, "destroyed vCPU forced to be runnable");
-		window_check_frozen(&w);
+		SNP_CHECK(heartbeat(1) == last, SNP_CAUSE_WRONG_VMSA,
+			  "vCPU 1 ran although it was destroyed");
 	}
 }
 

@@ -46,7 +46,7 @@ static const struct {
 		"false-kill", "a vCPU lost its VMSA though nobody had touched it"
 	},
 	[SNP_CAUSE_WRONG_VMSA] = {
-		"wrong-vmsa", "a vCPU ran the VMSA of another vCPU"
+		"wrong-vmsa", "a vCPU ran a VMSA that is not, or no longer, its own"
 	},
 	[SNP_CAUSE_LAUNCH_VMSA] = {
 		"launch-vmsa", "a vCPU ran its launch VMSA after AP Creation had failed"
