@@ -20,7 +20,7 @@
 #define NR_NOTES		16
 #define LINE			256
 
-#define DEFAULT_ROUNDS		3
+#define DEFAULT_ROUNDS		2
 #define DEFAULT_TIMEOUT_S	30
 
 /* Taint flags B, D, L, M, W: the kernel or the machine is in trouble. */
