@@ -53,6 +53,8 @@ machine_args()
 
 # What the kernel is told.  An oops ends the run at once, with its text as the
 # last thing on the console; -no-reboot then ends QEMU.  The watchdog's NMI is a
-# panic too, which shows every CPU and every blocked task.
+# panic too, which shows every CPU and every blocked task.  The CPUs share one
+# clock, but TCG cannot say so in CPUID: without tsc=reliable KVM has no master
+# clock, and kicks all vCPUs when it loads one, which no SNP host does.
 MACHINE_CMDLINE="console=ttyS0,115200 earlyprintk=ttyS0,115200 ignore_loglevel \
-printk.devkmsg=on oops=panic panic=-1 unknown_nmi_panic panic_print=0xc0"
+printk.devkmsg=on oops=panic panic=-1 unknown_nmi_panic panic_print=0xc0 tsc=reliable"

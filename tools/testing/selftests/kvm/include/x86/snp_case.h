@@ -20,6 +20,7 @@
 enum snp_cause {
 	SNP_CAUSE_NONE,
 	SNP_CAUSE_IN_USE,
+	SNP_CAUSE_IN_USE_RACE,
 	SNP_CAUSE_NOT_STOPPED,
 	SNP_CAUSE_FALSE_KILL,
 	SNP_CAUSE_WRONG_VMSA,
@@ -49,6 +50,7 @@ struct snp_case {
 	u32 windows;		/* BIT(SNP_WINDOW_*) of the required ones */
 	bool opt_in;		/* runs only if named on the command line */
 	bool weakness;		/* what it shows is known, and no failure */
+	bool proves_fix;	/* if it passes, the kernel tracks VMSAs */
 	u32 timeout_s;		/* 0 for the default */
 };
 
