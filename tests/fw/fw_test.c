@@ -645,8 +645,23 @@ static void test_launch_finish(void)
        "FW-03: SNP_LAUNCH_UPDATE of a running guest");
 }
 
+/* GUEST_COUNT of SNP_PLATFORM_STATUS */
+static uint32_t guest_count(void)
+{
+    uint32_t count;
+
+    if (COMMAND(SNP_PLATFORM_STATUS, FW)) {
+        bail("SNP_PLATFORM_STATUS failed for", FW);
+    }
+    count = ((uint32_t *)FW)[3];
+    reclaim(FW);
+    make_firmware(FW);
+    return count;
+}
+
 static void test_running(void)
 {
+    is(guest_count(), 2, "FWCMD-05: two guests");
     is(COMMAND(SNP_DBG_DECRYPT, CTX, G_NORMAL, SCRATCH), PAGE_STATE,
        "FWCMD-19: destination is the hypervisor's");
     is(COMMAND(SNP_DBG_DECRYPT, CTX, SCRATCH, FW), PAGE_STATE,
@@ -707,6 +722,7 @@ static void test_decommission(void)
     is(COMMAND(SNP_ACTIVATE, CTX, ASID), OK, "FWCMD-10: ASID reuse");
     is(COMMAND(SNP_DECOMMISSION, CTX), OK, "FWCMD-16: during launch");
     is(COMMAND(SNP_DECOMMISSION, CTX2), OK, "FWCMD-16: the second guest");
+    is(guest_count(), 0, "FWCMD-16: no guest left");
     reclaim(CTX);
     reclaim(CTX2);
 }
