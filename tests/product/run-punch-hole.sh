@@ -9,13 +9,16 @@ cd "$(dirname "$0")/../.." || exit 2
 
 test=sev_snp_vmsa_punch_hole
 
-# ends CODE NAME [VARIABLE=VALUE]... : a boot that ends with this exit code
+# ends CODES NAME [VARIABLE=VALUE]... : a boot that ends with one of these codes
 ends()
 {
 	_ec=$1 _en=$2 _er=0
 	shift
 	boot "$@" || _er=$?
-	[ "$_er" -eq "$_ec" ] || { echo "exit $_er, not $_ec"; tail -n 12 "$LOGS/$_en.out"; return 1; }
+	case " $_ec " in
+	*" $_er "*) ;;
+	*) echo "exit $_er, not $_ec"; tail -n 12 "$LOGS/$_en.out"; return 1 ;;
+	esac
 }
 
 # said NAME TEXT : the verdict of that boot contains TEXT
@@ -41,7 +44,9 @@ for t in sev_snp_guest_test $test; do
 	check "7.3, $t: ok" is "1 ok" result punch-7.3 $t
 done
 
-check "6.12, $test: FAIL" ends 1 punch-6.12 KERNEL=6.12 TESTS=$test
+# A poisoned host may die of the next page that it allocates, after the test has
+# failed: that is the bug, too.
+check "6.12, $test: FAIL or CRASH" ends "1 5" punch-6.12 KERNEL=6.12 TESTS=$test
 check "6.12, the fix and the CVE are named" said punch-6.12 "kernel lacks d1a3c2162334 (CVE-2026-90040)"
 check "6.12, the test itself fails" is "1 not ok # exit=1" result punch-6.12 $test
 
