@@ -1649,7 +1649,7 @@ static void case_weakness_fallocate_livelock(void)
 				ap_stop(j);
 
 			if (tail && parked) {
-				snp_weakness("punch of %u VMSAs: %lu ms, and an empty page: %lu ms",
+				snp_weakness("%u VMSAs: %lu ms, with an empty page >%lu ms",
 					     nr_aps[i], shorter / 1000000, limit / 1000000);
 				return;
 			}
