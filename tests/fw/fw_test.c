@@ -348,8 +348,8 @@ static void test_init(void)
     is(*raw(HV_FIXED), 4, "FWCMD-03: listed page is HV-fixed");
     is(rmpupdate(HV_FIXED, 0, true, false, false, ASID), 2,
        "FWPAGE-03: RMPUPDATE of an HV-fixed page");
-    *(volatile uint32_t *)HV_FIXED = 1;
-    is(*(volatile uint32_t *)HV_FIXED, 1, "HOST-09: HV-fixed is writable");
+    mmio_write(HV_FIXED, 1);
+    is(mmio_read(HV_FIXED), 1, "HOST-09: HV-fixed is writable");
     is(*raw(rmp + K4), 0x8000000000000005ull, "GEOM-07: the RMP's own page");
     is(rmpupdate(rmp, 0, false, false, false, 0), 2,
        "GEOM-07: RMPUPDATE of the RMP's own page");
@@ -883,15 +883,13 @@ static void dma(bool to_ram, uint64_t spa)
 static uint64_t completion_wait(uint64_t spa)
 {
     static unsigned tail;
-    volatile uint64_t *command = (uint64_t *)(IOMMU_COMMANDS + tail);
-
-    command[0] = spa | 1 | 1ull << 60;
-    command[1] = 0xfeed0000 + tail;
+    mmio_write64(IOMMU_COMMANDS + tail, spa | 1 | 1ull << 60);
+    mmio_write64(IOMMU_COMMANDS + tail + 8, 0xfeed0000 + tail);
     tail += 16;
     mmio_write(IOMMU_BASE + 0x2008, tail);
     while (mmio_read(IOMMU_BASE + 0x2000) != tail) {
     }
-    return *(volatile uint64_t *)spa;
+    return mmio_read64(spa);
 }
 
 static void test_completion(void)
