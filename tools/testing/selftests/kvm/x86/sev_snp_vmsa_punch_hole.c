@@ -374,6 +374,39 @@ static bool ap_wait_blocked(u32 id)
 	return true;
 }
 
+/*
+ * If a page was freed that still belongs to the guest, then it is the next one
+ * that the host will use on this CPU, and that kills the host.  Have some good
+ * pages on top of it, which have to be allocated by then.
+ */
+#define NR_BALLAST_PAGES	128
+
+static int ballast_fd;
+static int punch_cpu;
+
+static void bury_page(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(punch_cpu, &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+
+	snp_event("free %lu good pages", NR_BALLAST_PAGES, 0);
+	fallocate(ballast_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+		  NR_BALLAST_PAGES * PAGE_SIZE);
+}
+
+static void setup_ballast(void)
+{
+	int r;
+
+	ballast_fd = vm_create_guest_memfd(vm, NR_BALLAST_PAGES * PAGE_SIZE, 0);
+	r = fallocate(ballast_fd, FALLOC_FL_KEEP_SIZE, 0, NR_BALLAST_PAGES * PAGE_SIZE);
+	TEST_ASSERT(!r, "Failed to allocate ballast");
+	snp_on_damage(bury_page);
+}
+
 static void setup(u32 nr_aps)
 {
 	pthread_condattr_t attr;
@@ -435,6 +468,7 @@ static void setup(u32 nr_aps)
 	}
 
 	snp_vm_launch(vm, snp_test_policy());
+	setup_ballast();
 }
 
 /*
@@ -788,6 +822,7 @@ static void gmem_punch(int fd, u64 pgoff, u64 nr_pages)
 	errno = 0;
 	r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		      pgoff * PAGE_SIZE, nr_pages * PAGE_SIZE);
+	punch_cpu = sched_getcpu();
 	TEST_ASSERT(!r, "PUNCH_HOLE failed, errno %d", errno);
 }
 
@@ -1758,6 +1793,7 @@ static void case_page_reuse(void)
 	u32 i, j;
 
 	setup(1);
+	snp_on_damage(NULL);
 
 	/* Freed pages come back first on the CPU that has freed them. */
 	CPU_ZERO(&cpus);

@@ -83,6 +83,12 @@ void __printf(1, 2) snp_note(const char *fmt, ...);
 void __noreturn __printf(2, 3) snp_fail(enum snp_cause cause, const char *fmt, ...);
 
 /*
+ * Have @fn called when a case fails with SNP_CAUSE_IN_USE, while the damage is
+ * fresh, to keep the host alive for a little longer.
+ */
+void snp_on_damage(void (*fn)(void));
+
+/*
  * Fail if the kernel has logged something it should not have, and do it now,
  * while there is a host to tell about it.
  */

@@ -103,6 +103,7 @@ struct verdict {
 
 static struct verdict *verdict;
 static bool in_case;
+static void (*on_damage)(void);
 
 static u32 opt_rounds = DEFAULT_ROUNDS;
 static u32 opt_timeout_s = DEFAULT_TIMEOUT_S;
@@ -286,12 +287,20 @@ void snp_check_kernel_log(void)
 		snp_fail(cause, "the kernel logged: %.*s", LINE - 32, line);
 }
 
+void snp_on_damage(void (*fn)(void))
+{
+	on_damage = fn;
+}
+
 void snp_fail(enum snp_cause cause, const char *fmt, ...)
 {
 	u64 deadline = snp_now() + 2000000000ull;
 	va_list ap;
 
 	snp_event("failed", 0, 0);
+
+	if (cause == SNP_CAUSE_IN_USE && on_damage)
+		on_damage();
 
 	va_start(ap, fmt);
 	vsnprintf(verdict->msg, LINE, fmt, ap);
@@ -530,6 +539,11 @@ static bool run_one(const struct snp_case *c)
 
 	if (verdict->cause || opt_verbose)
 		print_events();
+
+	/* No teardown, the next allocation may be the host's last. */
+	if (poisoned && !opt_keep_going)
+		return false;
+
 	if (!gone) {
 		if (verdict->cause == SNP_CAUSE_HUNG)
 			print_threads(pid);
