@@ -124,6 +124,17 @@ static void guest_test_page_state_change(struct guest_args *args)
 	GUEST_ASSERT_EQ(*private, 0xbb);
 }
 
+static void guest_test_msr_protocol(void)
+{
+	u64 info = snp_ghcb_sev_info();
+
+	GUEST_ASSERT_EQ(info & SNP_MSR_INFO_MASK, SNP_MSR_SEV_INFO_RESP);
+	GUEST_ASSERT(info >> 48 >= 2);
+
+	/* The next ucall shows that the GHCB survives a second registration. */
+	snp_ghcb_register();
+}
+
 static void guest_test_bad_requests(void)
 {
 	struct snp_ghcb *ghcb;
@@ -170,6 +181,7 @@ static void guest_bsp(struct guest_args *args)
 {
 	GUEST_SYNC(STAGE_REGS);
 
+	guest_test_msr_protocol();
 	guest_test_cpuid();
 	guest_test_msr();
 	guest_test_validation(args);

@@ -57,8 +57,6 @@
 #define SNP_MSR_SEV_INFO_RESP	0x001
 #define SNP_MSR_REG_GPA_REQ	0x012
 #define SNP_MSR_REG_GPA_RESP	0x013
-#define SNP_MSR_HV_FT_REQ	0x080
-#define SNP_MSR_HV_FT_RESP	0x081
 #define SNP_MSR_TERM(code)	(GHCB_MSR_TERM_REQ | ((u64)(code) << 12))
 
 /* Termination codes of the library, visible to the host in snp_exit.detail. */

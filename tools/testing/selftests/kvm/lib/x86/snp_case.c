@@ -584,8 +584,9 @@ static bool is_selected(const struct snp_case *c, int nr_patterns, char *pattern
 		return !c->opt_in;
 
 	for (i = 0; i < nr_patterns; i++) {
-		if (!fnmatch(patterns[i], c->name, 0) &&
-		    (!c->opt_in || strcmp(patterns[i], "*")))
+		/* Some may kill the host, do not run these by accident. */
+		if (c->opt_in ? !strcmp(patterns[i], c->name) :
+				!fnmatch(patterns[i], c->name, 0))
 			return true;
 	}
 	return false;
@@ -601,8 +602,8 @@ static void print_help(const char *name, const char *about)
 	       " -v: print the events of every case, not only of those that fail\n"
 	       " -n: how often to repeat each window (default: %u)\n"
 	       " -t: seconds until a case counts as hung (default: %u)\n\n"
-	       " A case may be a shell pattern.  Without any, all cases run that\n"
-	       " -l does not mark as opt-in.\n",
+	       " A case may be a shell pattern.  Without any, all cases run that -l\n"
+	       " does not mark as opt-in; those have to be named in full.\n",
 	       about, name, DEFAULT_ROUNDS, DEFAULT_TIMEOUT_S);
 }
 
