@@ -15,12 +15,12 @@ machine_args()
 		-device
 		amd-psp
 		-cpu
-		EPYC-Genoa,+svm,-hypervisor,phys-bits=48,+npt,+lbrv,+nrip-save,+flushbyasid,+decodeassists
+		EPYC-Genoa,+svm,-hypervisor,phys-bits=48
 		END
 		;;
 	off)	cat <<-END
 		-cpu
-		EPYC-Genoa,+svm,-hypervisor,phys-bits=48,+npt,+lbrv,+nrip-save,+flushbyasid,+decodeassists
+		EPYC-Genoa,+svm,-hypervisor,phys-bits=48
 		END
 		;;
 	esac

@@ -16,6 +16,7 @@
 #include "crypto/random.h"
 #include "qemu/bswap.h"
 #include "qemu/log.h"
+#include "qemu/units.h"
 #include "target/i386/snp/snp_host.h"
 #include "snp_fw.h"
 #include "trace.h"
