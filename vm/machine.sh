@@ -8,25 +8,16 @@
 # two sockets on two NUMA nodes, so that a vCPU can run far from its memory.
 machine_args()
 {
-	case $2 in
-	on)	cat <<-END
-		-object
-		x-snp-host,id=snp0
-		-device
-		amd-psp
-		-cpu
-		EPYC-Genoa,+svm,-hypervisor,phys-bits=48
-		END
-		;;
-	off)	cat <<-END
-		-cpu
-		EPYC-Genoa,+svm,-hypervisor,phys-bits=48
-		END
-		;;
-	esac
-	# Linux does not look for SNP where the hypervisor bit is set.  The IOMMU
-	# comes before the devices it serves.
+	# Linux does not look for SNP where the hypervisor bit is set.
+	_cpu=EPYC-Genoa,+svm,+npt,-hypervisor,phys-bits=48
+	if [ "$2" = on ]; then
+		# What KVM demands before it enables SEV, and stock TCG lacks.
+		_cpu=$_cpu,+lbrv,+nrip-save,+flushbyasid,+decodeassists
+		printf '%s\n' -object x-snp-host,id=snp0 -device amd-psp
+	fi
 	cat <<-END
+	-cpu
+	$_cpu
 	-L
 	$1
 	-machine

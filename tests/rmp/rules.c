@@ -349,6 +349,8 @@ static void test_geometry(void)
     }
     pass("GEOM-05", "host writes outside", host_writes(OUTSIDE, K4) &&
          host_writes(OUTSIDE, M2) && host_writes(~0ull, G1));
+    pass("GEOM-05", "an entry outside reads as 0",
+         lo(OUTSIDE) == 0 && hi(~0ull) == 0);
     refused("GEOM-05", "a guest's private access outside",
             guest(OUTSIDE, GPA, K4) == RMP_GUEST_NPF);
 
@@ -1324,6 +1326,12 @@ static void test_vmrun(void)
     pass("INUSE-04", "#VMEXIT restores the upper bits",
          lo(PAGE) == (0x6030000000000001 | (GPA + 3 * K4)) && !use.active);
     pass("INUSE-03", "RMPUPDATE afterwards", shared(PAGE) == 0);
+    make_valid(PAGE, GPA);
+    begin(&use, PAGE);
+    poke(PAGE, GPA | RMP_LO_ASSIGNED);
+    end(&use);
+    refused("INUSE-04", "upper bits for a mark that was wiped from memory",
+            lo(PAGE) == (GPA | RMP_LO_ASSIGNED) && !rmp.in_use);
     make_vmsa(PAGE, GPA);
     pass("VMSA-08", "the VMSA after #VMEXIT", vmrun_refused(PAGE, NULL));
     pass("INUSE-05", "marks on two pages, taken off in any order",

@@ -99,7 +99,7 @@ rules_asan()
 
 fuzz()
 {
-	if timeout 60 "$out/fuzz" -max_total_time=6 -max_len=1024 \
+	if timeout 60 "$out/fuzz" -max_total_time=4 -max_len=1024 \
 			-len_control=0 -print_final_stats=1 \
 			-artifact_prefix="$out/" >"$out/fuzz.log" 2>&1; then
 		sed -n 's/^stat::number_of_executed_units: */# inputs: /p' \
@@ -149,7 +149,7 @@ case_of "random operations against the model" \
 	"$out/random" -n 2000000 ${SEED:+-s "$SEED"}
 case_of "the same under AddressSanitizer and UBSan" \
 	"$out/random-asan" -n 300000 ${SEED:+-s "$SEED"}
-case_of "threads under ThreadSanitizer" $RMP_NO_ASLR "$out/race" -t 3000
+case_of "threads under ThreadSanitizer" $RMP_NO_ASLR "$out/race" -t 2000
 if [ $have_clang -eq 1 ]; then
 	case_of "libFuzzer" fuzz
 else

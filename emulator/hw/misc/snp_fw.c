@@ -616,13 +616,22 @@ static SevStatus snp_fw_page_reclaim(SnpFw *fw, void *buf)
     uint64_t spa = snp_fw_spa(le64_to_cpu(in->paddr));
     bool size_2m = spa & 1;
     uint64_t size = size_2m ? RMP_PAGE_2M : RMP_PAGE_4K;
+    Rmp *rmp = snp_host_rmp();
+    bool pre_guest, rmp_2m;
+    RmpState entry;
 
     spa &= ~1ull;
     if ((spa & (size - 1)) || !snp_fw_is_ram(spa, size)) {
         return snp_fw_refuse(fw, SEV_INVALID_ADDRESS, "FW-05: address");
     }
-    switch (rmp_fw_reclaim(snp_host_rmp(), spa, size_2m)) {
+    pre_guest = rmp_page_state(rmp, spa, &rmp_2m) == RMP_PAGE_PRE_GUEST &&
+                rmp_read(rmp, spa, &entry) == RMP_OK;
+    switch (rmp_fw_reclaim(rmp, spa, size_2m)) {
     case RMP_OK:
+        if (pre_guest) {
+            /* ENC-01: it becomes the guest's without having been encrypted */
+            snp_host_change_key(spa, size, 0, entry.asid);
+        }
         return SEV_SUCCESS;
     case RMP_FAIL_SIZEMISMATCH:
         return snp_fw_refuse(fw, SEV_INVALID_PAGE_SIZE, "FWCMD-17: size");

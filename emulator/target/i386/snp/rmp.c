@@ -13,6 +13,9 @@
  *    verdict that such a reader took away is dropped by the TLB flush that
  *    the caller does before the instruction ends (RMPUPDATE-29): the flush
  *    runs on the reader's own processor, hence after the reader's fill.
+ *    A refusal in between is a fault that a retry resolves, as on hardware
+ *    (CHK-USE): 4 KB followers of a 2 MB entry have ASID 0, so that it is an
+ *    NPF, which the hypervisor retries, never a #VC, which the guest sees.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -215,6 +218,7 @@ void rmp_destroy(Rmp *rmp)
 
 RmpEntry rmp_raw(const Rmp *rmp, uint64_t spa)
 {
+    /* GEOM-05 */
     if (!rmp_covered(rmp, spa)) {
         return (RmpEntry) { 0, 0 };
     }

@@ -11,7 +11,7 @@
 #include "rmp.h"
 #include "snp_switch.h"
 
-/* SnpCpu.guest: what kind of encrypted guest runs; each implies the ones before */
+/* SnpCpu.guest: the kind of encrypted guest; each implies those before it */
 #define SNP_GUEST_SEV           1
 #define SNP_GUEST_ES            2
 #define SNP_GUEST_SNP           4

@@ -91,6 +91,44 @@ void *snp_host_page(uint64_t spa)
     return memory_region_get_ram_ptr(mr) + xlat;
 }
 
+/* A pseudo-random pad for (ASID, address), by splitmix64 */
+static void apply_pad(uint64_t *page, uint64_t spa, unsigned asid)
+{
+    uint64_t state = ((uint64_t)asid << 52 ^ spa) * 0x9e3779b97f4a7c15ull;
+
+    if (!asid) {
+        return;
+    }
+    for (unsigned i = 0; i < TARGET_PAGE_SIZE / sizeof(*page); i++) {
+        uint64_t z = state += 0x9e3779b97f4a7c15ull;
+
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+        page[i] ^= z ^ (z >> 31);
+    }
+}
+
+void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
+                         unsigned to)
+{
+    uint64_t page[TARGET_PAGE_SIZE / sizeof(uint64_t)];
+
+    if (from == to) {
+        return;
+    }
+    for (uint64_t end = spa + size; spa < end; spa += TARGET_PAGE_SIZE) {
+        if (!snp_host_page(spa)) {
+            continue;
+        }
+        address_space_read(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
+                           page, sizeof(page));
+        apply_pad(page, spa, from);
+        apply_pad(page, spa, to);
+        address_space_write(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
+                            page, sizeof(page));
+    }
+}
+
 void snp_host_flush_tlbs(void)
 {
     /*
@@ -279,8 +317,10 @@ void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
         }
         break;
     case 0x8000001F:
-        /* CPUID-01: SEV, VM_PAGE_FLUSH, ES, SNP, VMPL, RMPQUERY, coherent,
-         * 64-bit host required */
+        /*
+         * CPUID-01: SEV, VM_PAGE_FLUSH, ES, SNP, VMPL, RMPQUERY, coherent,
+         * 64-bit host required
+         */
         *eax = BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) |
                BIT(10) | BIT(11);
         *ebx = SNP_CBIT | (RMP_NR_VMPL << 12);

@@ -67,6 +67,15 @@ void snp_host_wbinvd(unsigned cpu_index);
 void snp_host_flush_tlbs(void);
 
 /*
+ * ENC-01, ENC-02: memory belongs to a key, and what was written under one key
+ * is garbage under another.  @from and @to are ASIDs, 0 for the host's key.
+ * Plaintext is kept under the key that wrote it; a page that goes back to its
+ * old key reads as it did.  Not cryptography.
+ */
+void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
+                         unsigned to);
+
+/*
  * Host address of the 4 KB page of RAM at @spa, or NULL if that is no RAM.
  * Reading through it is always fine; to write, use address_space_write(), so
  * that translated code and dirty logs are kept right.

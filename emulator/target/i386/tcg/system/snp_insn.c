@@ -68,12 +68,23 @@ static bool hv_insn(CPUX86State *env, uintptr_t ra)
     return true;
 }
 
+/*
+ * The key that a page's contents are under: the guest's once it may use the
+ * page.  A Pre-Guest page is still the host's plaintext; LAUNCH_UPDATE
+ * encrypts it in place.
+ */
+static unsigned entry_key(uint64_t lo)
+{
+    return (lo & (RMP_LO_ASSIGNED | RMP_LO_IMMUTABLE)) == RMP_LO_ASSIGNED ?
+           (lo & RMP_LO_ASID_MASK) >> RMP_LO_ASID_SHIFT : 0;
+}
+
 void helper_rmpupdate(CPUX86State *env)
 {
     const uintptr_t ra = GETPC();
-    const uint64_t spa = env->regs[R_EAX];
+    const uint64_t spa = env->regs[R_EAX] & TARGET_PAGE_MASK;
     RmpState state;
-    uint64_t lo, hi;
+    uint64_t lo, hi, size;
     bool changed;
     int rc;
 
@@ -91,7 +102,14 @@ void helper_rmpupdate(CPUX86State *env)
         .reserved = extract64(hi, 24, 8),
         .asid = extract64(hi, 32, 32),
     };
+    size = state.page_size & 1 ? RMP_PAGE_2M : RMP_PAGE_4K;
+    lo = rmp_raw(env->snp.rmp, spa).lo;
     rc = rmp_update(env->snp.rmp, spa, &state, &changed);
+    if (rc == RMP_OK) {
+        /* RMPUPDATE-28; two RMPUPDATEs of a page at the same time garble it */
+        snp_host_change_key(spa, size, entry_key(lo),
+                            entry_key(rmp_raw(env->snp.rmp, spa).lo));
+    }
     if (changed) {
         /* RMPUPDATE-29 */
         snp_host_flush_tlbs();

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest side of AP Creation: VMSAs and the requests that start and stop APs.
+ */
+#include "snp.h"
+
+u32 snp_vmsa_release(gva_t gva)
+{
+	/*
+	 * A vCPU cannot change VMSAs of its own VMPL, name a less privileged
+	 * one so that the instruction fails instead of doing nothing if the
+	 * caller is not at VMPL0.
+	 */
+	return snp_rmpadjust(gva, SNP_RMPADJUST_VMPL1);
+}
+
+u32 snp_vmsa_prepare(gva_t gva, u32 vcpu_id)
+{
+	struct snp_vcpu_area *area = &snp_vcpu_areas[vcpu_id];
+	struct snp_vmsa *vmsa = (void *)gva;
+	u64 nr_unvalidated;
+	u32 rc;
+
+	do {
+		nr_unvalidated = snp_nr_unvalidated();
+
+		/* If the page is a fresh one, this validates it. */
+		READ_ONCE(*(u8 *)gva);
+
+		/* Not every VMSA is writable, start from ordinary memory. */
+		rc = snp_vmsa_release(gva);
+		if (rc)
+			return rc;
+
+		memcpy(vmsa, &area->vmsa, sizeof(*vmsa));
+		vmsa->cr4 |= get_cr4() & X86_CR4_MCE;
+		vmsa->sev_features = snp_sev_features();
+
+		/* A created vCPU has to register its GHCB anew. */
+		area->percpu.ghcb_registered = false;
+
+		rc = snp_rmpadjust(gva, SNP_RMPADJUST_VMPL1 | SNP_RMPADJUST_VMSA);
+		if (rc)
+			return rc;
+
+		/*
+		 * If the host replaced the page after the first access, then
+		 * only a part of the image is there.
+		 */
+	} while (snp_nr_unvalidated() != nr_unvalidated);
+
+	return SNP_RMP_OK;
+}
+
+u64 __snp_ap_creation(u64 info_1, u64 info_2, u64 rax)
+{
+	struct snp_ghcb *ghcb = snp_ghcb_begin();
+
+	snp_ghcb_set(ghcb, rax, rax);
+	return snp_ghcb_exit(ghcb, SVM_VMGEXIT_AP_CREATION, info_1, info_2);
+}
+
+u64 snp_ap_create(u32 apic_id, gpa_t vmsa_gpa)
+{
+	return __snp_ap_creation((u64)apic_id << 32 | SVM_VMGEXIT_AP_CREATE,
+				 vmsa_gpa, snp_sev_features());
+}
+
+u64 snp_ap_create_on_init(u32 apic_id, gpa_t vmsa_gpa)
+{
+	return __snp_ap_creation((u64)apic_id << 32 | SVM_VMGEXIT_AP_CREATE_ON_INIT,
+				 vmsa_gpa, snp_sev_features());
+}
+
+u64 snp_ap_destroy(u32 apic_id)
+{
+	return __snp_ap_creation((u64)apic_id << 32 | SVM_VMGEXIT_AP_DESTROY, 0, 0);
+}

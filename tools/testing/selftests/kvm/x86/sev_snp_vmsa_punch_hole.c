@@ -1,0 +1,1843 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Verify that KVM never runs a vCPU on a VMSA whose page is gone.
+ *
+ * An SNP guest provides the VMSA of an AP, a page of its private memory, and has
+ * the AP created on it.  The host may take the page away at any time, e.g. by
+ * punching a hole in the guest_memfd.  The vCPU has to be out of the guest, and
+ * to stay out, before the page is freed: the CPU refuses to give up a page that
+ * is in use as a VMSA, KVM frees it regardless, and the host dies of an RMP
+ * violation when the page is next written to.
+ *
+ * The contract, for each way to lose a VMSA: KVM_RUN of that vCPU fails cleanly,
+ * every time, until the guest provides a new VMSA, and nobody else notices.
+ *
+ * Whether the punch finds a SPTE for the VMSA decides which mechanism protects
+ * the page.  If there is one ("warm"), zapping it flushes TLBs, which kicks all
+ * vCPUs and can hide that nothing else does.  If there is none ("cold"), then
+ * only a kick that is due to the VMSA itself gets the vCPU out of the guest.
+ * Each punch is done both ways, and KVM's statistics have to prove which way it
+ * was.
+ *
+ * The sharpest witness is a counter in shared memory that each vCPU increments:
+ * from the moment that fallocate() has returned, it has to stand still.  Verdicts
+ * are based on behavior alone, and on what the kernel logs if that is readable.
+ */
+#include <pthread.h>
+#include <signal.h>
+
+#include <linux/sizes.h>
+
+#include "test_util.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "apic.h"
+#include "snp.h"
+#include "snp_case.h"
+
+#define NR_APS_MAX	32
+#define BSP		0
+
+/*
+ * How long to wait for what has to happen, generous enough for an overcommitted
+ * host and well below the timeout of a case.
+ */
+#define TIMEOUT_NS	(8 * NSEC_PER_SEC)
+
+/* How long to look for what must not happen. */
+#define WATCH_NS	500000ull
+
+/*
+ * Memslots, none of them at offset 0 of its file, none with a gfn that equals
+ * its offset in the file, none aligned to 2M.  A and A2 are neighbors in one
+ * file.
+ */
+enum {
+	SLOT_A,
+	SLOT_A2,
+	SLOT_B,
+	SLOT_C,
+	SLOT_DATA,
+	SLOT_MANY,
+	NR_SLOTS,
+};
+
+static struct slot {
+	u32 id;
+	gpa_t gpa;
+	u64 nr_pages;
+	int file;
+	u64 pgoff;
+	int fd;
+} slots[NR_SLOTS] = {
+	[SLOT_A]	= { 10, SZ_4G + 0 * SZ_2M + 0x3000, 8, 0, 5 },
+	[SLOT_A2]	= { 11, SZ_4G + 4 * SZ_2M + 0x7000, 4, 0, 13 },
+	[SLOT_B]	= { 12, SZ_4G + 8 * SZ_2M + 0x1000, 2, 1, 2 },
+	[SLOT_C]	= { 13, SZ_4G + 12 * SZ_2M + 0x5000, 2, 2, 3 },
+	[SLOT_DATA]	= { 14, SZ_4G + 16 * SZ_2M + 0x9000, 1, 3, 1 },
+	[SLOT_MANY]	= { 15, SZ_4G + 20 * SZ_2M + 0x1000, NR_APS_MAX, 4, 1 },
+};
+
+/* A page is named by its slot and index, and has the same gva as gpa. */
+#define PAGE(_slot, _index)	(slots[SLOT_##_slot].gpa + (_index) * PAGE_SIZE)
+
+/* In no memslot. */
+#define GPA_NO_SLOT		(SZ_4G + 32 * SZ_2M + 0x1000)
+
+enum ap_mode {
+	AP_SPIN,
+	AP_HALT,
+	AP_USE_DATA,
+	AP_USE_STACK,
+	AP_STAY_IN_NMI,
+};
+
+enum bsp_op {
+	OP_NOP,
+	OP_TOUCH,
+	OP_PREPARE,
+	OP_RELEASE,
+	OP_CREATE,
+	OP_CREATE_ON_INIT,
+	OP_DESTROY,
+	OP_RAW_CREATION,
+	OP_CREATE_WITHOUT_RAX,
+	OP_INIT_SIPI,
+};
+
+/* Shared between host and guest. */
+struct shared {
+	u64 op, arg[3], ret;
+	u64 nr_unvalidated;
+	struct shared_ap {
+		u64 heartbeat;
+		u64 starts;
+		u64 halts;
+		u64 nmis;
+		u64 mode;
+		u64 reserved[3];
+	} ap[NR_APS_MAX + 1];
+};
+
+/*
+ * Guest
+ */
+static struct shared *guest_shared;
+
+static void guest_nmi_handler(struct ex_regs *regs)
+{
+	struct snp_vcpu_area *area = (void *)snp_this_cpu();
+	struct shared_ap *ap = &guest_shared->ap[area - snp_vcpu_areas];
+
+	WRITE_ONCE(ap->nmis, ap->nmis + 1);
+
+	/* The next NMI then stays pending, and kicks the vCPU nevertheless. */
+	while (READ_ONCE(ap->mode) == AP_STAY_IN_NMI)
+		WRITE_ONCE(ap->heartbeat, ap->heartbeat + 1);
+
+	snp_nmi_complete();
+}
+
+static void guest_ap(struct shared *shared, u64 id)
+{
+	struct shared_ap *ap = &shared->ap[id];
+
+	WRITE_ONCE(ap->starts, ap->starts + 1);
+
+	/* NMIs stay masked if one was on its way when the last VMSA was lost. */
+	if (READ_ONCE(ap->mode) == AP_HALT || READ_ONCE(ap->mode) == AP_STAY_IN_NMI)
+		snp_nmi_complete();
+
+	for (;;) {
+		WRITE_ONCE(ap->heartbeat, ap->heartbeat + 1);
+
+		switch (READ_ONCE(ap->mode)) {
+		case AP_SPIN:
+		case AP_STAY_IN_NMI:
+			break;
+		case AP_HALT:
+			WRITE_ONCE(ap->halts, ap->halts + 1);
+			/* The handler of the NMI that ends it has no stack of its own. */
+			asm volatile("sub $128, %%rsp; hlt; add $128, %%rsp" ::: "memory", "cc");
+			break;
+		case AP_USE_DATA:
+			READ_ONCE(*(u64 *)PAGE(DATA, 0));
+			break;
+		case AP_USE_STACK:
+			asm volatile("mov (%%rsp), %%rax" ::: "rax", "memory");
+			break;
+		}
+	}
+}
+
+static u64 guest_create_without_rax(u64 info_1, u64 info_2)
+{
+	return snp_ghcb_exit(snp_ghcb_begin(), SVM_VMGEXIT_AP_CREATION, info_1, info_2);
+}
+
+static u64 guest_init_sipi(u64 apic_id)
+{
+	const u64 icr = apic_id << 32 | APIC_DEST_PHYSICAL | APIC_INT_ASSERT;
+
+	x2apic_enable();
+	x2apic_write_reg(APIC_ICR, icr | APIC_DM_INIT);
+	x2apic_write_reg(APIC_ICR, icr | APIC_DM_STARTUP);
+	return 0;
+}
+
+/* Serve the host's orders one by one. */
+static void guest_bsp(struct shared *shared)
+{
+	u64 ret;
+
+	guest_shared = shared;
+
+	for (;;) {
+		shared->nr_unvalidated = snp_nr_unvalidated();
+		GUEST_SYNC(0);
+
+		switch (shared->op) {
+		case OP_NOP:
+			ret = 0;
+			break;
+		case OP_TOUCH:
+			ret = READ_ONCE(*(u8 *)shared->arg[0]);
+			break;
+		case OP_PREPARE:
+			ret = snp_vmsa_prepare(shared->arg[0], shared->arg[1]);
+			break;
+		case OP_RELEASE:
+			ret = snp_vmsa_release(shared->arg[0]);
+			break;
+		case OP_CREATE:
+			ret = snp_ap_create(shared->arg[0], shared->arg[1]);
+			break;
+		case OP_CREATE_ON_INIT:
+			ret = snp_ap_create_on_init(shared->arg[0], shared->arg[1]);
+			break;
+		case OP_DESTROY:
+			ret = snp_ap_destroy(shared->arg[0]);
+			break;
+		case OP_RAW_CREATION:
+			ret = __snp_ap_creation(shared->arg[0], shared->arg[1],
+						shared->arg[2] ^ snp_sev_features());
+			break;
+		case OP_CREATE_WITHOUT_RAX:
+			ret = guest_create_without_rax(shared->arg[0], shared->arg[1]);
+			break;
+		case OP_INIT_SIPI:
+			ret = guest_init_sipi(shared->arg[0]);
+			break;
+		default:
+			GUEST_FAIL("Unknown order %lu", shared->op);
+			return;
+		}
+		WRITE_ONCE(shared->ret, ret);
+	}
+}
+
+/*
+ * Host: one VM per case
+ */
+static struct kvm_vm *vm;
+static struct kvm_vcpu *vcpus[NR_APS_MAX + 1];
+static struct shared *shared;
+static gva_t alias_a2;		/* of PAGE(A, 2), without the C-bit */
+static gpa_t ap_stack_gpa;
+
+/* The thread that runs an AP.  It waits for orders, and reports exits. */
+static struct ap {
+	u32 id;
+	struct kvm_vcpu *vcpu;
+	pthread_t thread;
+
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool go;
+	bool stop;
+	bool running;
+
+	struct snp_exit exit;
+	u64 nr_eintr;
+} aps[NR_APS_MAX + 1];
+
+static void nop_signal(int sig)
+{
+}
+
+static void *ap_thread(void *__ap)
+{
+	struct snp_exit exit;
+	struct ap *ap = __ap;
+	struct ucall uc;
+	char name[16];
+
+	snprintf(name, sizeof(name), "ap%u", ap->id);
+	pthread_setname_np(pthread_self(), name);
+
+	for (;;) {
+		pthread_mutex_lock(&ap->lock);
+		while (!ap->go)
+			pthread_cond_wait(&ap->cond, &ap->lock);
+		ap->go = false;
+		pthread_mutex_unlock(&ap->lock);
+
+		snp_event("enter KVM_RUN", 0, 0);
+		do {
+			exit = snp_vcpu_run(ap->vcpu, &uc);
+			if (exit.type == SNP_EXIT_INTR)
+				WRITE_ONCE(ap->nr_eintr, ap->nr_eintr + 1);
+		} while (exit.type == SNP_EXIT_INTR && !READ_ONCE(ap->stop));
+		snp_event("KVM_RUN returned, errno %lu, exit reason %lu", exit.err,
+			  ap->vcpu->run->exit_reason);
+
+		pthread_mutex_lock(&ap->lock);
+		ap->exit = exit;
+		ap->running = false;
+		pthread_cond_broadcast(&ap->cond);
+		pthread_mutex_unlock(&ap->lock);
+	}
+	return NULL;
+}
+
+/* Have the AP's thread call KVM_RUN until that returns anything but -EINTR. */
+static void ap_run(u32 id)
+{
+	struct ap *ap = &aps[id];
+
+	pthread_mutex_lock(&ap->lock);
+	TEST_ASSERT(!ap->running, "vCPU %u is already running", id);
+	ap->running = true;
+	ap->stop = false;
+	ap->go = true;
+	pthread_cond_broadcast(&ap->cond);
+	pthread_mutex_unlock(&ap->lock);
+}
+
+/* Returns false if KVM_RUN has not returned in time. */
+static bool ap_wait(u32 id, u64 timeout_ns)
+{
+	struct ap *ap = &aps[id];
+	struct timespec ts;
+	bool running;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts = timespec_add_ns(ts, timeout_ns);
+
+	pthread_mutex_lock(&ap->lock);
+	while (ap->running && !pthread_cond_timedwait(&ap->cond, &ap->lock, &ts))
+		;
+	running = ap->running;
+	pthread_mutex_unlock(&ap->lock);
+	errno = 0;
+
+	return !running;
+}
+
+/* Get the AP's thread out of KVM_RUN, if it is there. */
+static void ap_stop(u32 id)
+{
+	struct ap *ap = &aps[id];
+	u64 deadline = snp_now() + TIMEOUT_NS;
+
+	snp_step("stop vCPU %lu", id, 0);
+	WRITE_ONCE(ap->stop, true);
+	ap->vcpu->run->immediate_exit = 1;
+	do {
+		SNP_CHECK(snp_now() < deadline, SNP_CAUSE_HUNG,
+			  "KVM_RUN of vCPU %u ignores signals", id);
+		pthread_kill(ap->thread, SIGUSR1);
+	} while (!ap_wait(id, 1000000));
+	ap->vcpu->run->immediate_exit = 0;
+}
+
+static u64 heartbeat(u32 id)
+{
+	return READ_ONCE(shared->ap[id].heartbeat);
+}
+
+/*
+ * Wait until the AP sleeps in KVM_RUN, which it has to do without a heartbeat.
+ * Returns false if KVM_RUN has returned.
+ */
+static bool ap_wait_blocked(u32 id)
+{
+	u64 deadline = snp_now() + TIMEOUT_NS;
+
+	snp_step("wait for vCPU %lu to block", id, 0);
+	while (!vcpu_get_stat(vcpus[id], blocking)) {
+		if (!READ_ONCE(aps[id].running))
+			return false;
+		SNP_CHECK(snp_now() < deadline, SNP_CAUSE_HUNG,
+			  "vCPU %u neither blocks nor returns from KVM_RUN", id);
+	}
+	return true;
+}
+
+static void setup(u32 nr_aps)
+{
+	pthread_condattr_t attr;
+	struct kvm_regs regs;
+	int fds[NR_SLOTS];
+	gva_t gva;
+	u32 i;
+	int r;
+
+	snp_step("create an SNP VM with %lu APs", nr_aps, 0);
+	signal(SIGUSR1, nop_signal);
+
+	vm = snp_vm_create(nr_aps + 1, guest_bsp, vcpus);
+	vm_install_exception_handler(vm, NMI_VECTOR, guest_nmi_handler);
+
+	for (i = 0; i < NR_SLOTS; i++)
+		fds[i] = -1;
+	for (i = 0; i < NR_SLOTS; i++) {
+		struct slot *slot = &slots[i];
+
+		/* Launching pages takes its time, most cases can do without. */
+		if (i == SLOT_MANY && nr_aps < 4)
+			continue;
+
+		/* Sized to hold both slots of the first file, and a tail. */
+		if (fds[slot->file] < 0)
+			fds[slot->file] = vm_create_guest_memfd(vm, 64 * PAGE_SIZE, 0);
+		slot->fd = fds[slot->file];
+		snp_vm_add_slot(vm, slot->id, slot->gpa, slot->nr_pages, slot->fd,
+				slot->pgoff * PAGE_SIZE);
+	}
+	alias_a2 = snp_vm_map_alias(vm, PAGE(A, 2), false);
+
+	gva = vm_alloc_shared(vm, sizeof(*shared), KVM_UTIL_MIN_VADDR, MEM_REGION_DATA);
+	shared = addr_gva2hva(vm, gva);
+	memset(shared, 0, sizeof(*shared));
+	vcpu_args_set(vcpus[BSP], 1, gva);
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+
+	for (i = 1; i <= nr_aps; i++) {
+		struct ap *ap = &aps[i];
+
+		vcpu_arch_set_entry_point(vcpus[i], guest_ap);
+		vcpu_args_set(vcpus[i], 2, gva, (u64)i);
+
+		ap->id = i;
+		ap->vcpu = vcpus[i];
+		pthread_mutex_init(&ap->lock, NULL);
+		pthread_cond_init(&ap->cond, &attr);
+		r = pthread_create(&ap->thread, NULL, ap_thread, ap);
+		TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+	}
+
+	if (nr_aps) {
+		vcpu_regs_get(vcpus[1], &regs);
+		ap_stack_gpa = addr_gva2gpa(vm, regs.rsp & PAGE_MASK);
+	}
+
+	snp_vm_launch(vm, snp_test_policy());
+}
+
+/*
+ * Orders to the BSP, which runs in the main thread and only while it has one.
+ */
+static struct snp_exit __bsp(void)
+{
+	struct snp_exit exit;
+	struct ucall uc;
+
+	do {
+		exit = snp_vcpu_run(vcpus[BSP], &uc);
+	} while (exit.type == SNP_EXIT_INTR);
+
+	if (exit.type == SNP_EXIT_UCALL && uc.cmd == UCALL_ABORT)
+		REPORT_GUEST_ASSERT(uc);
+	return exit;
+}
+
+static struct snp_exit bsp_try(enum bsp_op op, u64 arg0, u64 arg1, u64 arg2)
+{
+	static bool booted;
+
+	if (!booted) {
+		booted = true;
+		TEST_ASSERT_EQ(__bsp().type, SNP_EXIT_UCALL);
+	}
+
+	shared->op = op;
+	shared->arg[0] = arg0;
+	shared->arg[1] = arg1;
+	shared->arg[2] = arg2;
+	return __bsp();
+}
+
+static u64 bsp(enum bsp_op op, u64 arg0, u64 arg1, u64 arg2)
+{
+	struct snp_exit exit;
+
+	snp_step("guest BSP executes order %lu, argument 0x%lx", op, arg0);
+	exit = bsp_try(op, arg0, arg1, arg2);
+	SNP_CHECK(exit.type == SNP_EXIT_UCALL, SNP_CAUSE_WRONG_EXIT,
+		  "the BSP, whose VMSA nobody touched, got %s, errno %d, detail 0x%lx",
+		  snp_exit_str(exit.type), exit.err, exit.detail);
+	return READ_ONCE(shared->ret);
+}
+
+static void ap_prepare(u32 id, gpa_t vmsa)
+{
+	u64 deadline = snp_now() + TIMEOUT_NS;
+	u64 ret;
+
+	/*
+	 * Some kernels let the vCPU run on for some microseconds after AP
+	 * Destroy, and the CPU refuses to touch a VMSA that is in use.
+	 */
+	do {
+		ret = bsp(OP_PREPARE, vmsa, id, 0);
+	} while (ret == SNP_RMP_FAIL_INUSE && snp_now() < deadline);
+	TEST_ASSERT(!ret, "RMPADJUST of VMSA 0x%lx failed with %lu", vmsa, ret);
+}
+
+static void ap_create(u32 id, gpa_t vmsa)
+{
+	u64 status;
+
+	ap_prepare(id, vmsa);
+	status = bsp(OP_CREATE, id, vmsa, 0);
+	SNP_CHECK(!status, SNP_CAUSE_WRONG_ANSWER,
+		  "AP Create of vCPU %u at 0x%lx was answered with 0x%lx", id, vmsa, status);
+}
+
+static void __noreturn fail_exit(u32 id, const char *what)
+{
+	struct snp_exit *exit = &aps[id].exit;
+
+	if (exit->type == SNP_EXIT_TERM && exit->detail == SNP_TERM_STRAY)
+		snp_fail(SNP_CAUSE_LAUNCH_VMSA, "%s: vCPU %u ran its launch VMSA", what, id);
+
+	snp_fail(SNP_CAUSE_WRONG_EXIT, "%s: vCPU %u got %s, errno %d, detail 0x%lx",
+		 what, id, snp_exit_str(exit->type), exit->err, exit->detail);
+}
+
+/* Wait until the AP has made progress since its heartbeat was @start. */
+static void ap_wait_heartbeat(u32 id, u64 start, const char *what)
+{
+	u64 deadline = snp_now() + TIMEOUT_NS;
+
+	snp_step("wait for a heartbeat of vCPU %lu", id, 0);
+	while (heartbeat(id) == start) {
+		if (READ_ONCE(aps[id].running)) {
+			SNP_CHECK(snp_now() < deadline, SNP_CAUSE_NO_RECOVERY,
+				  "%s: vCPU %u makes no progress", what, id);
+			continue;
+		}
+		if (aps[id].exit.type == SNP_EXIT_FAIL_ENTRY)
+			snp_fail(SNP_CAUSE_NO_RECOVERY, "%s: vCPU %u got %s", what, id,
+				 snp_exit_str(SNP_EXIT_FAIL_ENTRY));
+		fail_exit(id, what);
+	}
+}
+
+static void ap_wait_alive(u32 id, const char *what)
+{
+	ap_wait_heartbeat(id, heartbeat(id), what);
+}
+
+/* Create the AP, run it, and see it run. */
+static void ap_start(u32 id, gpa_t vmsa)
+{
+	u64 start = heartbeat(id);
+
+	ap_create(id, vmsa);
+	ap_run(id);
+	ap_wait_heartbeat(id, start, "after AP Create");
+}
+
+/* The AP has to run on: neither its thread nor its heartbeat may stop. */
+static void ap_check_unharmed(u32 id, const char *what)
+{
+	u64 deadline = snp_now() + TIMEOUT_NS, start = heartbeat(id);
+
+	snp_step("check that vCPU %lu runs on", id, 0);
+	do {
+		if (ap_wait(id, 100000)) {
+			if (aps[id].exit.type == SNP_EXIT_FAIL_ENTRY)
+				snp_fail(SNP_CAUSE_FALSE_KILL, "%s: vCPU %u got %s", what, id,
+					 snp_exit_str(SNP_EXIT_FAIL_ENTRY));
+			fail_exit(id, what);
+		}
+		SNP_CHECK(snp_now() < deadline, SNP_CAUSE_FALSE_KILL,
+			  "%s: vCPU %u makes no progress", what, id);
+	} while (heartbeat(id) == start);
+}
+
+/*
+ * KVM_RUN has to have failed cleanly.  Which way is up to the CPU and to KVM:
+ * if there is a page, then VMRUN fails and KVM reports the CPU's exit code, -1
+ * for an invalid guest state, with 32 or 64 bits.  If there is none, then KVM
+ * does not try.  A shutdown and an exit that KVM does not know are as clean.
+ */
+static void ap_check_failed(u32 id, const char *what)
+{
+	struct snp_exit *exit = &aps[id].exit;
+
+	switch (exit->type) {
+	case SNP_EXIT_FAIL_ENTRY:
+		if (exit->detail == ~0ull || exit->detail == ~0u)
+			return;
+		break;
+	case SNP_EXIT_SHUTDOWN:
+	case SNP_EXIT_INTERNAL_ERROR:
+		snp_note("%s: vCPU %u got %s instead of %s", what, id,
+			 snp_exit_str(exit->type), snp_exit_str(SNP_EXIT_FAIL_ENTRY));
+		return;
+	default:
+		break;
+	}
+	fail_exit(id, what);
+}
+
+static void ap_wait_failed(u32 id, const char *what)
+{
+	snp_step("wait for KVM_RUN of vCPU %lu to fail", id, 0);
+	SNP_CHECK(ap_wait(id, TIMEOUT_NS), SNP_CAUSE_HUNG,
+		  "%s: KVM_RUN of vCPU %u did not return", what, id);
+	ap_check_failed(id, what);
+}
+
+/* KVM_RUN once more: the same failure, at once, and nothing executed. */
+static void ap_check_rerun(u32 id, const char *what)
+{
+	u64 start = heartbeat(id);
+
+	ap_run(id);
+	ap_wait_failed(id, what);
+	SNP_CHECK(heartbeat(id) == start, SNP_CAUSE_IN_USE,
+		  "%s: KVM_RUN of vCPU %u executed guest code before it failed", what, id);
+}
+
+/*
+ * Windows
+ */
+enum temp {
+	COLD,
+	WARM,
+	NR_TEMPS,
+};
+
+static const char * const temp_str[] = { "cold", "warm" };
+
+static u64 nr_flushes(void)
+{
+	return vm_get_stat(vm, remote_tlb_flush_requests);
+}
+
+/* Zap or create the SPTEs of a range of private pages, without touching the RMP. */
+static void set_temp(enum temp want, gpa_t gpa, u64 nr_pages)
+{
+	u64 i;
+
+	snp_event(want == COLD ? "make 0x%lx + %lu pages cold" : "make 0x%lx + %lu pages warm",
+		  gpa, nr_pages);
+	if (want == COLD) {
+		vm_mem_set_shared(vm, gpa, nr_pages * PAGE_SIZE);
+		vm_mem_set_private(vm, gpa, nr_pages * PAGE_SIZE);
+		return;
+	}
+
+	for (i = 0; i < nr_pages; i++)
+		bsp(OP_TOUCH, gpa + i * PAGE_SIZE, 0, 0);
+}
+
+/*
+ * An action under which APs may lose their VMSA, from the last heartbeat before
+ * to the first ones that must not be there.
+ */
+struct window {
+	enum temp temp;
+	u32 round;
+	u32 next;
+	const char *what;
+	u32 first, nr;		/* the APs concerned */
+	u64 flushes;
+	u64 heartbeats[NR_APS_MAX + 1];
+};
+
+/* Cold windows first, an unfixed kernel fails those reliably. */
+static bool window_next(struct window *w)
+{
+	w->temp = w->next / snp_case_rounds();
+	w->round = w->next % snp_case_rounds();
+	w->next++;
+	return w->temp < NR_TEMPS;
+}
+
+static void window_open(struct window *w, const char *what, u32 first, u32 nr)
+{
+	u32 i;
+
+	w->what = what;
+	w->first = first;
+	w->nr = nr;
+	w->flushes = nr_flushes();
+	for (i = first; i < first + nr; i++)
+		ap_wait_alive(i, what);
+}
+
+static void window_sample(struct window *w)
+{
+	u32 i;
+
+	for (i = w->first; i < w->first + w->nr; i++)
+		w->heartbeats[i] = heartbeat(i);
+	snp_event("the page is gone, heartbeat of vCPU %lu is %lu", w->first,
+		  w->heartbeats[w->first]);
+}
+
+/* Did statistics prove that the window was as cold or warm as it should be? */
+static bool window_is_proven(struct window *w)
+{
+	bool flushed = nr_flushes() != w->flushes;
+
+	if (flushed == (bool)w->temp) {
+		snp_count_window(w->temp == COLD ? SNP_WINDOW_COLD : SNP_WINDOW_WARM);
+		return true;
+	}
+	snp_event("not a window, TLBs were flushed: %lu", flushed, 0);
+	return false;
+}
+
+static void window_check_frozen(struct window *w)
+{
+	u32 i;
+
+	for (i = w->first; i < w->first + w->nr; i++) {
+		u64 now = heartbeat(i);
+
+		SNP_CHECK(now == w->heartbeats[i], SNP_CAUSE_IN_USE,
+			  "%s, %s: vCPU %u ran on, its heartbeat went from %lu to %lu",
+			  w->what, temp_str[w->temp], i, w->heartbeats[i], now);
+	}
+}
+
+/*
+ * All APs of the window have to be dead.  Watch the heartbeats closely at first:
+ * a vCPU that was not kicked leaves the guest with the next tick of the host, it
+ * would look innocent from then on.
+ */
+static void window_check_dead(struct window *w)
+{
+	u64 deadline = snp_now() + WATCH_NS;
+	u32 i;
+
+	do {
+		window_check_frozen(w);
+	} while (snp_now() < deadline);
+
+	window_is_proven(w);
+	snp_check_kernel_log();
+
+	for (i = w->first; i < w->first + w->nr; i++) {
+		snp_step("wait for KVM_RUN of vCPU %lu to fail", i, 0);
+		if (!ap_wait(i, TIMEOUT_NS)) {
+			window_check_frozen(w);
+			snp_fail(SNP_CAUSE_HUNG, "%s, %s: KVM_RUN of vCPU %u did not return",
+				 w->what, temp_str[w->temp], i);
+		}
+		ap_check_failed(i, w->what);
+	}
+	window_check_frozen(w);
+}
+
+/*
+ * The AP of the window has to die, but what kills it need not have waited for
+ * the vCPU to leave the guest.
+ */
+static void window_wait_dead(struct window *w)
+{
+	u64 deadline = snp_now() + TIMEOUT_NS / 4;
+	u32 id = w->first;
+
+	snp_step("wait for KVM_RUN of vCPU %lu to fail", id, 0);
+	while (!ap_wait(id, 1000000)) {
+		u64 last = heartbeat(id);
+
+		if (snp_now() < deadline)
+			continue;
+		usleep(10000);
+		SNP_CHECK(heartbeat(id) == last, SNP_CAUSE_NOT_STOPPED,
+			  "%s, %s: vCPU %u runs on", w->what, temp_str[w->temp], id);
+		snp_fail(SNP_CAUSE_HUNG, "%s, %s: KVM_RUN of vCPU %u did not return",
+			 w->what, temp_str[w->temp], id);
+	}
+	ap_check_failed(id, w->what);
+	window_is_proven(w);
+	window_sample(w);
+}
+
+static void gmem_punch(int fd, u64 pgoff, u64 nr_pages)
+{
+	int r;
+
+	snp_step("fallocate(PUNCH_HOLE) at page %lu, %lu pages", pgoff, nr_pages);
+	errno = 0;
+	r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      pgoff * PAGE_SIZE, nr_pages * PAGE_SIZE);
+	TEST_ASSERT(!r, "PUNCH_HOLE failed, errno %d", errno);
+}
+
+/* Punch pages of one slot. */
+static void punch(int slot, u64 index, u64 nr_pages)
+{
+	gmem_punch(slots[slot].fd, slots[slot].pgoff + index, nr_pages);
+}
+
+static gpa_t page(int slot, u64 index)
+{
+	return slots[slot].gpa + index * PAGE_SIZE;
+}
+
+/* Kill AP @id, which runs on page @index of @slot, and see it die. */
+static void punch_running(struct window *w, u32 id, int slot, u64 index, const char *what)
+{
+	set_temp(w->temp, page(slot, index), 1);
+	window_open(w, what, id, 1);
+	punch(slot, index, 1);
+	window_sample(w);
+	window_check_dead(w);
+}
+
+/* Punch page @index of @slot, the VMSA of an AP that does not run. */
+static void punch_idle(struct window *w, u32 id, int slot, u64 index, const char *what)
+{
+	set_temp(w->temp, page(slot, index), 1);
+	w->what = what;
+	w->first = id;
+	w->nr = 1;
+	w->flushes = nr_flushes();
+	punch(slot, index, 1);
+	window_sample(w);
+	window_is_proven(w);
+}
+
+/*
+ * Cases
+ */
+static void case_create_run_destroy(void)
+{
+	u64 last;
+	u32 i;
+
+	setup(1);
+
+	for (i = 0; i < snp_case_rounds(); i++) {
+		ap_start(1, PAGE(A, 2 + i % 4));
+		SNP_CHECK(!bsp(OP_DESTROY, 1, 0, 0), SNP_CAUSE_WRONG_ANSWER,
+			  "AP Destroy failed");
+
+		/* A destroyed AP waits for the next AP Create in KVM_RUN. */
+		if (!ap_wait_blocked(1))
+			fail_exit(1, "after AP Destroy");
+		last = heartbeat(1);
+		ap_stop(1);
+		SNP_CHECK(heartbeat(1) == last, SNP_CAUSE_WRONG_VMSA,
+			  "vCPU 1 runs on after AP Destroy");
+		TEST_ASSERT(!bsp(OP_RELEASE, PAGE(A, 2 + i % 4), 0, 0),
+			    "RMPADJUST cannot release an idle VMSA");
+		snp_count_window(SNP_WINDOW_PLAIN);
+	}
+	SNP_CHECK(shared->ap[1].starts == snp_case_rounds(), SNP_CAUSE_WRONG_VMSA,
+		  "%u creations, but %lu starts", snp_case_rounds(), shared->ap[1].starts);
+}
+
+static void case_punch_running(void)
+{
+	struct window w = { };
+
+	setup(1);
+
+	while (window_next(&w)) {
+		ap_start(1, PAGE(A, 2 + w.round % 4));
+		punch_running(&w, 1, SLOT_A, 2 + w.round % 4, "punch under a running vCPU");
+	}
+	bsp(OP_NOP, 0, 0, 0);
+}
+
+static void case_rerun(void)
+{
+	struct window w = { };
+	u32 j;
+
+	setup(1);
+
+	while (window_next(&w)) {
+		ap_start(1, PAGE(A, 2));
+		punch_running(&w, 1, SLOT_A, 2, "punch before KVM_RUN is retried");
+
+		for (j = 0; j < 5; j++)
+			ap_check_rerun(1, "KVM_RUN again");
+	}
+}
+
+/* Wait until the AP is halted, and blocked in the kernel. */
+static void ap_wait_halted(u32 id, u64 halts)
+{
+	u64 deadline = snp_now() + TIMEOUT_NS;
+
+	snp_step("wait for vCPU %lu to halt", id, 0);
+	while (READ_ONCE(shared->ap[id].halts) == halts) {
+		SNP_CHECK(snp_now() < deadline, SNP_CAUSE_NO_WINDOW,
+			  "vCPU %u does not halt", id);
+	}
+	if (!ap_wait_blocked(id))
+		fail_exit(id, "HLT");
+}
+
+static void ap_start_halted(u32 id, gpa_t vmsa)
+{
+	u64 halts = READ_ONCE(shared->ap[id].halts);
+
+	WRITE_ONCE(shared->ap[id].mode, AP_HALT);
+	ap_start(id, vmsa);
+	ap_wait_halted(id, halts);
+}
+
+/* Wake a halted vCPU, by an interrupt or by force. */
+static void ap_wake(u32 id, bool force)
+{
+	struct kvm_mp_state mp_state = { .mp_state = KVM_MP_STATE_RUNNABLE };
+
+	if (!force) {
+		snp_event("NMI to vCPU %lu", id, 0);
+		snp_send_nmi(vm, id);
+		return;
+	}
+
+	ap_stop(id);
+	snp_event("set vCPU %lu runnable", id, 0);
+	vcpu_mp_state_set(vcpus[id], &mp_state);
+	ap_run(id);
+}
+
+static void case_punch_halted(void)
+{
+	struct window w = { };
+
+	setup(1);
+
+	while (window_next(&w)) {
+		ap_start_halted(1, PAGE(A, 3));
+
+		punch_idle(&w, 1, SLOT_A, 3, "punch under a halted vCPU");
+
+		/* KVM may fail KVM_RUN right away, but does not have to. */
+		if (!ap_wait(1, WATCH_NS))
+			ap_wake(1, w.round & 1);
+		ap_wait_failed(1, "wake-up of a vCPU without VMSA");
+		window_check_frozen(&w);
+		ap_check_rerun(1, "KVM_RUN again");
+	}
+}
+
+static void case_punch_before_first_run(void)
+{
+	struct window w = { };
+
+	setup(1);
+
+	while (window_next(&w)) {
+		ap_create(1, PAGE(A, 4));
+		punch_idle(&w, 1, SLOT_A, 4, "punch before the first KVM_RUN");
+		ap_run(1);
+		ap_wait_failed(1, w.what);
+		window_check_frozen(&w);
+	}
+}
+
+static void case_recreate_after_punch(void)
+{
+	struct window w = { };
+	u32 j;
+
+	setup(1);
+
+	while (window_next(&w)) {
+		for (j = 0; j < 3; j++) {
+			ap_start(1, PAGE(A, 5));
+			punch_running(&w, 1, SLOT_A, 5, "punch before the vCPU is re-created");
+		}
+	}
+
+	ap_start(1, PAGE(A, 5));
+	ap_check_unharmed(1, "re-created");
+	SNP_CHECK(shared->nr_unvalidated, SNP_CAUSE_TEST,
+		  "no page was ever replaced, i.e. nothing was punched");
+}
+
+/*
+ * KVM reloads the VMSA after a punch, i.e. the page that replaces the lost one
+ * is good as soon as the guest has made a VMSA of it.
+ */
+static void case_heal_in_place(void)
+{
+	struct window w = { };
+	u64 starts;
+
+	setup(1);
+
+	while (window_next(&w)) {
+		ap_start(1, PAGE(A, 2));
+		punch_running(&w, 1, SLOT_A, 2, "punch before the VMSA is rebuilt");
+		ap_check_rerun(1, "KVM_RUN before the VMSA is rebuilt");
+
+		starts = shared->ap[1].starts;
+		ap_prepare(1, PAGE(A, 2));
+		ap_run(1);
+		ap_wait_alive(1, "after the VMSA was rebuilt in place");
+		SNP_CHECK(shared->ap[1].starts == starts + 1, SNP_CAUSE_WRONG_VMSA,
+			  "vCPU 1 runs, but not the VMSA it was given");
+
+		/* And it is tracked as before. */
+		punch_running(&w, 1, SLOT_A, 2, "punch of the rebuilt VMSA");
+	}
+}
+
+static void case_punch_neighbors(void)
+{
+	static const struct {
+		int slot;
+		u64 index;
+		const char *what;
+	} neighbors[] = {
+		{ SLOT_A, 3, "punch of the page in front of a VMSA" },
+		{ SLOT_A, 5, "punch of the page behind a VMSA" },
+		{ SLOT_A2, 0, "punch of another slot" },
+		{ SLOT_B, 0, "punch of another file" },
+	};
+	struct window w = { };
+	u32 j;
+
+	setup(1);
+	ap_start(1, PAGE(A, 4));
+
+	while (window_next(&w)) {
+		for (j = 0; j < ARRAY_SIZE(neighbors); j++) {
+			set_temp(w.temp, page(neighbors[j].slot, neighbors[j].index), 1);
+			window_open(&w, neighbors[j].what, 1, 1);
+			punch(neighbors[j].slot, neighbors[j].index, 1);
+			window_is_proven(&w);
+			ap_check_unharmed(1, neighbors[j].what);
+		}
+	}
+	SNP_CHECK(shared->ap[1].starts == 1, SNP_CAUSE_FALSE_KILL, "vCPU 1 was restarted");
+}
+
+static void case_punch_many(void)
+{
+	const char *what = "one hole over three VMSAs";
+	struct window w = { };
+
+	setup(3);
+
+	while (window_next(&w)) {
+		ap_start(1, PAGE(A, 2));
+		ap_start(2, PAGE(A, 4));
+		ap_start(3, PAGE(A, 5));
+		bsp(OP_TOUCH, PAGE(A, 3), 0, 0);
+
+		/*
+		 * The hole has no empty page behind the last VMSA, see
+		 * case_weakness_fallocate_livelock().
+		 */
+		set_temp(w.temp, PAGE(A, 2), 4);
+		window_open(&w, what, 1, 3);
+		punch(SLOT_A, 2, 4);
+		window_sample(&w);
+		window_check_dead(&w);
+	}
+}
+
+static void case_punch_two_slots(void)
+{
+	const char *what = "one hole over two slots of a file";
+	struct window w = { };
+
+	setup(2);
+
+	while (window_next(&w)) {
+		ap_start(1, PAGE(A, 7));
+		ap_start(2, PAGE(A2, 1));
+		bsp(OP_TOUCH, PAGE(A2, 0), 0, 0);
+
+		set_temp(w.temp, PAGE(A, 7), 1);
+		set_temp(w.temp, PAGE(A2, 0), 2);
+		window_open(&w, what, 1, 2);
+		punch(SLOT_A, 7, 3);
+		window_sample(&w);
+		window_check_dead(&w);
+	}
+}
+
+static void case_punch_edges(void)
+{
+	static const struct {
+		u64 first, nr_pages;
+		const char *what;
+	} holes[] = {
+		{ 3, 2, "hole that begins at a VMSA" },
+		{ 2, 2, "hole that ends behind a VMSA" },
+		{ 0, 8, "hole over the whole slot" },
+	};
+	struct window w = { };
+	u32 j;
+
+	setup(1);
+
+	while (window_next(&w)) {
+		for (j = 0; j < ARRAY_SIZE(holes); j++) {
+			ap_start(1, PAGE(A, 3));
+			set_temp(w.temp, page(SLOT_A, holes[j].first), holes[j].nr_pages);
+			window_open(&w, holes[j].what, 1, 1);
+			punch(SLOT_A, holes[j].first, holes[j].nr_pages);
+			window_sample(&w);
+			window_check_dead(&w);
+		}
+	}
+}
+
+static void check_memory_fault(struct kvm_vcpu *vcpu, struct snp_exit exit, gpa_t gpa,
+			       const char *who)
+{
+	struct kvm_run *run = vcpu->run;
+
+	SNP_CHECK(exit.type == SNP_EXIT_MEMORY_FAULT && exit.err == EFAULT,
+		  SNP_CAUSE_WRONG_EXIT,
+		  "%s used private memory that is shared, and got %s, errno %d, detail 0x%lx",
+		  who, snp_exit_str(exit.type), exit.err, exit.detail);
+	SNP_CHECK(run->memory_fault.gpa == gpa && run->memory_fault.size == PAGE_SIZE &&
+		  run->memory_fault.flags == KVM_MEMORY_EXIT_FLAG_PRIVATE,
+		  SNP_CAUSE_WRONG_EXIT,
+		  "%s: memory fault at 0x%llx, size 0x%llx, flags 0x%llx, wanted 0x%lx, 0x%lx, 0x%llx",
+		  who, run->memory_fault.gpa, run->memory_fault.size, run->memory_fault.flags,
+		  gpa, (u64)PAGE_SIZE, KVM_MEMORY_EXIT_FLAG_PRIVATE);
+}
+
+/*
+ * While the page is shared, its private copy is still the VMSA, and the vCPU may
+ * run on.  With the punch it is gone.
+ */
+static void case_shared_then_punched(void)
+{
+	const char *what = "punch of a VMSA that was converted to shared";
+	const gpa_t gpa = PAGE(A, 2);
+	struct snp_exit exit;
+	u64 nr_unvalidated;
+	struct window w = { };
+
+	setup(1);
+
+	while (window_next(&w)) {
+		ap_start(1, gpa);
+
+		vm_mem_set_shared(vm, gpa, PAGE_SIZE);
+		if (w.temp == WARM)
+			bsp(OP_TOUCH, alias_a2, 0, 0);
+
+		window_open(&w, what, 1, 1);
+		punch(SLOT_A, 2, 1);
+		window_sample(&w);
+		window_check_dead(&w);
+
+		snp_step("private access of the BSP to shared memory", 0, 0);
+		exit = bsp_try(OP_TOUCH, gpa, 0, 0);
+		check_memory_fault(vcpus[BSP], exit, gpa, "the BSP");
+		ap_check_rerun(1, "KVM_RUN while the VMSA is shared memory");
+
+		/* Once it is private again, the very same access succeeds. */
+		vm_mem_set_private(vm, gpa, PAGE_SIZE);
+		nr_unvalidated = shared->nr_unvalidated;
+		exit = __bsp();
+		SNP_CHECK(exit.type == SNP_EXIT_UCALL, SNP_CAUSE_NO_RECOVERY,
+			  "the BSP retried a private access and got %s, errno %d, detail 0x%lx",
+			  snp_exit_str(exit.type), exit.err, exit.detail);
+		SNP_CHECK(shared->nr_unvalidated > nr_unvalidated, SNP_CAUSE_WRONG_ANSWER,
+			  "the page was punched, but the guest saw no new one");
+	}
+}
+
+/* Here the VMSA is fine, and it is the vCPU that has to report what is amiss. */
+static void __case_ap_memory_converted(enum ap_mode mode, gpa_t gpa)
+{
+	u64 last;
+	u32 i;
+
+	setup(1);
+	if (mode == AP_USE_STACK)
+		gpa = ap_stack_gpa;
+	WRITE_ONCE(shared->ap[1].mode, mode);
+	ap_start(1, PAGE(A, 2));
+
+	for (i = 0; i < snp_case_rounds(); i++) {
+		ap_wait_alive(1, "before its memory is converted");
+
+		snp_step("convert memory of a running vCPU to shared, gpa 0x%lx", gpa, 0);
+		vm_mem_set_shared(vm, gpa, PAGE_SIZE);
+		SNP_CHECK(ap_wait(1, TIMEOUT_NS), SNP_CAUSE_HUNG,
+			  "KVM_RUN of vCPU 1 did not return, its memory is gone");
+		check_memory_fault(vcpus[1], aps[1].exit, gpa, "vCPU 1");
+		last = heartbeat(1);
+		usleep(1000);
+		SNP_CHECK(heartbeat(1) == last, SNP_CAUSE_WRONG_EXIT,
+			  "vCPU 1 ran on after KVM_RUN had returned");
+
+		vm_mem_set_private(vm, gpa, PAGE_SIZE);
+		ap_run(1);
+		ap_wait_alive(1, "after its memory was converted back");
+		snp_count_window(SNP_WINDOW_PLAIN);
+	}
+	SNP_CHECK(shared->ap[1].starts == 1, SNP_CAUSE_NO_RECOVERY, "vCPU 1 was restarted");
+}
+
+static void case_ap_data_converted(void)
+{
+	__case_ap_memory_converted(AP_USE_DATA, PAGE(DATA, 0));
+}
+
+static void case_ap_stack_converted(void)
+{
+	__case_ap_memory_converted(AP_USE_STACK, 0);
+}
+
+static void slot_set_present(int slot, bool present)
+{
+	struct userspace_mem_region *region = memslot2region(vm, slots[slot].id);
+	struct kvm_userspace_memory_region2 r = region->region;
+
+	if (present) {
+		snp_step("create memslot %lu", slots[slot].id, 0);
+	} else {
+		snp_step("delete memslot %lu", slots[slot].id, 0);
+		r.memory_size = 0;
+	}
+	vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &r);
+}
+
+static void case_slot_deleted(void)
+{
+	const char *what = "memslot deleted under a running vCPU";
+	struct window w = { };
+
+	setup(1);
+
+	while (window_next(&w)) {
+		ap_start(1, PAGE(B, 1));
+		set_temp(w.temp, PAGE(B, 0), 2);
+		window_open(&w, what, 1, 1);
+		slot_set_present(SLOT_B, false);
+		window_wait_dead(&w);
+
+		/* Without a memslot, nothing tells the vCPU that its page goes away. */
+		if (w.round & 1) {
+			slot_set_present(SLOT_B, true);
+			punch(SLOT_B, 1, 1);
+		} else {
+			punch(SLOT_B, 1, 1);
+			slot_set_present(SLOT_B, true);
+		}
+		window_check_frozen(&w);
+	}
+
+	/* And the vCPU can be created again. */
+	ap_start(1, PAGE(B, 1));
+}
+
+/* Drop all references of this process to the file of @slot. */
+static void gmem_close(int slot)
+{
+	struct userspace_mem_region *region = memslot2region(vm, slots[slot].id);
+
+	snp_step("close the guest_memfd of slot %lu", slots[slot].id, 0);
+	close(region->region.guest_memfd);
+	region->region.guest_memfd = -1;
+	close(slots[slot].fd);
+	slots[slot].fd = -1;
+}
+
+static void case_gmem_closed(void)
+{
+	const char *what = "last reference to the guest_memfd closed under a running vCPU";
+	static const int victims[] = { [COLD] = SLOT_B, [WARM] = SLOT_C };
+	struct window w = { };
+
+	setup(1);
+
+	for (w.temp = COLD; w.temp < NR_TEMPS; w.temp++) {
+		int slot = victims[w.temp];
+
+		ap_start(1, page(slot, 1));
+		set_temp(w.temp, page(slot, 0), 2);
+		window_open(&w, what, 1, 1);
+		gmem_close(slot);
+
+		/*
+		 * The vCPU's thread may hold a reference for a moment, in which
+		 * case it is the one that frees the pages.
+		 */
+		window_wait_dead(&w);
+		ap_check_rerun(1, "KVM_RUN without guest_memfd");
+	}
+
+	ap_start(1, PAGE(A, 2));
+}
+
+static void case_create_on_init(void)
+{
+	const gpa_t gpa = PAGE(A, 4);
+	struct window w = { };
+	u64 starts;
+
+	setup(1);
+
+	/* Nothing happens before INIT, and the VMSA is used after SIPI. */
+	ap_prepare(1, gpa);
+	SNP_CHECK(!bsp(OP_CREATE_ON_INIT, 1, gpa, 0), SNP_CAUSE_WRONG_ANSWER,
+		  "AP Create on INIT failed");
+	ap_run(1);
+	if (!ap_wait_blocked(1))
+		fail_exit(1, "AP Create on INIT, before INIT");
+	SNP_CHECK(!shared->ap[1].starts, SNP_CAUSE_WRONG_VMSA, "vCPU 1 did not wait for INIT");
+	bsp(OP_INIT_SIPI, 1, 0, 0);
+	ap_wait_alive(1, "after INIT and SIPI");
+	snp_count_window(SNP_WINDOW_PLAIN);
+
+	while (window_next(&w)) {
+		/* Have the vCPU wait in KVM_RUN, without a VMSA. */
+		SNP_CHECK(!bsp(OP_DESTROY, 1, 0, 0), SNP_CAUSE_WRONG_ANSWER,
+			  "AP Destroy failed");
+		if (!READ_ONCE(aps[1].running))
+			ap_run(1);
+		if (!ap_wait_blocked(1))
+			fail_exit(1, "after AP Destroy");
+
+		ap_prepare(1, gpa);
+		SNP_CHECK(!bsp(OP_CREATE_ON_INIT, 1, gpa, 0), SNP_CAUSE_WRONG_ANSWER,
+			  "AP Create on INIT failed");
+		starts = shared->ap[1].starts;
+		punch_idle(&w, 1, SLOT_A, 4, "punch of a VMSA that waits for INIT");
+		bsp(OP_INIT_SIPI, 1, 0, 0);
+		ap_wait_failed(1, w.what);
+		window_check_frozen(&w);
+		SNP_CHECK(shared->ap[1].starts == starts, SNP_CAUSE_WRONG_VMSA,
+			  "vCPU 1 started from a page that was punched");
+	}
+}
+
+static void case_destroy_then_punch(void)
+{
+	struct window w = { };
+
+	setup(1);
+
+	while (window_next(&w)) {
+		ap_start(1, PAGE(A, 6));
+		SNP_CHECK(!bsp(OP_DESTROY, 1, 0, 0), SNP_CAUSE_WRONG_ANSWER,
+			  "AP Destroy failed");
+		if (!ap_wait_blocked(1))
+			fail_exit(1, "after AP Destroy");
+
+		punch_idle(&w, 1, SLOT_A, 6, "punch after AP Destroy");
+
+		/* Destroyed is destroyed, even if userspace thinks otherwise. */
+		ap_wake(1, true);
+		ap_wait_failed(1, "destroyed vCPU forced to be runnable");
+		window_check_frozen(&w);
+	}
+}
+
+static void check_refused(const char *what, u64 status, u64 wanted)
+{
+	snp_count_window(SNP_WINDOW_PLAIN);
+	SNP_CHECK(status == wanted, SNP_CAUSE_WRONG_ANSWER,
+		  "%s: KVM answered 0x%lx, wanted 0x%lx", what, status, wanted);
+}
+
+static void case_refused_requests(void)
+{
+	const u64 create = 1ull << 32 | SVM_VMGEXIT_AP_CREATE;
+	const u64 invalid = SNP_GHCB_ERR_INVALID_INPUT;
+	const gpa_t vmsa = PAGE(A, 2);
+	u64 status;
+
+	setup(2);
+	ap_start(1, vmsa);
+
+	check_refused("VMSA aligned to 2M", bsp(OP_CREATE, 1, SZ_4G, 0), invalid);
+	check_refused("VMSA not aligned to 4K", bsp(OP_CREATE, 1, vmsa + 0x10, 0), invalid);
+	check_refused("VMSA beyond MAXPHYADDR",
+		      bsp(OP_CREATE, 1, 1ull << 52 | PAGE_SIZE, 0), invalid);
+	check_refused("no such APIC ID", bsp(OP_CREATE, 0xff, vmsa, 0), invalid);
+	check_refused("destroy without such APIC ID", bsp(OP_DESTROY, 0xff, 0, 0), invalid);
+	check_refused("unknown request", bsp(OP_RAW_CREATION, 1ull << 32 | 3, vmsa, 0), invalid);
+	check_refused("VMPL 1", bsp(OP_RAW_CREATION, create | 1 << 16, vmsa, 0), invalid);
+	check_refused("features not in the GHCB", bsp(OP_CREATE_WITHOUT_RAX, create, vmsa, 0),
+		      SNP_GHCB_ERR_MISSING_INPUT);
+
+	/* What was refused must not have touched its target. */
+	ap_check_unharmed(1, "after requests that were refused");
+	SNP_CHECK(shared->ap[1].starts == 1, SNP_CAUSE_WRONG_ANSWER,
+		  "a refused request restarted vCPU 1");
+
+	/*
+	 * Not every kernel looks at the features, those that do not leave it to
+	 * VMRUN.  Name a vCPU that is not started.
+	 */
+	status = bsp(OP_RAW_CREATION, 2ull << 32 | SVM_VMGEXIT_AP_CREATE, PAGE(A, 4), BIT(1));
+	if (status)
+		check_refused("wrong features", status, invalid);
+	else
+		snp_note("AP Create with wrong features is accepted");
+}
+
+/*
+ * If the first AP Create fails, then there is no VMSA, and in particular the one
+ * that KVM made at launch has had its day.
+ */
+static void case_first_create_fails(void)
+{
+	setup(1);
+
+	SNP_CHECK(!bsp(OP_CREATE, 1, GPA_NO_SLOT, 0), SNP_CAUSE_WRONG_ANSWER,
+		  "AP Create without a memslot is refused");
+	ap_run(1);
+	if (!ap_wait_blocked(1)) {
+		ap_check_failed(1, "first AP Create without a memslot");
+		ap_check_rerun(1, "KVM_RUN again");
+	} else {
+		/* Some kernels let the vCPU wait for the next AP Create. */
+		snp_note("KVM_RUN blocks if there is no memslot for the VMSA");
+		ap_stop(1);
+	}
+	SNP_CHECK(!shared->ap[1].starts, SNP_CAUSE_WRONG_VMSA, "vCPU 1 ran guest code");
+	snp_count_window(SNP_WINDOW_PLAIN);
+
+	ap_start(1, PAGE(A, 2));
+}
+
+/*
+ * The host may use a page that was punched for the next one that it needs, e.g.
+ * for the VMSA of another vCPU of the same VM.  A vCPU that comes back to the
+ * old physical address would then run that.
+ */
+static void case_identity(void)
+{
+	const u64 nr_spares = 3;
+	struct window w = { };
+	u64 last;
+	u32 j;
+
+	setup(2);
+
+	while (window_next(&w)) {
+		ap_start_halted(1, PAGE(A, 1));
+
+		/* Make room for pages that have to be allocated anew. */
+		punch(SLOT_A, 5, nr_spares);
+
+		last = heartbeat(2);
+		punch_idle(&w, 1, SLOT_A, 1, "punched page reused for another VMSA");
+
+		/* The freed page is most likely among them. */
+		for (j = 0; j < nr_spares; j++)
+			ap_prepare(2, PAGE(A, 5 + j));
+
+		ap_wake(1, w.round & 1);
+		snp_step("wait for KVM_RUN of vCPU %lu to fail", 1, 0);
+		if (!ap_wait(1, TIMEOUT_NS) || aps[1].exit.type != SNP_EXIT_FAIL_ENTRY) {
+			SNP_CHECK(heartbeat(2) == last, SNP_CAUSE_WRONG_VMSA,
+				  "%s, %s: the thread of vCPU 1 runs the VMSA of vCPU 2",
+				  w.what, temp_str[w.temp]);
+			SNP_CHECK(!aps[1].running, SNP_CAUSE_HUNG,
+				  "%s, %s: KVM_RUN of vCPU 1 did not return",
+				  w.what, temp_str[w.temp]);
+		}
+		ap_check_failed(1, w.what);
+		SNP_CHECK(heartbeat(1) == w.heartbeats[1] && heartbeat(2) == last,
+			  SNP_CAUSE_WRONG_VMSA, "%s, %s: the thread of vCPU 1 ran a VMSA",
+			  w.what, temp_str[w.temp]);
+	}
+}
+
+static bool stop_storm;
+
+static void *signal_storm(void *__ap)
+{
+	struct ap *ap = __ap;
+
+	pthread_setname_np(pthread_self(), "storm");
+	while (!READ_ONCE(stop_storm)) {
+		pthread_kill(ap->thread, SIGUSR1);
+		usleep(50);
+	}
+	return NULL;
+}
+
+/* A signal interrupts the reload of the VMSA, which has to go on afterwards. */
+static void case_signals(void)
+{
+	struct window w = { };
+	pthread_t storm;
+	u64 eintr;
+	int r;
+
+	setup(1);
+
+	while (window_next(&w)) {
+		ap_start(1, PAGE(A, 2));
+
+		eintr = READ_ONCE(aps[1].nr_eintr);
+		WRITE_ONCE(stop_storm, false);
+		r = pthread_create(&storm, NULL, signal_storm, &aps[1]);
+		TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+		while (READ_ONCE(aps[1].nr_eintr) == eintr)
+			usleep(10);
+
+		punch_running(&w, 1, SLOT_A, 2, "punch under a storm of signals");
+
+		WRITE_ONCE(stop_storm, true);
+		pthread_join(storm, NULL);
+		ap_check_rerun(1, "KVM_RUN after the storm");
+	}
+}
+
+static void case_vm_fd_closed(void)
+{
+	const char *what = "punch after the VM's file descriptor was closed";
+	struct window w = { };
+
+	setup(2);
+
+	/* The attributes need the VM's file descriptor, set them now. */
+	ap_start(1, PAGE(A, 2));
+	ap_start(2, PAGE(A, 4));
+	set_temp(COLD, PAGE(A, 2), 1);
+	set_temp(WARM, PAGE(A, 4), 1);
+
+	snp_step("close the VM", 0, 0);
+	close(vm->fd);
+	vm->fd = -1;
+
+	for (w.temp = COLD; w.temp < NR_TEMPS; w.temp++) {
+		window_open(&w, what, 1 + w.temp, 1);
+		punch(SLOT_A, 2 + 2 * w.temp, 1);
+		window_sample(&w);
+		window_check_dead(&w);
+	}
+
+	/* Nobody is left to be told, all pages have to be reclaimed. */
+	close(vcpus[1]->fd);
+	close(vcpus[2]->fd);
+	punch(SLOT_A, 0, slots[SLOT_A].nr_pages);
+}
+
+/*
+ * Opt-in
+ */
+static u64 nr_pages_allocated(void)
+{
+	char name[64];
+	u64 val, sum = 0;
+	FILE *f = fopen("/proc/vmstat", "r");
+
+	TEST_ASSERT(f, "Cannot read /proc/vmstat");
+	while (fscanf(f, "%63s %lu", name, &val) == 2) {
+		if (!strncmp(name, "pgalloc_", 8))
+			sum += val;
+	}
+	fclose(f);
+	return sum;
+}
+
+struct punch_work {
+	int fd;
+	u64 pgoff, nr_pages;
+	u64 ns;
+	bool done;
+};
+
+static void *punch_thread(void *__work)
+{
+	struct punch_work *work = __work;
+	u64 start;
+
+	pthread_setname_np(pthread_self(), "punch");
+	start = snp_now();
+	gmem_punch(work->fd, work->pgoff, work->nr_pages);
+	work->ns = snp_now() - start;
+	__atomic_store_n(&work->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/*
+ * A vCPU that waits for the punch to end asks for its page again and again, and
+ * asking allocates the page that the punch has just freed.  The punch starts over
+ * until it finds nothing to free, unless the last page in the hole is the last
+ * one that it frees.  So many vCPUs and an empty page at the end of the hole
+ * keep each other busy.
+ */
+static void case_weakness_fallocate_livelock(void)
+{
+	static const u32 nr_aps[] = { 1, 2, 4, 8, 16, 32 };
+	const u64 limit_ns = NSEC_PER_SEC;
+	const u32 nr_max = nr_aps[ARRAY_SIZE(nr_aps) - 1];
+	struct punch_work work;
+	pthread_t thread;
+	u32 i, j, tail;
+	u64 pages;
+	int r;
+
+	setup(nr_max);
+
+	for (i = 0; i < ARRAY_SIZE(nr_aps); i++) {
+		for (tail = 0; tail < 2; tail++) {
+			const u32 first = nr_max - nr_aps[i];
+			u32 parked = 0;
+
+			for (j = 1; j <= nr_aps[i]; j++)
+				ap_start(j, PAGE(MANY, first + j - 1));
+			for (j = 1; j <= nr_aps[i]; j++)
+				ap_wait_alive(j, "before the punch");
+
+			work = (struct punch_work) {
+				.fd = slots[SLOT_MANY].fd,
+				.pgoff = slots[SLOT_MANY].pgoff + first,
+				.nr_pages = nr_aps[i] + tail,
+			};
+			pages = nr_pages_allocated();
+			snp_step("punch %lu VMSAs, %lu empty pages behind", nr_aps[i], tail);
+			r = pthread_create(&thread, NULL, punch_thread, &work);
+			TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+
+			for (j = 0; j < limit_ns / 1000000 && !READ_ONCE(work.done); j++)
+				usleep(1000);
+			if (!READ_ONCE(work.done))
+				snp_weakness("fallocate() of %u VMSAs and more took over %lu ms",
+					     nr_aps[i], limit_ns / 1000000);
+			for (j = 1; j <= nr_aps[i] && !READ_ONCE(work.done); j++) {
+				ap_stop(j);
+				parked++;
+				usleep(20000);
+			}
+			pthread_join(thread, NULL);
+			pages = nr_pages_allocated() - pages;
+
+			snp_note("%2u vCPUs, %u empty pages: %.3f ms, %lu allocations, %u parked",
+				 nr_aps[i], tail, work.ns / 1e6, pages, parked);
+			for (j = 1; j <= nr_aps[i]; j++)
+				ap_stop(j);
+		}
+	}
+}
+
+/*
+ * Deleting a memslot kicks all vCPUs, for reasons of its own and without waiting,
+ * right before the kick on behalf of the VMSA.  That does not wait then, see
+ * case_weakness_kick_no_wait(), and the vCPU may run on for a moment.
+ */
+static void case_weakness_slot_deletion(void)
+{
+	const u32 nr_rounds = 20 * snp_case_rounds();
+	u32 i, nr_late = 0;
+	struct window w = { };
+	u64 deadline;
+
+	setup(1);
+
+	for (i = 0; i < nr_rounds; i++) {
+		ap_start(1, PAGE(B, 1));
+		set_temp(COLD, PAGE(B, 0), 2);
+		window_open(&w, "cold deletion of a memslot", 1, 1);
+		slot_set_present(SLOT_B, false);
+		window_sample(&w);
+
+		deadline = snp_now() + WATCH_NS;
+		while (heartbeat(1) == w.heartbeats[1] && snp_now() < deadline)
+			;
+		nr_late += heartbeat(1) != w.heartbeats[1];
+
+		window_wait_dead(&w);
+		slot_set_present(SLOT_B, true);
+	}
+
+	if (nr_late)
+		snp_weakness("%u of %u vCPUs ran on after their memslot was gone",
+			     nr_late, nr_rounds);
+}
+
+static bool stop_flood;
+
+static void *nmi_flood(void *arg)
+{
+	pthread_setname_np(pthread_self(), "flood");
+	while (!READ_ONCE(stop_flood))
+		snp_send_nmi(vm, 1);
+	return NULL;
+}
+
+/*
+ * The kick that takes a vCPU off its VMSA waits for the vCPU only if it is the
+ * first to kick.  If somebody else's kick, which does not wait, is on its way,
+ * then the punch goes on at once, and meets a vCPU that is still in the guest.
+ * Only a cold punch can show it.  This may kill the host.
+ */
+static void case_weakness_kick_no_wait(void)
+{
+	const u32 nr_rounds = 20 * snp_case_rounds();
+	struct window w = { };
+	pthread_t flood;
+	u64 nmis;
+	u32 i;
+	int r;
+
+	setup(1);
+	WRITE_ONCE(shared->ap[1].mode, AP_STAY_IN_NMI);
+
+	for (i = 0; i < nr_rounds; i++) {
+		nmis = READ_ONCE(shared->ap[1].nmis);
+		ap_start(1, PAGE(A, 2));
+
+		WRITE_ONCE(stop_flood, false);
+		r = pthread_create(&flood, NULL, nmi_flood, NULL);
+		TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+
+		set_temp(COLD, PAGE(A, 2), 1);
+		window_open(&w, "cold punch under a flood of NMIs", 1, 1);
+		punch(SLOT_A, 2, 1);
+		window_sample(&w);
+
+		window_check_dead(&w);
+		WRITE_ONCE(stop_flood, true);
+		pthread_join(flood, NULL);
+
+		SNP_CHECK(READ_ONCE(shared->ap[1].nmis) > nmis, SNP_CAUSE_NO_WINDOW,
+			  "no NMI arrived");
+	}
+	snp_note("%u rounds", nr_rounds);
+}
+
+/*
+ * Have the host use the pages that it got back.  Nothing happens if they are its
+ * own, otherwise this is the end of the host.
+ */
+static void case_page_reuse(void)
+{
+	const size_t size = 64 * SZ_1M;
+	struct window w = { };
+	cpu_set_t cpus;
+	char *mem;
+	u32 i, j;
+
+	setup(1);
+
+	/* Freed pages come back first on the CPU that has freed them. */
+	CPU_ZERO(&cpus);
+	CPU_SET(sched_getcpu(), &cpus);
+	TEST_ASSERT(!sched_setaffinity(0, sizeof(cpus), &cpus), "Failed to pin the test");
+
+	/* Leave a word, there may be no other. */
+	ksft_print_msg("page_reuse: the host uses the punched page now\n");
+	fflush(stdout);
+	fsync(STDOUT_FILENO);
+
+	for (i = 0; i < snp_case_rounds(); i++) {
+		ap_start(1, PAGE(A, 2));
+		set_temp(COLD, PAGE(A, 2), 1);
+		window_open(&w, "punch, and use of the page", 1, 1);
+		punch(SLOT_A, 2, 1);
+		window_sample(&w);
+
+		/* One access per 2M needs a page table, too. */
+		for (j = 0; j < 8; j++) {
+			mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			TEST_ASSERT(mem != MAP_FAILED, "mmap() failed");
+			memset(mem, 0x55, j ? SZ_2M : size);
+			munmap(mem, size);
+		}
+
+		window_check_dead(&w);
+		snp_count_window(SNP_WINDOW_PLAIN);
+	}
+}
+
+#define PLAIN		BIT(SNP_WINDOW_PLAIN)
+#define COLD_WARM	(BIT(SNP_WINDOW_COLD) | BIT(SNP_WINDOW_WARM))
+
+#define CASE(_name, _windows, _what) \
+	{ .name = #_name, .what = _what, .fn = case_##_name, .windows = _windows }
+
+/*
+ * What is safe on any kernel comes first, so that an unfixed one has a chance to
+ * show more than its first failure.
+ */
+static const struct snp_case cases[] = {
+	CASE(create_run_destroy, PLAIN, "AP Create, run, AP Destroy"),
+	CASE(refused_requests, PLAIN, "AP Creation requests that KVM has to refuse"),
+	CASE(first_create_fails, PLAIN, "a first AP Create without memory behind it"),
+	CASE(ap_data_converted, PLAIN, "data page of a vCPU converted and restored"),
+	CASE(ap_stack_converted, PLAIN, "stack page of a vCPU converted and restored"),
+	CASE(punch_neighbors, COLD_WARM, "punch around a VMSA, which has to survive"),
+	CASE(punch_before_first_run, COLD_WARM, "punch between AP Create and KVM_RUN"),
+	CASE(create_on_init, PLAIN | COLD_WARM, "punch between AP Create and INIT"),
+	CASE(destroy_then_punch, COLD_WARM, "punch after AP Destroy, vCPU forced runnable"),
+	CASE(punch_halted, COLD_WARM, "punch under a halted vCPU"),
+	CASE(identity, COLD_WARM, "punched page reused as the VMSA of another vCPU"),
+	CASE(punch_running, COLD_WARM, "punch under a running vCPU"),
+	CASE(rerun, COLD_WARM, "KVM_RUN again and again after a punch"),
+	CASE(recreate_after_punch, COLD_WARM, "AP Create again after a punch"),
+	CASE(heal_in_place, COLD_WARM, "VMSA rebuilt after a punch, no AP Create"),
+	CASE(punch_many, COLD_WARM, "one hole over several VMSAs"),
+	CASE(punch_two_slots, COLD_WARM, "one hole over two memslots"),
+	CASE(punch_edges, COLD_WARM, "holes that begin or end at a VMSA"),
+	CASE(shared_then_punched, COLD_WARM, "VMSA converted to shared, then punched"),
+	CASE(signals, COLD_WARM, "punch under a storm of signals"),
+	CASE(slot_deleted, COLD_WARM, "memslot deleted under a running vCPU"),
+	CASE(gmem_closed, COLD_WARM, "guest_memfd closed under a running vCPU"),
+	CASE(vm_fd_closed, COLD_WARM, "punch after the VM's file descriptor was closed"),
+	{
+		.name = "weakness_fallocate_livelock",
+		.what = "punch of many VMSAs may take very long",
+		.fn = case_weakness_fallocate_livelock,
+		.opt_in = true,
+		.weakness = true,
+		.timeout_s = 300,
+	}, {
+		.name = "weakness_slot_deletion",
+		.what = "deletion of a memslot may overtake a kick",
+		.fn = case_weakness_slot_deletion,
+		.windows = BIT(SNP_WINDOW_COLD),
+		.opt_in = true,
+		.weakness = true,
+		.timeout_s = 120,
+	}, {
+		.name = "weakness_kick_no_wait",
+		.what = "punch may overtake a kick, may kill the host",
+		.fn = case_weakness_kick_no_wait,
+		.windows = BIT(SNP_WINDOW_COLD),
+		.opt_in = true,
+		.weakness = true,
+		.timeout_s = 120,
+	}, {
+		.name = "page_reuse",
+		.what = "use the punched page, kills an unfixed host",
+		.fn = case_page_reuse,
+		.windows = PLAIN,
+		.opt_in = true,
+		.timeout_s = 60,
+	},
+};
+
+int main(int argc, char *argv[])
+{
+	snp_case_main(argc, argv,
+		      "Verify that KVM never runs a vCPU on a VMSA whose page is gone.",
+		      cases, ARRAY_SIZE(cases));
+}
