@@ -53,6 +53,10 @@ machine_args()
 
 # What the kernel is told.  An oops ends the run at once, with its text as the
 # last thing on the console; -no-reboot then ends QEMU.  The watchdog's NMI is a
-# panic too, which shows every CPU and every blocked task.
+# panic too, which shows every CPU and every blocked task.  On a loaded machine
+# the timer can be late for its test at boot.  TCG's TSCs are one clock, as an
+# EPYC's are, but lack the CPUID bits to say so; without tsc=reliable KVM takes
+# them for unsynchronized, and kicks all vCPUs whenever one changes its CPU.
 MACHINE_CMDLINE="console=ttyS0,115200 earlyprintk=ttyS0,115200 ignore_loglevel \
-printk.devkmsg=on oops=panic panic=-1 unknown_nmi_panic panic_print=0xc0"
+printk.devkmsg=on oops=panic panic=-1 unknown_nmi_panic panic_print=0xc0 \
+no_timer_check tsc=reliable"
