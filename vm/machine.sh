@@ -53,10 +53,10 @@ machine_args()
 
 # What the kernel is told.  An oops ends the run at once, with its text as the
 # last thing on the console; -no-reboot then ends QEMU.  The watchdog's NMI is a
-# panic too, which shows every CPU and every blocked task.  On a loaded machine
-# the timer can be late for its test at boot.  TCG's TSCs are one clock, as an
-# EPYC's are, but lack the CPUID bits to say so; without tsc=reliable KVM takes
-# them for unsynchronized, and kicks all vCPUs whenever one changes its CPU.
+# panic too, which shows every CPU and every blocked task.  The CPUs share one
+# clock, but TCG cannot say so in CPUID: without tsc=reliable KVM has no master
+# clock, and kicks all vCPUs when it loads one, which no SNP host does.
+# The timer check counts ticks against a loop, and fails on a busy machine.
 MACHINE_CMDLINE="console=ttyS0,115200 earlyprintk=ttyS0,115200 ignore_loglevel \
-printk.devkmsg=on oops=panic panic=-1 unknown_nmi_panic panic_print=0xc0 \
-no_timer_check tsc=reliable"
+printk.devkmsg=on oops=panic panic=-1 unknown_nmi_panic panic_print=0xc0 tsc=reliable \
+no_timer_check"

@@ -348,7 +348,7 @@ static void test_init(void)
        "FWPAGE-03: RMPUPDATE of an HV-fixed page");
     *(volatile uint32_t *)HV_FIXED = 1;
     is(*(volatile uint32_t *)HV_FIXED, 1, "HOST-09: HV-fixed is writable");
-    is(*raw(rmp), 0x8000000000000005ull, "GEOM-07: the RMP's own page");
+    is(*raw(rmp + K4), 0x8000000000000005ull, "GEOM-07: the RMP's own page");
     is(rmpupdate(rmp, 0, false, false, false, 0), 2,
        "GEOM-07: RMPUPDATE of the RMP's own page");
     is(*raw(EVENT_LOG), 5, "DMA-03: event log is Firmware");
@@ -887,14 +887,15 @@ static void test_dma(void)
     reclaim(SCRATCH);
     fill(SCRATCH, 0);
     dma(true, SCRATCH);
-    is(ram[0], 0x4242424242424242ull, "DMA-01: the refused read read nothing");
+    is(ram[0] == 0x1313131313131313ull, 0,
+       "DMA-01: the refused read read nothing");
 
     /* a page mapped by DMA, then given away: no stale translation */
     make(SCRATCH, 0x1000, false, false, ASID);
     dma(true, SCRATCH + 32);
+    make_shared(SCRATCH);
     is(ram[4], 0, "DMA-01: no write to a page that became a guest's");
     is(mmio_read(IOMMU_BASE + 0x2018), 48, "DMA-01: three events");
-    make_shared(SCRATCH);
 }
 
 /* ---- the end ---- */
@@ -940,6 +941,88 @@ static void test_shutdown(bool x86)
     is(*raw(EVENT_LOG), 5, "DMA-03: event log is Firmware again");
 }
 
+/* ---- a hypervisor that knows no rules ---- */
+
+#define RANDOM_COMMANDS 30000
+
+static uint64_t random64(void)
+{
+    static uint64_t x = 0x9e3779b97f4a7c15ull;
+
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return x;
+}
+
+/* Something that a command may take for an address, a handle, flags, a length */
+static uint64_t random_word(void)
+{
+    uint64_t page = AREA + (random64() % 40) * K4;
+
+    switch (random64() % 12) {
+    case 0:
+        return 0;
+    case 1:
+        return random64() % 8;
+    case 2:
+        return PAIR(random64() % 8, random64() % 128);
+    case 3:
+        return PAIR(8, random64() % 4);
+    case 4:
+        return random64();
+    case 5:
+        return NOWHERE;
+    case 6:
+        return ~0ull - random64() % K4;
+    case 7:
+        return page + random64() % K4;
+    case 8:
+        return AREA + (random64() % AREA_REGIONS) * M2 + random64() % 2;
+    default:
+        return page;
+    }
+}
+
+/* Every page it may lose is in AREA; the image and its stack are not */
+static void random_rmpupdate(void)
+{
+    unsigned kind = random64() % 6;
+
+    if (!(rdmsr(MSR_SYSCFG) & SYSCFG_SNP_EN)) {
+        wrmsr(MSR_SYSCFG, rdmsr(MSR_SYSCFG) | SYSCFG_SNP_EN | SYSCFG_VMPL_EN);
+    }
+    rmpupdate(AREA + (random64() % 40) * K4,
+              kind > 2 ? random64() % 64 * K4 : 0, kind > 0, false,
+              kind & 1, kind > 2 ? random64() % 4 : 0);
+}
+
+static void test_random(void)
+{
+    unsigned i, j, by_status[0x40] = { 0 }, kinds = 0;
+
+    for (i = 0; i < RANDOM_COMMANDS; i++) {
+        unsigned status;
+
+        for (j = 0; j < 8; j++) {
+            words[j] = random_word();
+        }
+        status = command_at(random64() % 0xd8, (uint64_t)words);
+        if (status >= 0x40) {
+            bail("status out of range", status);
+        }
+        by_status[status]++;
+        random_rmpupdate();
+        if (random64() % 4 == 0) {
+            wbinvd();
+        }
+    }
+    for (i = 0; i < 0x40; i++) {
+        kinds += by_status[i] != 0;
+    }
+    is(kinds > 12, 1, "random commands: an answer to each, of many kinds");
+}
+
 int main(void);
 int main(void)
 {
@@ -962,5 +1045,6 @@ int main(void)
     test_legacy();
     test_dma();
     test_shutdown(x86);
+    test_random();
     done();
 }

@@ -14,7 +14,6 @@
 #include "hw/i386/apic_internal.h"
 #include "hw/pci/msi.h"
 #include "amd_iommu.h"
-#include "amd_iommu_snp.h"
 #include "target/i386/snp/snp_host.h"
 #include "trace.h"
 
@@ -33,9 +32,19 @@
 
 /* ---- features and registers ---- */
 
-uint64_t amdvi_snp_features(void)
+/*
+ * Page requests are not modelled, stock or SNP.  With the stock features Linux
+ * allocates a PPR log that it never tells the IOMMU of, for want of guest
+ * translation; at SNP_SHUTDOWN_EX it then expects the log's pages in a state
+ * that the firmware had no way to bring them to.  No SNP part is like that.
+ */
+uint64_t amdvi_snp_features(uint64_t features)
 {
-    return snp_host_enabled() ? AMDVI_FEATURE_SNP : 0;
+    if (snp_host_enabled()) {
+        features &= ~AMDVI_FEATURE_PPR;
+        features |= AMDVI_FEATURE_SNP;
+    }
+    return features;
 }
 
 AMDVISnpReg amdvi_snp_reg_write(AMDVIState *s, hwaddr reg)
@@ -46,7 +55,7 @@ AMDVISnpReg amdvi_snp_reg_write(AMDVIState *s, hwaddr reg)
     switch (reg) {
     case AMDVI_MMIO_EXCL_BASE:  /* completion store base and limit */
     case AMDVI_MMIO_EXCL_LIMIT:
-        if (!s->snp_enforced) {
+        if (!s->snp.enforced) {
             return AMDVI_SNP_REG_KEEP;
         }
         break;
@@ -58,7 +67,7 @@ AMDVISnpReg amdvi_snp_reg_write(AMDVIState *s, hwaddr reg)
     case AMDVI_MMIO_COMMAND_BASE:
     case AMDVI_MMIO_EVENT_BASE:
     case AMDVI_MMIO_PPR_BASE:
-        if (!s->snp_enforced) {
+        if (!s->snp.enforced) {
             return AMDVI_SNP_REG_STOCK;
         }
         break;
@@ -85,7 +94,7 @@ static hwaddr amdvi_snp_store_last(AMDVIState *s)
 
 bool amdvi_snp_may_store(AMDVIState *s, hwaddr addr)
 {
-    if (!s->snp_enforced) {
+    if (!s->snp.enforced) {
         return true;
     }
     return addr >= amdvi_snp_store_base(s) &&
@@ -140,7 +149,7 @@ void amdvi_snp_enforce(bool on)
 
     if (s) {
         trace_amdvi_snp_enforce(on);
-        s->snp_enforced = on;
+        s->snp.enforced = on;
     }
 }
 
@@ -208,13 +217,33 @@ static void amdvi_snp_log_event(AMDVIState *s, uint64_t quad0, uint64_t quad1)
 
 /* ---- DMA ---- */
 
+/*
+ * A refused transfer comes back here every 4 or 8 bytes, as the memory core
+ * then takes it apart; the log wants one entry for it.
+ */
+static bool amdvi_snp_is_continued(AMDVIState *s, uint16_t devid, hwaddr iova,
+                                   bool write)
+{
+    static const unsigned step = sizeof(uint64_t);
+    hwaddr last = s->snp.fault_iova;
+    bool continued = s->snp.fault_devid == devid &&
+                     s->snp.fault_write == write && iova > last &&
+                     iova - last <= step &&
+                     !((iova ^ last) & AMDVI_PAGE_MASK_4K);
+
+    s->snp.fault_devid = devid;
+    s->snp.fault_write = write;
+    s->snp.fault_iova = iova;
+    return continued;
+}
+
 void amdvi_snp_check(AMDVIState *s, uint16_t devid, hwaddr iova,
                      IOMMUAccessFlags access, IOMMUTLBEntry *tlb)
 {
     Rmp *rmp = snp_host_rmp();
     hwaddr spa;
 
-    if (!s->snp_enforced || !rmp || tlb->perm == IOMMU_NONE ||
+    if (!s->snp.enforced || !rmp || tlb->perm == IOMMU_NONE ||
         access == IOMMU_NONE ||
         (iova >= AMDVI_INT_ADDR_FIRST && iova <= AMDVI_INT_ADDR_LAST)) {
         return;
@@ -233,6 +262,9 @@ void amdvi_snp_check(AMDVIState *s, uint16_t devid, hwaddr iova,
         trace_amdvi_snp_rmp_fault(PCI_BUS_NUM(devid), PCI_SLOT(devid),
                                   PCI_FUNC(devid), iova, spa, write);
         tlb->perm = IOMMU_NONE;
+        if (amdvi_snp_is_continued(s, devid, iova, write)) {
+            return;
+        }
         amdvi_snp_log_event(s, devid | AMDVI_EVENT_RMP_FAULT << 60 |
                             (write ? AMDVI_EVENT_FLAG_RW << 48 : 0), iova);
     }

@@ -15,6 +15,15 @@
 
 typedef struct AMDVIState AMDVIState;
 
+/* What SNP adds to the state of the IOMMU; all zero after a reset */
+typedef struct AMDVISnp {
+    bool enforced;              /* DMA is held against the RMP */
+    /* the last refused access */
+    hwaddr fault_iova;
+    uint16_t fault_devid;
+    bool fault_write;
+} AMDVISnp;
+
 /* ---- for the firmware ---- */
 
 /* Memory that the IOMMU writes on its own account */
@@ -48,8 +57,8 @@ typedef enum AMDVISnpReg {
     AMDVI_SNP_REG_LOCKED,       /* ignore the write */
 } AMDVISnpReg;
 
-/* DMA-02: extended feature bits to add */
-uint64_t amdvi_snp_features(void);
+/* DMA-02: the extended features, from those of the stock IOMMU */
+uint64_t amdvi_snp_features(uint64_t features);
 
 AMDVISnpReg amdvi_snp_reg_write(AMDVIState *s, hwaddr reg);
 

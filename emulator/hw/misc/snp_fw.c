@@ -11,6 +11,7 @@
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
 #include "qemu/bswap.h"
+#include "qemu/error-report.h"
 #include "qemu/log.h"
 #include "qemu/range.h"
 #include "target/i386/snp/snp_host.h"
@@ -762,7 +763,9 @@ static SevStatus snp_fw_run(SnpFw *fw, const SnpFwCommand *c, uint64_t spa)
                              "FW-01/FW-02: platform state");
     }
     if (!c->run) {
-        qemu_log_mask(LOG_UNIMP, "amd-psp: %s is not modelled\n", c->name);
+        if (!test_and_set_bit(c->id, fw->warned)) {
+            warn_report("amd-psp: %s is not modelled", c->name);
+        }
         return snp_fw_refuse(fw, SEV_UNSUPPORTED, "FWCMD-23: not modelled");
     }
     if (c->buf_len) {

@@ -20,6 +20,7 @@
 
 #include "crypto/hash.h"
 #include "hw/i386/amd_iommu_snp.h"
+#include "qemu/bitmap.h"
 #include "target/i386/snp/rmp.h"
 
 #define SEV_API_MAJOR           1
@@ -82,6 +83,10 @@ typedef enum SnpAsidState {
     SNP_ASID_STALE_SNP,
 } SnpAsidState;
 
+/* Command numbers; those below SNP_FW_FIRST_SNP_CMD are the SEV platform's */
+#define SNP_FW_COMMANDS         0x800
+#define SNP_FW_FIRST_SNP_CMD    0x80
+
 #define SNP_LD_SIZE             QCRYPTO_HASH_DIGEST_LEN_SHA384
 #define SNP_NR_VMPCK            4
 #define SNP_VMPCK_SIZE          32
@@ -143,6 +148,7 @@ typedef struct SnpFw {
     GHashTable *sev_guests;
 
     uint8_t *asid;              /* SnpAsidState, by ASID */
+    DECLARE_BITMAP(warned, SNP_FW_COMMANDS);    /* of a missing command */
     const char *cmd_name;       /* of the command being run, for traces */
 } SnpFw;
 
@@ -163,9 +169,6 @@ typedef struct SnpFwCommand {
 #define SNP_FW_INIT             SNP_FW_STATE(SEV_PLATFORM_INIT)
 #define SNP_FW_WORKING          SNP_FW_STATE(SEV_PLATFORM_WORKING)
 #define SNP_FW_ANY              (SNP_FW_UNINIT | SNP_FW_INIT | SNP_FW_WORKING)
-
-/* Commands below this number are the SEV platform's */
-#define SNP_FW_FIRST_SNP_CMD    0x80
 
 /* ---- for the device ---- */
 

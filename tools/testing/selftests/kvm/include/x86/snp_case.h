@@ -20,6 +20,7 @@
 enum snp_cause {
 	SNP_CAUSE_NONE,
 	SNP_CAUSE_IN_USE,
+	SNP_CAUSE_IN_USE_RACE,
 	SNP_CAUSE_NOT_STOPPED,
 	SNP_CAUSE_FALSE_KILL,
 	SNP_CAUSE_WRONG_VMSA,
@@ -49,6 +50,7 @@ struct snp_case {
 	u32 windows;		/* BIT(SNP_WINDOW_*) of the required ones */
 	bool opt_in;		/* runs only if named on the command line */
 	bool weakness;		/* what it shows is known, and no failure */
+	bool proves_fix;	/* if it passes, the kernel tracks VMSAs */
 	u32 timeout_s;		/* 0 for the default */
 };
 
@@ -79,6 +81,12 @@ void __printf(1, 2) snp_note(const char *fmt, ...);
 
 /* Fail the running case.  Does not return. */
 void __noreturn __printf(2, 3) snp_fail(enum snp_cause cause, const char *fmt, ...);
+
+/*
+ * Have @fn called when a case fails with SNP_CAUSE_IN_USE, while the damage is
+ * fresh, to keep the host alive for a little longer.
+ */
+void snp_on_damage(void (*fn)(void));
 
 /*
  * Fail if the kernel has logged something it should not have, and do it now,

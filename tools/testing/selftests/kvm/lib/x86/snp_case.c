@@ -20,7 +20,7 @@
 #define NR_NOTES		16
 #define LINE			256
 
-#define DEFAULT_ROUNDS		3
+#define DEFAULT_ROUNDS		2
 #define DEFAULT_TIMEOUT_S	30
 
 /* Taint flags B, D, L, M, W: the kernel or the machine is in trouble. */
@@ -38,6 +38,10 @@ static const struct {
 		"vmsa-in-use",
 		"a vCPU can run on a VMSA whose page was freed, kernel lacks d1a3c2162334 (CVE-2026-90040)"
 	},
+	[SNP_CAUSE_IN_USE_RACE] = {
+		"vmsa-in-use-race",
+		"a page was freed under a VMSA in use, though this kernel knows how to avoid it"
+	},
 	[SNP_CAUSE_NOT_STOPPED] = {
 		"vmsa-not-stopped",
 		"a vCPU runs on after its VMSA is gone, kernel lacks d1a3c2162334 (CVE-2026-90040)"
@@ -46,7 +50,7 @@ static const struct {
 		"false-kill", "a vCPU lost its VMSA though nobody had touched it"
 	},
 	[SNP_CAUSE_WRONG_VMSA] = {
-		"wrong-vmsa", "a vCPU ran the VMSA of another vCPU"
+		"wrong-vmsa", "a vCPU ran a VMSA that is not, or no longer, its own"
 	},
 	[SNP_CAUSE_LAUNCH_VMSA] = {
 		"launch-vmsa", "a vCPU ran its launch VMSA after AP Creation had failed"
@@ -99,9 +103,12 @@ struct verdict {
 
 static struct verdict *verdict;
 static bool in_case;
+static void (*on_damage)(void);
 
 static u32 opt_rounds = DEFAULT_ROUNDS;
 static u32 opt_timeout_s = DEFAULT_TIMEOUT_S;
+static bool has_fix;
+
 static bool opt_keep_going;
 static bool opt_verbose;
 
@@ -280,12 +287,20 @@ void snp_check_kernel_log(void)
 		snp_fail(cause, "the kernel logged: %.*s", LINE - 32, line);
 }
 
+void snp_on_damage(void (*fn)(void))
+{
+	on_damage = fn;
+}
+
 void snp_fail(enum snp_cause cause, const char *fmt, ...)
 {
 	u64 deadline = snp_now() + 2000000000ull;
 	va_list ap;
 
 	snp_event("failed", 0, 0);
+
+	if (cause == SNP_CAUSE_IN_USE && on_damage)
+		on_damage();
 
 	va_start(ap, fmt);
 	vsnprintf(verdict->msg, LINE, fmt, ap);
@@ -493,7 +508,13 @@ static bool run_one(const struct snp_case *c)
 
 	poisoned = verdict->cause == SNP_CAUSE_IN_USE;
 
-	if (c->weakness && verdict->cause == SNP_CAUSE_IN_USE)
+	/* A kernel that lacks the fix loses every time, not now and then. */
+	if (poisoned && has_fix)
+		verdict->cause = SNP_CAUSE_IN_USE_RACE;
+	if (!verdict->cause && c->proves_fix)
+		has_fix = true;
+
+	if (c->weakness && poisoned)
 		verdict->weakness = true;
 	if (verdict->weakness && c->weakness) {
 		ksft_test_result_code(KSFT_XFAIL, c->name, "known weakness: %s", verdict->msg);
@@ -518,6 +539,11 @@ static bool run_one(const struct snp_case *c)
 
 	if (verdict->cause || opt_verbose)
 		print_events();
+
+	/* No teardown, the next allocation may be the host's last. */
+	if (poisoned && !opt_keep_going)
+		return false;
+
 	if (!gone) {
 		if (verdict->cause == SNP_CAUSE_HUNG)
 			print_threads(pid);
@@ -655,7 +681,7 @@ void snp_case_main(int argc, char *argv[], const char *about,
 
 		healthy = run_one(&cases[i]);
 		if (!verdict->weakness && verdict->cause &&
-		    (!first || verdict->cause == SNP_CAUSE_IN_USE))
+		    (!first || !healthy))
 			first = verdict->cause;
 
 		if ((!healthy && !opt_keep_going) || READ_ONCE(terminated))

@@ -1,0 +1,62 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The Secure Processor's firmware and the IOMMU, command by command, driven by
+# a bare-metal image on the emulated SNP host: no BIOS, no kernel.  The image
+# runs twice, without and with X86_SNP_SHUTDOWN.  TAP on stdout; exits non-zero
+# on any failure.
+#
+#     QEMU_DIR=dir    a built QEMU (default: scripts/build-qemu's)
+#     QEMU_ARGS=...   more arguments for it, such as -trace snp_fw_*
+#     CC, OBJCOPY     for x86-64
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+qemu=${QEMU_DIR:-$("$here/../../scripts/build-qemu")} || exit 1
+qemu=$qemu/qemu-system-x86_64
+[ -x "$qemu" ] || { echo "Bail out! no QEMU at $qemu"; exit 1; }
+build=$(mktemp -d) || exit 1
+trap 'rm -rf "$build"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# The launch digest the firmware must come to, by another SHA-384 than its own
+"$here/expected-digest" >"$build/digest.h" ||
+	{ echo "Bail out! no expected digest"; exit 1; }
+
+${CC:-gcc} -std=gnu11 -O2 -Wall -Wextra -Werror -ffreestanding -fno-pic \
+	-fno-stack-protector -fno-asynchronous-unwind-tables \
+	-fcf-protection=none -mno-red-zone -mgeneral-regs-only -m64 \
+	-nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack \
+	-Wl,-z,max-page-size=4096,--no-warn-rwx-segments \
+	-I"$build" -I"$here" -T "$here/image.lds" -o "$build/fw.elf" \
+	"$here/start.S" "$here/machine.c" "$here/fw_test.c" &&
+${OBJCOPY:-objcopy} -O binary -j .reset -j .text -j .rodata -j .data \
+	-j .resetvector "$build/fw.elf" "$build/fw.bin" ||
+	{ echo "Bail out! the image does not build"; exit 1; }
+
+rc=0
+: >"$build/all"
+for shutdown in off on; do
+	tap=$build/tap
+	: >"$tap"
+	# shellcheck disable=SC2086 # QEMU_ARGS is words
+	timeout -k 5 300 "$qemu" -object x-snp-host,id=snp0 \
+		-machine q35,kernel-irqchip=split,vmport=off,usb=off \
+		-accel tcg -m 128 -nodefaults -no-user-config -display none \
+		-cpu qemu64,+svm,+npt,+lbrv,+nrip-save,+flushbyasid,+decodeassists \
+		-global apic.vapic=off -no-reboot \
+		-device amd-iommu -device amd-psp,x86-snp-shutdown=$shutdown \
+		-device edu -bios "$build/fw.bin" -serial "file:$tap" \
+		${QEMU_ARGS-} </dev/null >"$build/qemu" 2>&1
+	status=$?
+	sed 's/^/# /' "$build/qemu"
+	# no plan, no pass: the plan is the last thing that the image prints
+	if [ $status -ne 0 ] || ! grep -q '^1\.\.[1-9]' "$tap"; then
+		echo "not ok 0 - the image did not come to its end (QEMU: $status)" >>"$tap"
+	fi
+	! grep -q '^not ok\|^Bail out!' "$tap" || rc=1
+	sed "/^1\.\./d; s/^\(ok\|not ok\) [0-9]*/\1/; s/^Bail out!/not ok -/
+		s/^\(ok\|not ok\) -/& x86-snp-shutdown=$shutdown:/" "$tap" >>"$build/all"
+done
+awk '/^(not )?ok / { sub(/ok/, "ok " ++n) } { print } END { print "1.." n+0 }' "$build/all"
+exit $rc

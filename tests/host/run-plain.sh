@@ -1,0 +1,27 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Plain KVM tests: the SNP host does not disturb what stock QEMU does, switched
+# on or off.  A test that stock skips (it is for another vendor, say) must be
+# skipped on the SNP host as well.
+cd "$(dirname "$0")/../.." || exit 2
+. tests/tap.sh
+. tests/host/host.sh
+
+tests="guest_memfd_test set_memory_region_test private_mem_conversions_test
+	private_mem_kvm_exits_test set_sregs_test state_test svm_vmcall_test
+	svm_int_ctl_test svm_nested_shutdown_test svm_nested_soft_inject_test
+	userspace_io_test"
+tests=$(echo $tests)
+boot plain-off STOCK=1 TESTS="$tests"
+boot plain-on TESTS="$tests"
+check "SNP is off on the stock machine" sh -c "! grep -qa 'SEV-SNP enabled' '$LOGS/plain-off/console.log'"
+check "... and on on the other" logged plain-on 'kvm_amd: SEV-SNP enabled'
+for t in $tests; do
+	check "$t: ok on stock QEMU" is "1 ok" result plain-off "$t"
+	check "$t: ok on the SNP host" is "1 ok" result plain-on "$t"
+done
+for b in plain-off plain-on; do
+	check "$b: the verdict is PASS" grep -q '^VERDICT: PASS ' "$LOGS/$b.out"
+done
+done_testing
