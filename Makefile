@@ -33,7 +33,7 @@ help:
 # | ARGS="..."       arguments for these tests
 # | LOOPS=n          every test n times in one boot          TIMEOUT=s  per test
 # | STOCK=1          the same QEMU with the SNP host switched off
-# | KDIR=tree        selftests from this tree, not from the archive's newest 7.x
+# | KDIR=tree        kernel and selftests from this tree; with KERNEL=, selftests alone
 # | QEMU_SRC=tree    QEMU 10.0 from here                      CONFIG=debug  lockdep, KASAN
 # | TRACE=pattern    QEMU's trace events, to qemu.log         JOBS=n     default: all CPUs
 # |

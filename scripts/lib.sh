@@ -44,7 +44,7 @@ hash_tree()
 need_space()
 {
 	mkdir -p "$1" || die "cannot create $1"
-	_free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
+	_free=$(df -Pm "$1" 2>/dev/null | awk 'NR == 2 { print $4 }')
 	[ "$_free" -ge "$2" ] ||
 		die "$1 has $_free MiB free, $2 are needed: free some, or point XDG_CACHE_HOME elsewhere"
 }

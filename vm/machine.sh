@@ -30,6 +30,8 @@ machine_args()
 	${MEM:-2048}
 	-device
 	amd-iommu,intremap=on,xtsup=on
+	-device
+	edu
 	-nodefaults
 	-no-user-config
 	-display

@@ -111,6 +111,7 @@ static uint64_t words[8] __attribute__((aligned(4096)));
 #define G_VMSA          PAGE(16)
 #define G_OTHER         PAGE(17)
 #define CMDBUF          PAGE(18)
+#define IOMMU_COMMANDS  PAGE(19)
 #define BIG             (AREA + M2)
 #define TMR             (AREA + 2 * M2)
 #define BIG_FW          (AREA + 3 * M2)
@@ -289,13 +290,14 @@ static void test_init_config(void)
     wrmsr(MSR_VM_HSAVE_PA, 0);
     is(COMMAND(SNP_INIT_EX, 1), CONFIG, "DMA-02: the IOMMU is off");
 
-    /* event log of 256 entries, completion store of one page, then on */
+    /* logs of 256 entries, completion store of one page, then on */
     memset((void *)DEVTAB, 0, K4);
     mmio_write64(IOMMU_BASE + 0x00, DEVTAB);
+    mmio_write64(IOMMU_BASE + 0x08, IOMMU_COMMANDS | 8ull << 56);
     mmio_write64(IOMMU_BASE + 0x10, EVENT_LOG | 8ull << 56);
     mmio_write64(IOMMU_BASE + 0x20, STORE);
     mmio_write64(IOMMU_BASE + 0x28, STORE);
-    mmio_write64(IOMMU_BASE + 0x18, 1 | 1 << 2);
+    mmio_write64(IOMMU_BASE + 0x18, 1 | 1 << 2 | 1 << 12);
     is(mmio_read64(IOMMU_BASE + 0x30) >> 63, 1, "DMA-02: EFR has SNPSup");
     is(mmio_read64(IOMMU_BASE + 0x20), STORE,
        "DMA-03: completion store base reads back");
@@ -346,8 +348,8 @@ static void test_init(void)
     is(*raw(HV_FIXED), 4, "FWCMD-03: listed page is HV-fixed");
     is(rmpupdate(HV_FIXED, 0, true, false, false, ASID), 2,
        "FWPAGE-03: RMPUPDATE of an HV-fixed page");
-    *(volatile uint32_t *)HV_FIXED = 1;
-    is(*(volatile uint32_t *)HV_FIXED, 1, "HOST-09: HV-fixed is writable");
+    mmio_write(HV_FIXED, 1);
+    is(mmio_read(HV_FIXED), 1, "HOST-09: HV-fixed is writable");
     is(*raw(rmp + K4), 0x8000000000000005ull, "GEOM-07: the RMP's own page");
     is(rmpupdate(rmp, 0, false, false, false, 0), 2,
        "GEOM-07: RMPUPDATE of the RMP's own page");
@@ -643,8 +645,23 @@ static void test_launch_finish(void)
        "FW-03: SNP_LAUNCH_UPDATE of a running guest");
 }
 
+/* GUEST_COUNT of SNP_PLATFORM_STATUS */
+static uint32_t guest_count(void)
+{
+    uint32_t count;
+
+    if (COMMAND(SNP_PLATFORM_STATUS, FW)) {
+        bail("SNP_PLATFORM_STATUS failed for", FW);
+    }
+    count = ((uint32_t *)FW)[3];
+    reclaim(FW);
+    make_firmware(FW);
+    return count;
+}
+
 static void test_running(void)
 {
+    is(guest_count(), 2, "FWCMD-05: two guests");
     is(COMMAND(SNP_DBG_DECRYPT, CTX, G_NORMAL, SCRATCH), PAGE_STATE,
        "FWCMD-19: destination is the hypervisor's");
     is(COMMAND(SNP_DBG_DECRYPT, CTX, SCRATCH, FW), PAGE_STATE,
@@ -705,6 +722,7 @@ static void test_decommission(void)
     is(COMMAND(SNP_ACTIVATE, CTX, ASID), OK, "FWCMD-10: ASID reuse");
     is(COMMAND(SNP_DECOMMISSION, CTX), OK, "FWCMD-16: during launch");
     is(COMMAND(SNP_DECOMMISSION, CTX2), OK, "FWCMD-16: the second guest");
+    is(guest_count(), 0, "FWCMD-16: no guest left");
     reclaim(CTX);
     reclaim(CTX2);
 }
@@ -859,6 +877,27 @@ static void dma(bool to_ram, uint64_t spa)
     mmio_write64(EDU_BAR + 0x98, to_ram ? 3 : 1);
     while (mmio_read64(EDU_BAR + 0x98) & 1) {
     }
+}
+
+/* COMPLETION_WAIT: what is at @spa after it should have stored there */
+static uint64_t completion_wait(uint64_t spa)
+{
+    static unsigned tail;
+    mmio_write64(IOMMU_COMMANDS + tail, spa | 1 | 1ull << 60);
+    mmio_write64(IOMMU_COMMANDS + tail + 8, 0xfeed0000 + tail);
+    tail += 16;
+    mmio_write(IOMMU_BASE + 0x2008, tail);
+    while (mmio_read(IOMMU_BASE + 0x2000) != tail) {
+    }
+    return mmio_read64(spa);
+}
+
+static void test_completion(void)
+{
+    fill(SCRATCH, 0);
+    is(completion_wait(STORE + 8), 0xfeed0000, "DMA-03: completion store");
+    is(completion_wait(STORE + K4 - 8), 0xfeed0010, "DMA-03: at its end");
+    is(completion_wait(SCRATCH), 0, "DMA-03: no completion store elsewhere");
 }
 
 static void test_dma(void)
@@ -1043,6 +1082,7 @@ int main(void)
     test_running();
     test_decommission();
     test_legacy();
+    test_completion();
     test_dma();
     test_shutdown(x86);
     test_random();

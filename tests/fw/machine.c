@@ -17,9 +17,6 @@
 #define PCI_PSP         0x14ca1022
 #define PCI_EDU         0x11e81234
 
-extern uint64_t exception_entry[32];
-extern uint64_t pd[2048];
-
 static struct { uint16_t off0, sel, flags, off1; uint32_t off2, zero; } idt[32];
 static uint64_t pt[AREA_REGIONS][512] __attribute__((aligned(4096)));
 static unsigned tests;

@@ -76,6 +76,7 @@ static inline void wbinvd(void)
     asm volatile("wbinvd" : : : "memory");
 }
 
+/* Device memory, and RAM that a device writes: volatile is the point */
 static inline uint32_t mmio_read(uint64_t addr)
 {
     return *(volatile uint32_t *)addr;
@@ -95,6 +96,10 @@ static inline void mmio_write64(uint64_t addr, uint64_t value)
 {
     *(volatile uint64_t *)addr = value;
 }
+
+/* start.S: the exceptions' entry points; the page directories of 4 GB */
+extern uint64_t exception_entry[32];
+extern uint64_t pd[2048];
 
 void *memset(void *to, int byte, unsigned long len);
 void *memcpy(void *to, const void *from, unsigned long len);

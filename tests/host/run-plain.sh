@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.." || exit 2
 
 tests="guest_memfd_test set_memory_region_test private_mem_conversions_test
 	private_mem_kvm_exits_test set_sregs_test state_test svm_vmcall_test
-	svm_int_ctl_test svm_nested_shutdown_test svm_nested_soft_inject_test
+	svm_int_ctl_test svm_nested_shutdown_test
 	userspace_io_test"
 tests=$(echo $tests)
 boot plain-off STOCK=1 TESTS="$tests"

@@ -87,6 +87,8 @@ good; says 'INFO: task kworker\/0:1:77 blocked for more than 60 seconds.'
 check "hung task: FAIL" verdict 1 'blocked for more'
 good; says 'BUG: KASAN: slab-use-after-free in f+0x1\/0x2'
 check "KASAN: FAIL" verdict 1 'KASAN'
+good; says 'AMD-Vi: SNP IOMMU shutdown failed'
+check "the firmware did not shut down: FAIL" verdict 1 'shutdown failed'
 good; says 'Call Trace:'
 check "a bare backtrace: FAIL" verdict 1 'Call Trace'
 
