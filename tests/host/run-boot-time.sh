@@ -5,5 +5,5 @@
 cd "$(dirname "$0")/../.." || exit 2
 . tests/tap.sh
 
-check "boot time with the SNP host: at most 1.05 of stock, median of 9" scripts/bench-boot 9
+check "a boot with the SNP host takes at most 1.05 of stock's CPU time, median of 9" scripts/bench-boot 9
 done_testing

@@ -280,7 +280,7 @@ static void probe_msrs(void)
 /* In-use marks come and go with VMRUN: look until one stands still enough. */
 static void probe_inuse(void)
 {
-	unsigned long end = jiffies + 20 * HZ;
+	unsigned long end = jiffies + 100 * HZ;
 
 	do {
 		for (u64 i = 0; i < raw_pages; i++) {

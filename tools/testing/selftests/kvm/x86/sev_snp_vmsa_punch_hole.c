@@ -1014,6 +1014,59 @@ static void case_recreate_after_punch(void)
 		  "no page was ever replaced, i.e. nothing was punched");
 }
 
+static bool stop_storm;
+
+static void *punch_storm(void *arg)
+{
+	pthread_setname_np(pthread_self(), "storm");
+	while (!READ_ONCE(stop_storm)) {
+		fallocate(slots[SLOT_A].fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			  slots[SLOT_A].pgoff * PAGE_SIZE, PAGE_SIZE);
+	}
+	return NULL;
+}
+
+/*
+ * An invalidation of any page while KVM looks up that of a VMSA makes KVM try
+ * again, later.  It must not forget what it was about.  Replace one VMSA by the
+ * next, and punch a page that is neither.
+ */
+static void case_create_under_storm(void)
+{
+	const u32 nr_creations = 20 * snp_case_rounds();
+	pthread_t storm;
+	u64 deadline;
+	u32 i;
+	int r;
+
+	setup(1);
+	ap_start(1, PAGE(A, 2));
+
+	r = pthread_create(&storm, NULL, punch_storm, NULL);
+	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+
+	for (i = 0; i < nr_creations; i++) {
+		u64 starts = READ_ONCE(shared->ap[1].starts);
+
+		ap_create(1, PAGE(A, 3 + i % 2));
+
+		snp_step("wait for start %lu of vCPU 1", starts + 1, 0);
+		deadline = snp_now() + TIMEOUT_NS;
+		while (READ_ONCE(shared->ap[1].starts) == starts) {
+			if (!READ_ONCE(aps[1].running))
+				snp_fail(SNP_CAUSE_NO_RECOVERY, "creation %u: vCPU 1 got %s", i,
+					 snp_exit_str(aps[1].exit.type));
+			SNP_CHECK(snp_now() < deadline, SNP_CAUSE_NO_RECOVERY,
+				  "creation %u: vCPU 1 does not start", i);
+		}
+		snp_count_window(SNP_WINDOW_PLAIN);
+	}
+	ap_check_unharmed(1, "created under a storm of punches");
+
+	WRITE_ONCE(stop_storm, true);
+	pthread_join(storm, NULL);
+}
+
 /*
  * KVM reloads the VMSA after a punch, i.e. the page that replaces the lost one
  * is good as soon as the guest has made a VMSA of it.
@@ -1516,8 +1569,6 @@ static void case_identity(void)
 	}
 }
 
-static bool stop_storm;
-
 static void *signal_storm(void *__ap)
 {
 	struct ap *ap = __ap;
@@ -1843,6 +1894,7 @@ static const struct snp_case cases[] = {
 	CASE(ap_data_converted, PLAIN, "data page of a vCPU converted and restored"),
 	CASE(ap_stack_converted, PLAIN, "stack page of a vCPU converted and restored"),
 	CASE(punch_neighbors, COLD_WARM, "punch around a VMSA, which has to survive"),
+	CASE(create_under_storm, PLAIN, "AP Create while other pages are punched"),
 	CASE(punch_before_first_run, COLD_WARM, "punch between AP Create and KVM_RUN"),
 	CASE(create_on_init, PLAIN | COLD_WARM, "punch between AP Create and INIT"),
 	CASE(destroy_then_punch, COLD_WARM, "punch after AP Destroy, vCPU forced runnable"),
