@@ -4,10 +4,11 @@
 
 # What the user sets travels to the scripts by the environment.
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
-export OUT JOBS SMP MEM SANITIZE QUIET
+export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 
 .DEFAULT_GOAL := help
-.PHONY: help run check shell selftests paths packages update clean distclean
+.PHONY: help run check shell mutants matrix series selftests paths packages
+.PHONY: update clean distclean
 
 help:
 	@sed -n 's/^# | //p' $(firstword $(MAKEFILE_LIST))
@@ -15,6 +16,9 @@ help:
 # | make run         boot a kernel on the emulated SNP host, run tests, say a verdict
 # | make check       this project's own tests (CHECK="cli judge" for some of them)
 # | make shell       a shell on the emulated host
+# | make mutants     wrong fixes, and which test kills which (M="01* 15*" RUNS=5)
+# | make matrix      kernels x tests, a verdict in each cell (KERNELS="7.3 6.12")
+# | make series      the fix as patches for `git am` (FIX=6.12 or 7.3, OUT=new folder)
 # | make selftests   the overlay on a copy of a kernel tree (KDIR=), built as a bot does
 # | make paths       build, and print where kernel, QEMU, selftests are
 # | make packages    only look for, and install, what the builds need
@@ -45,6 +49,9 @@ check:
 
 shell:
 	@MODE=shell scripts/run
+
+mutants matrix series:
+	@scripts/$@
 
 selftests:
 	@scripts/packages
