@@ -3,8 +3,8 @@
 #
 # The canary, five mutants and a clean kernel: do the tests still kill what they
 # should, and nothing else?  The five are others every day, from those that are
-# deterministic; `make mutants` runs all.  And every
-# mutant applies and has a complete header, every series can be written out.
+# deterministic; `make mutants` runs all.  And every mutant applies and has a
+# complete header, every series can be written out.
 set -u
 top=$(cd "$(dirname "$0")/../.." && pwd -P)
 . "$top/tests/tap.sh"
