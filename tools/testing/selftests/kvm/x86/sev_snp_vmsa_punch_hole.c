@@ -42,7 +42,7 @@
  * How long to wait for what has to happen, generous enough for an overcommitted
  * host and well below the timeout of a case.
  */
-#define TIMEOUT_NS	(8 * NSEC_PER_SEC)
+#define TIMEOUT_NS	(20 * NSEC_PER_SEC)
 
 /* How long to look for what must not happen. */
 #define WATCH_NS	500000ull

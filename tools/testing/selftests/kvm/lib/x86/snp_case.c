@@ -21,7 +21,7 @@
 #define LINE			256
 
 #define DEFAULT_ROUNDS		2
-#define DEFAULT_TIMEOUT_S	30
+#define DEFAULT_TIMEOUT_S	60
 
 /* Taint flags B, D, L, M, W: the kernel or the machine is in trouble. */
 #define TAINTS			(BIT(4) | BIT(5) | BIT(7) | BIT(9) | BIT(14))
