@@ -5,10 +5,11 @@
 # What the user sets travels to the scripts by the environment.
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
+export SIGNOFF
 
 .DEFAULT_GOAL := help
-.PHONY: help run check shell mutants matrix series selftests paths packages
-.PHONY: update clean distclean
+.PHONY: help run check shell mutants matrix series apply unapply selftests paths
+.PHONY: packages update clean distclean
 
 help:
 	@sed -n 's/^# | //p' $(firstword $(MAKEFILE_LIST))
@@ -18,7 +19,9 @@ help:
 # | make shell       a shell on the emulated host
 # | make mutants     wrong fixes, and which test kills which (M="01* 15*" RUNS=5)
 # | make matrix      kernels x tests, a verdict in each cell (KERNELS="7.3 6.12")
-# | make series      the fix as patches for `git am` (FIX=6.12 or 7.3, OUT=new folder)
+# | make series      the selftests as patches for `git am` and for posting (OUT=new
+# |                  folder, SIGNOFF=1), or the fix (FIX=6.12 or 7.3)
+# | make apply       the selftests into the kernel tree KDIR= (make unapply: out again)
 # | make selftests   the overlay on a copy of a kernel tree (KDIR=), built as a bot does
 # | make paths       build, and print where kernel, QEMU, selftests are
 # | make packages    only look for, and install, what the builds need
@@ -52,6 +55,9 @@ shell:
 
 mutants matrix series:
 	@scripts/$@
+
+apply unapply:
+	@scripts/apply $@
 
 selftests:
 	@scripts/packages

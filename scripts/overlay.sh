@@ -58,3 +58,41 @@ tree_sync()
 	mv "$_ts/files.new" "$_ts/files"
 	rsync -rpc "$_ts/over/" "$_tt/"
 }
+
+# patch_files PATCH... : the files of a kernel tree that these change
+patch_files()
+{
+	sed -n 's,^--- a/,,p; s,^+++ b/,,p' "$@" | cut -f 1 | sort -u
+}
+
+# patch_style PRISTINE PATCH : die if that tree's checkpatch has anything to say
+patch_style()
+{
+	perl "$1/scripts/checkpatch.pl" --strict --no-tree --no-signoff \
+		--ignore UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES -q --terse --no-summary "$2" >&2 ||
+		die "checkpatch complains about ${2##*/}"
+}
+
+# patch_parts PRISTINE TREE PATCH... : just the files that the patches change
+patch_parts()
+{
+	_tp=$1 _tt=$2
+	shift 2
+	patch_files "$@" | while read -r _f; do
+		mkdir -p "$_tt/$(dirname "$_f")"
+		[ ! -e "$_tp/$_f" ] || cp "$_tp/$_f" "$_tt/$_f"
+	done
+}
+
+# patch_apply TREE PATCH : without fuzz, or die
+patch_apply()
+{
+	patch -s -p1 -F0 --no-backup-if-mismatch -d "$1" <"$2" >&2 ||
+		die "${2#"$TOP"/} does not apply${3:+ to $3}"
+}
+
+# patch_overlay PATCH : the overlay's files that a patch of patches/selftests adds
+patch_overlay()
+{
+	sed -n '/^---$/q; s/^Files: //p' "$1" | tr ' ' '\n'
+}
