@@ -26,6 +26,17 @@ tree_copy()
 	esac
 }
 
+# tree_copy_selftests PRISTINE TREE : what `make headers` and the KVM selftests
+# read, not the whole kernel; the latter have links to a few drivers' headers.
+tree_copy_selftests()
+{
+	_tr=$(cd "$1" && pwd -P)
+	_tl=$(cd "$_tr" && find tools/testing/selftests/kvm tools/testing/selftests/vfio \
+		-type l -exec readlink -f {} + | sed -n "s,^$_tr/\\(drivers/.*\\),\\1,p" | sort -u)
+	# shellcheck disable=SC2086 # no blanks in a kernel tree's file names
+	tree_copy "$1" "$2" Makefile Kbuild Kconfig scripts include arch/x86 tools usr/include $_tl
+}
+
 # tree_sync PRISTINE TREE STATE [PATCH...] : bring TREE to PRISTINE + PATCHes +
 # what lies under STATE/add.  Compared by content: an unchanged file keeps its
 # time stamp, so make and ninja rebuild what changed and nothing else.  STATE

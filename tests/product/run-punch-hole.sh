@@ -6,6 +6,7 @@
 cd "$(dirname "$0")/../.." || exit 2
 . tests/tap.sh
 . tests/host/host.sh
+. tests/product/ktap.sh
 
 test=sev_snp_vmsa_punch_hole
 
@@ -44,6 +45,19 @@ for t in sev_snp_guest_test $test; do
 	check "7.3, $t: ok" is "1 ok" result punch-7.3 $t
 done
 
+check "7.3, the output is as robots need it" ktap_rules "$LOGS/punch-7.3/ktap.log" $test
+# The rules can be broken: each of these edits is one.
+broken()
+{
+	for edit in 's/ok 5 .*/ok 5 punch/; s/ok 6 .*/ok 6 punch/' 's/\(# ok 7 .*\)/\1 # SKIP/' 's/# ok 8 \(.*\)/# ok 9 \1/' \
+		    's/# ok 9 .*/& (took 3 s)/' 's/# ok 9 .*/&\n# # ok 10 of 12/' 's/# ok 9 .*/&\n# [  1.0] Call Trace:/'; do
+		sed "$edit" "$LOGS/punch-7.3/ktap.log" >"$LOGS/broken.log"
+		! ktap_rules "$LOGS/broken.log" $test >/dev/null || { echo "passed: $edit"; return 1; }
+	done
+}
+check "... and that is more than a word" broken
+check "7.3, kunit.py and JUnit have every case" kunit_reads "$LOGS/punch-7.3" $test
+
 # A poisoned host may die of the next page that it allocates, after the test has
 # failed: that is the bug, too. kselftest may not live to print its line then.
 fails()
@@ -54,6 +68,8 @@ fails()
 check "6.12, $test: FAIL or CRASH" ends "1 5" punch-6.12 KERNEL=6.12 TESTS=$test
 check "6.12, the fix and the CVE are named" said punch-6.12 "kernel lacks d1a3c2162334 (CVE-2026-90040)"
 check "6.12, the test itself fails" fails
+check "6.12, the output is as robots need it" ktap_rules "$LOGS/punch-6.12/ktap.log" $test
+check "6.12, the cases have the names that they have on 7.3" same_names "$LOGS/punch-7.3/ktap.log" "$LOGS/punch-6.12/ktap.log" $test
 
 # Who gets the page next is the allocator's choice, and the host may die of another
 # owner than the report's: a few boots, the last of which counts.

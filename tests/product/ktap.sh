@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What the robots need of a test's output, checked on real output.  Sourced.
+
+# subtests KTAP TEST : the lines of TEST in a kselftest log, unprefixed
+subtests()
+{
+	awk -v test="# selftests: kvm: $2" '
+		$0 == test { on = 1; next }
+		on && /^(not )?ok [0-9]+ selftests: / { exit }
+		on { sub(/^# ?/, ""); print }' "$1"
+}
+
+# ktap_rules KTAP TEST : one plan, first; numbers in order; names unique, and
+# nothing but words, as a result database takes them (Linaro's parser folds
+# whatever is in the line into the name); no skip of a part (NIPA would call all
+# of the test skipped); no chatter that reads like a result, or like the kernel's
+# last words (NIPA: "] Call Trace:", "] RIP:").
+ktap_rules()
+{
+	subtests "$1" "$2" | awk '
+		function bad(what) { print what ": " $0; failed = 1 }
+		/^TAP version/ { versions++ }
+		/^1\.\.[0-9]+$/ { plans++; plan = substr($0, 4) + 0; if (n) bad("a plan after results") }
+		/^(not )?ok / {
+			n++
+			line = $0; sub(/^not /, "", line)
+			if (line !~ /^ok [0-9]+ [a-z][a-z0-9_]*$/) bad("no plain name")
+			split(line, w, " ")
+			if (w[2] != n) bad("number out of order")
+			if (seen[w[3]]++) bad("name twice")
+		}
+		/# SKIP/ { bad("a part is skipped") }
+		/\] (Call Trace|RIP):/ { bad("reads like a dying kernel") }
+		/^#/ { line = $0; sub(/^#[ \t]*/, "", line)
+		       if (line ~ /^((not )?ok [0-9]|1\.\.[0-9]|K?TAP version)/) bad("reads like a result") }
+		END {
+			if (versions != 1 || plans != 1) { print versions + 0 " versions, " plans + 0 " plans"; failed = 1 }
+			if (!n || n > plan) { print n + 0 " results of " plan; failed = 1 }
+			exit failed
+		}'
+}
+
+# kunit_reads DIR TEST : kunit.py finds every part of TEST, passed, and so does
+# the JUnit file for those who want that
+kunit_reads()
+{
+	want=$(subtests "$1/ktap.log" "$2" | sed -n 's/^1\.\.\([0-9]*\)$/\1/p')
+	found=$(subtests "$1/ktap.log" "$2" | sed -n 's/^ok [0-9]* //p' | while read -r name; do
+		grep -q "\[PASSED\] $name$" "$1/nested.txt" && grep -q "testcase name=\"$name\"" "$1/junit.xml" && echo
+	done | wc -l)
+	[ -n "$want" ] && [ "$found" = "$want" ] || { echo "$found of $want"; return 1; }
+	! grep '\[ERROR\]\|\[CRASHED\]' "$1/nested.txt"
+}
+
+# same_names KTAP KTAP TEST : a part has one name, whatever becomes of it
+same_names()
+{
+	subtests "$1" "$3" | sed -n 's/^\(not \)\{0,1\}ok //p' >"$LOGS/names"
+	subtests "$2" "$3" | sed -n 's/^\(not \)\{0,1\}ok //p' | grep -vxFf "$LOGS/names" && return 1
+	return 0
+}
