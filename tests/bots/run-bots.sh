@@ -1,0 +1,60 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# docs/bots: the files are YAML, and LAVA's steps do what they say, with a
+# lava-test-case that writes down what it is told.
+cd "$(dirname "$0")/../.." || exit 2
+. tests/tap.sh
+
+tmp=$(mktemp -d) || exit 2
+trap 'rm -rf "$tmp"' EXIT
+mkdir "$tmp/bin" "$tmp/kselftest"
+printf '#!/bin/sh\necho "$1 $3" >>"%s/told"\n' "$tmp" >"$tmp/bin/lava-test-case"
+
+# A run of three tests: one passes, one fails in its second case, one is skipped.
+cat >"$tmp/kselftest/run_kselftest.sh" <<'RUN'
+#!/bin/sh
+echo "TAP version 13"
+echo "1..1"
+echo "# selftests: kvm: ${2#kvm:}"
+case $2 in
+kvm:good)	echo "# TAP version 13"; echo "# 1..1"; echo "# ok 1 alpha"; echo "ok 1 selftests: kvm: good" ;;
+kvm:bad)	echo "# TAP version 13"; echo "# 1..2"; echo "# ok 1 alpha"; echo "# # alpha: ok 7 of 9"
+		echo "# not ok 2 beta"; echo "not ok 1 selftests: kvm: bad # exit=1"; exit 1 ;;
+kvm:none)	echo "# 1..0 # SKIP - KVM cannot"; echo "ok 1 selftests: kvm: none # SKIP" ;;
+esac
+RUN
+chmod +x "$tmp/bin/lava-test-case" "$tmp/kselftest/run_kselftest.sh"
+
+# lava FILE : the steps of a test definition as the script LAVA makes of them
+lava()
+{
+	awk '/^  steps:/ { on = 1; next }
+	     !on { next }
+	     /^ *#/ { next }
+	     /^    - \|$/ { next }
+	     /^    - / { sub(/^    - /, "") }
+	     { print }' "$1" >"$tmp/steps"
+	rm -f "$tmp/told"
+	(PATH=$tmp/bin:$PATH KSELFTEST=$tmp/kselftest TESTS="good bad none" sh -e "$tmp/steps") >"$tmp/log" 2>&1 ||
+		{ tail -n 5 "$tmp/log"; return 1; }
+	printf '%s\n' "good.alpha pass" "good pass" "bad.alpha pass" "bad.beta fail" "bad fail" "none skip" | diff - "$tmp/told"
+}
+
+check "LAVA: each test and each case is one result" lava docs/bots/lava-test.yaml
+if command -v yamllint >/dev/null; then
+	for f in docs/bots/*.y*ml; do
+		check "${f##*/} is YAML" yamllint -d '{rules: {key-duplicates: enable, indentation: enable}}' "$f"
+	done
+else
+	TAP_N=$((TAP_N + 1))
+	echo "ok $TAP_N - the files are YAML # SKIP no yamllint"
+fi
+# The fragment that bots get from us and the one in the series are the same.
+fragment()
+{
+	sed -n 's/^ *- \(CONFIG_.*\)/\1/p' docs/bots/kernelci-jobs.yaml | sort >"$tmp/a"
+	sed -n 's/^+\(CONFIG_.*\)/\1/p' patches/selftests/*-config-fragment.patch | sort | diff - "$tmp/a"
+}
+check "KernelCI's fragment is the series' one" fragment
+done_testing
