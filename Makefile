@@ -9,7 +9,7 @@ export SIGNOFF
 
 .DEFAULT_GOAL := help
 .PHONY: help run check shell mutants matrix series apply unapply selftests paths
-.PHONY: packages update clean distclean
+.PHONY: packages report update clean distclean
 
 help:
 	@sed -n 's/^# | //p' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,7 @@ help:
 # | make shell       a shell on the emulated host
 # | make mutants     wrong fixes, and which test kills which (M="01* 15*" RUNS=5)
 # | make matrix      kernels x tests, a verdict in each cell (KERNELS="7.3 6.12")
+# | make report      one HTML page of what the last runs here left behind
 # | make series      the selftests as patches for `git am` and for posting (OUT=new
 # |                  folder, SIGNOFF=1), or the fix (FIX=6.12 or 7.3)
 # | make apply       the selftests into the kernel tree KDIR= (make unapply: out again)
@@ -53,7 +54,7 @@ check:
 shell:
 	@MODE=shell scripts/run
 
-mutants matrix series:
+mutants matrix series report:
 	@scripts/$@
 
 apply unapply:

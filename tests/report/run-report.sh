@@ -1,0 +1,53 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The page of `make report`, made of results that are written down here.
+cd "$(dirname "$0")/../.." || exit 2
+. tests/tap.sh
+
+tmp=$(mktemp -d) || exit 2
+trap 'rm -rf "$tmp"' EXIT
+SNP_BUILD=$tmp/build
+OUT=$tmp/report.html
+export SNP_BUILD OUT
+unset KDIR
+
+nothing()
+{
+	said=$(scripts/report 2>&1)
+	[ $? -eq 2 ] && printf '%s\n' "$said" | grep 'nothing was run' && [ ! -e "$OUT" ]
+}
+check "nothing was run: one line, exit 2, no page" nothing
+
+mkdir -p "$tmp/build/run" "$tmp/build/matrix" "$tmp/build/mutants"
+cat >"$tmp/build/run/ktap.log" <<'LOG'
+TAP version 13
+1..1
+# selftests: kvm: sev_snp_vmsa_punch_hole
+# TAP version 13
+# 1..2
+# ok 1 fine
+# # cause: hung: a <vCPU> hung
+# not ok 2 stuck
+# #      2.130 ms main     > fallocate(PUNCH_HOLE) at page 7, 1 pages
+# #    107.356 ms ap1      enter KVM_RUN
+not ok 1 selftests: kvm: sev_snp_vmsa_punch_hole # exit=1
+LOG
+echo 'vm: end, exit 0' >"$tmp/build/run/console.log"
+printf 'qemu=0\nseconds=3\nemulator=on\n' >"$tmp/build/run/result"
+printf "kernel='7.3'\ntests='t'\nsnp='not'\nexpected='1'\n" >"$tmp/build/run/run"
+echo '{"kernel":"6.12","tests":"functional","verdict":"PASS","expected":"KILL","ok":false,"seconds":3,"cause":"","key":"0"}' >"$tmp/build/matrix/results.json"
+echo '{"id":"01-kick-dropped","verdict":"killed","kills":1,"runs":1,"killer":"functional:stuck","cause":"hung","median_s":2.50,"worst_s":4.00,"windows":3,"kind":"deterministic"}' >"$tmp/build/mutants/results.json"
+
+check "the page is made" scripts/report
+has() { grep -qF -- "$1" "$OUT" || { echo "not in the page: $1"; return 1; }; }
+check "the verdict" has "<b>FAIL</b>"
+check "a case that passed, one that failed" sh -c "grep -q 'fine</li>' '$OUT' && grep -q 'stuck</span></li>' '$OUT'"
+check "what a test says is text, not HTML" has "a &lt;vCPU&gt; hung"
+check "events are in the lanes of their threads" has '<td></td><td class="enter">enter KVM_RUN</td>'
+check "a cell that is not as expected says what was" has "expected: KILL"
+check "time to kill" has "stuck, hung</text>"
+check "what was not run is said so" has "Not run yet: <code>make rates"
+check "it is one file: nothing is loaded" sh -c "! grep -E '(src|href)=|@import|url\\(' '$OUT'"
+check "what it was not run on" has "Nothing was run on SNP hardware"
+done_testing
