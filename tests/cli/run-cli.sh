@@ -38,7 +38,7 @@ check "the help names every command" sh -c '
 	for c in run check shell selftests paths clean; do make help | grep -q "^make $c " || exit 1; done'
 check "make without a goal is the help" sh -c 'make | grep -q "^make run"'
 
-check "unknown KERNEL" refuses "KERNEL=9.9: not 7.3, 6.12," env KERNEL=9.9 scripts/run
+check "unknown KERNEL" refuses "KERNEL=9.9: not 7.3, 7.2, 6.12," env KERNEL=9.9 scripts/run
 check "KERNEL is a folder without a kernel" refuses "KERNEL=$tmp is no kernel source tree" env KERNEL="$tmp" scripts/run
 echo text >"$tmp/file"
 check "KERNEL is a file, and no bzImage" refuses "KERNEL=.* is no bzImage" env KERNEL="$tmp/file" scripts/run

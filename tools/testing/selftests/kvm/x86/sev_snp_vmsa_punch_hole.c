@@ -81,8 +81,10 @@ static struct slot {
 /* A page is named by its slot and index, and has the same gva as gpa. */
 #define PAGE(_slot, _index)	(slots[SLOT_##_slot].gpa + (_index) * PAGE_SIZE)
 
-/* In no memslot. */
+/* In no memslot, and in one that has no private memory. */
 #define GPA_NO_SLOT		(SZ_4G + 32 * SZ_2M + 0x1000)
+#define GPA_NO_GMEM		(SZ_4G + 40 * SZ_2M + 0x1000)
+#define SLOT_ID_NO_GMEM		20
 
 enum ap_mode {
 	AP_SPIN,
@@ -90,6 +92,7 @@ enum ap_mode {
 	AP_USE_DATA,
 	AP_USE_STACK,
 	AP_STAY_IN_NMI,
+	AP_CREATE_BSP,
 };
 
 enum bsp_op {
@@ -103,12 +106,16 @@ enum bsp_op {
 	OP_RAW_CREATION,
 	OP_CREATE_WITHOUT_RAX,
 	OP_INIT_SIPI,
+	OP_REPLACE,
+	OP_SPIN,
 };
 
 /* Shared between host and guest. */
 struct shared {
 	u64 op, arg[3], ret;
 	u64 nr_unvalidated;
+	u64 seen;
+	u64 bsp_created;
 	struct shared_ap {
 		u64 heartbeat;
 		u64 starts;
@@ -136,6 +143,15 @@ static void guest_nmi_handler(struct ex_regs *regs)
 		WRITE_ONCE(ap->heartbeat, ap->heartbeat + 1);
 
 	snp_nmi_complete();
+}
+
+/* What a BSP that goes through kexec has one of its APs do. */
+static void guest_create_bsp(struct shared *shared)
+{
+	u64 ret = snp_vmsa_prepare(PAGE(A, 2), BSP);
+
+	ret = ret ?: snp_ap_create(BSP, PAGE(A, 2));
+	WRITE_ONCE(shared->bsp_created, ret ?: 1);
 }
 
 static void guest_ap(struct shared *shared, u64 id)
@@ -166,6 +182,10 @@ static void guest_ap(struct shared *shared, u64 id)
 		case AP_USE_STACK:
 			asm volatile("mov (%%rsp), %%rax" ::: "rax", "memory");
 			break;
+		case AP_CREATE_BSP:
+			guest_create_bsp(shared);
+			WRITE_ONCE(ap->mode, AP_SPIN);
+			break;
 		}
 	}
 }
@@ -183,6 +203,28 @@ static u64 guest_init_sipi(u64 apic_id)
 	x2apic_write_reg(APIC_ICR, icr | APIC_DM_INIT);
 	x2apic_write_reg(APIC_ICR, icr | APIC_DM_STARTUP);
 	return 0;
+}
+
+/*
+ * Replace the VMSA of a vCPU by another, or by none if @vmsa is 0, and release the
+ * old one at once.  Once the request is answered, the vCPU has left it.
+ */
+static u64 guest_replace(u64 id, gpa_t vmsa, gpa_t old)
+{
+	u64 status;
+
+	status = vmsa ? snp_ap_create(id, vmsa) : snp_ap_destroy(id);
+	guest_shared->seen = READ_ONCE(guest_shared->ap[id].heartbeat);
+
+	return status ?: snp_vmsa_release(old);
+}
+
+static void __noreturn guest_bsp_spin(void)
+{
+	struct shared_ap *me = &guest_shared->ap[BSP];
+
+	for (;;)
+		WRITE_ONCE(me->heartbeat, me->heartbeat + 1);
 }
 
 /* Serve the host's orders one by one. */
@@ -228,6 +270,12 @@ static void guest_bsp(struct shared *shared)
 		case OP_INIT_SIPI:
 			ret = guest_init_sipi(shared->arg[0]);
 			break;
+		case OP_REPLACE:
+			ret = guest_replace(shared->arg[0], shared->arg[1], shared->arg[2]);
+			break;
+		case OP_SPIN:
+			guest_bsp_spin();
+			break;
 		default:
 			GUEST_FAIL("Unknown order %lu", shared->op);
 			return;
@@ -245,7 +293,10 @@ static struct shared *shared;
 static gva_t alias_a2;		/* of PAGE(A, 2), without the C-bit */
 static gpa_t ap_stack_gpa;
 
-/* The thread that runs an AP.  It waits for orders, and reports exits. */
+/*
+ * The thread that runs an AP.  It waits for orders, and reports exits.  That of the
+ * BSP is idle unless a case has made the BSP one of those that lose their VMSA.
+ */
 static struct ap {
 	u32 id;
 	struct kvm_vcpu *vcpu;
@@ -260,6 +311,8 @@ static struct ap {
 	struct snp_exit exit;
 	u64 nr_eintr;
 } aps[NR_APS_MAX + 1];
+
+static void ap_wait_halted(u32 id, u64 halts);
 
 static void nop_signal(int sig)
 {
@@ -351,6 +404,8 @@ static void ap_stop(u32 id)
 	ap->vcpu->run->immediate_exit = 0;
 }
 
+static void __noreturn fail_exit(u32 id, const char *what);
+
 static u64 heartbeat(u32 id)
 {
 	return READ_ONCE(shared->ap[id].heartbeat);
@@ -372,6 +427,23 @@ static bool ap_wait_blocked(u32 id)
 			  "vCPU %u neither blocks nor returns from KVM_RUN", id);
 	}
 	return true;
+}
+
+/* KVM_RUN has to sleep, and guest code must not run before it does. */
+static void __ap_check_blocks(u32 id, u64 start, const char *what)
+{
+	u64 deadline = snp_now() + TIMEOUT_NS;
+
+	snp_step("wait for vCPU %lu to block", id, 0);
+	while (!vcpu_get_stat(vcpus[id], blocking)) {
+		SNP_CHECK(heartbeat(id) == start, SNP_CAUSE_WRONG_VMSA, "%s: vCPU %u runs",
+			  what, id);
+		if (!READ_ONCE(aps[id].running))
+			fail_exit(id, what);
+		SNP_CHECK(snp_now() < deadline, SNP_CAUSE_HUNG,
+			  "%s: vCPU %u neither blocks nor returns from KVM_RUN", what, id);
+	}
+	SNP_CHECK(heartbeat(id) == start, SNP_CAUSE_WRONG_VMSA, "%s: vCPU %u ran", what, id);
 }
 
 /*
@@ -448,11 +520,13 @@ static void setup(u32 nr_aps)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 
-	for (i = 1; i <= nr_aps; i++) {
+	for (i = 0; i <= nr_aps; i++) {
 		struct ap *ap = &aps[i];
 
-		vcpu_arch_set_entry_point(vcpus[i], guest_ap);
-		vcpu_args_set(vcpus[i], 2, gva, (u64)i);
+		if (i != BSP) {
+			vcpu_arch_set_entry_point(vcpus[i], guest_ap);
+			vcpu_args_set(vcpus[i], 2, gva, (u64)i);
+		}
 
 		ap->id = i;
 		ap->vcpu = vcpus[i];
@@ -584,6 +658,37 @@ static void ap_start(u32 id, gpa_t vmsa)
 	ap_create(id, vmsa);
 	ap_run(id);
 	ap_wait_heartbeat(id, start, "after AP Create");
+}
+
+/*
+ * Wait until vCPU @id has begun at its entry point, which vCPU @as has done
+ * @starts times before: a VMSA may be made for one vCPU and given to another.
+ */
+static void __ap_wait_start(u32 id, u32 as, u64 starts, const char *what)
+{
+	u64 deadline = snp_now() + TIMEOUT_NS;
+
+	snp_step("wait for start %lu of vCPU %lu", starts + 1, id);
+	while (READ_ONCE(shared->ap[as].starts) == starts) {
+		if (!READ_ONCE(aps[id].running))
+			snp_fail(SNP_CAUSE_NO_RECOVERY, "%s: vCPU %u got %s", what, id,
+				 snp_exit_str(aps[id].exit.type));
+		SNP_CHECK(snp_now() < deadline, SNP_CAUSE_NO_RECOVERY,
+			  "%s: vCPU %u does not start", what, id);
+	}
+}
+
+static void ap_wait_start(u32 id, u64 starts, const char *what)
+{
+	__ap_wait_start(id, id, starts, what);
+}
+
+/* AP Destroy of an AP that is in KVM_RUN, and see it sleep there. */
+static void ap_destroy(u32 id)
+{
+	SNP_CHECK(!bsp(OP_DESTROY, id, 0, 0), SNP_CAUSE_WRONG_ANSWER, "AP Destroy failed");
+	if (!ap_wait_blocked(id))
+		fail_exit(id, "after AP Destroy");
 }
 
 /* The AP has to run on: neither its thread nor its heartbeat may stop. */
@@ -890,6 +995,112 @@ static void case_create_run_destroy(void)
 		  "%u creations, but %lu starts", snp_case_rounds(), shared->ap[1].starts);
 }
 
+/*
+ * What the guest asked for last counts, if it asks several times before the vCPU
+ * takes notice.  The VMSA that must not run would count as vCPU 2.
+ */
+static void case_last_request_counts(void)
+{
+	u64 status;
+	u32 i;
+
+	setup(2);
+
+	for (i = 0; i < snp_case_rounds(); i++) {
+		ap_prepare(2, PAGE(A, 2));
+		SNP_CHECK(!bsp(OP_CREATE, 1, PAGE(A, 2), 0), SNP_CAUSE_WRONG_ANSWER,
+			  "AP Create failed");
+		SNP_CHECK(!bsp(OP_DESTROY, 1, 0, 0), SNP_CAUSE_WRONG_ANSWER,
+			  "AP Destroy failed");
+		ap_run(1);
+		__ap_check_blocks(1, heartbeat(1), "created and destroyed before KVM_RUN");
+		ap_stop(1);
+
+		SNP_CHECK(!bsp(OP_CREATE, 1, PAGE(A, 2), 0), SNP_CAUSE_WRONG_ANSWER,
+			  "AP Create failed");
+		ap_create(1, PAGE(A, 4));
+		status = bsp(OP_CREATE, 1, PAGE(A, 2) + 0x10, 0);
+		SNP_CHECK(status == SNP_GHCB_ERR_INVALID_INPUT, SNP_CAUSE_WRONG_ANSWER,
+			  "VMSA not aligned to 4K: KVM answered 0x%lx", status);
+		ap_run(1);
+		ap_wait_start(1, i, "created twice before KVM_RUN");
+		ap_destroy(1);
+		ap_stop(1);
+
+		SNP_CHECK(!shared->ap[2].starts, SNP_CAUSE_WRONG_VMSA,
+			  "vCPU 1 ran a VMSA that was destroyed, or replaced, before");
+		snp_count_window(SNP_WINDOW_PLAIN);
+	}
+}
+
+/* AP Create ends the sleep of its target, whatever sent that to sleep. */
+static void case_create_wakes(void)
+{
+	u64 starts, halts;
+	u32 i;
+
+	setup(1);
+	ap_run(1);
+	if (!ap_wait_blocked(1))
+		fail_exit(1, "before the first AP Create");
+
+	for (i = 0; i < 2 * snp_case_rounds(); i++) {
+		starts = READ_ONCE(shared->ap[1].starts);
+		WRITE_ONCE(shared->ap[1].mode, AP_SPIN);
+		ap_create(1, PAGE(A, 2 + i % 2));
+		ap_wait_start(1, starts, "created while it sleeps in KVM_RUN");
+
+		if (i & 1) {
+			ap_destroy(1);
+		} else {
+			halts = READ_ONCE(shared->ap[1].halts);
+			WRITE_ONCE(shared->ap[1].mode, AP_HALT);
+			ap_wait_halted(1, halts);
+		}
+		snp_count_window(SNP_WINDOW_PLAIN);
+	}
+}
+
+/*
+ * When the guest has its answer, the target of AP Creation does not use its old
+ * VMSA any more.  Linux counts on that: on kexec it has that page back at once.
+ * The new VMSA counts as vCPU 2.
+ */
+static void case_released_at_once(void)
+{
+	const u32 nr_rounds = 8 * snp_case_rounds();
+	u32 i;
+
+	setup(2);
+
+	for (i = 0; i < nr_rounds; i++) {
+		const char *what = i & 1 ? "AP Create of a running vCPU" :
+					   "AP Destroy of a running vCPU";
+		u64 starts = READ_ONCE(shared->ap[2].starts);
+		u64 ret;
+
+		if (i & 1)
+			ap_prepare(2, PAGE(A, 4));
+		ap_start(1, PAGE(A, 2));
+		ret = bsp(OP_REPLACE, 1, i & 1 ? PAGE(A, 4) : 0, PAGE(A, 2));
+		SNP_CHECK(ret != SNP_RMP_FAIL_INUSE, SNP_CAUSE_WRONG_VMSA,
+			  "%s: its old VMSA is still in use", what);
+		SNP_CHECK(!ret, SNP_CAUSE_WRONG_ANSWER, "%s was answered with 0x%lx", what, ret);
+
+		if (i & 1) {
+			__ap_wait_start(1, 2, starts, what);
+			ap_destroy(1);
+		} else if (!ap_wait_blocked(1)) {
+			fail_exit(1, what);
+		}
+		ap_stop(1);
+		SNP_CHECK(heartbeat(1) == shared->seen, SNP_CAUSE_WRONG_VMSA,
+			  "%s: it ran on, its heartbeat went from %lu to %lu", what,
+			  shared->seen, heartbeat(1));
+		snp_count_window(SNP_WINDOW_PLAIN);
+	}
+}
+
 static void case_punch_running(void)
 {
 	struct window w = { };
@@ -916,6 +1127,10 @@ static void case_rerun(void)
 
 		for (j = 0; j < 5; j++)
 			ap_check_rerun(1, "KVM_RUN again");
+
+		/* The page that took the place of the VMSA is nothing special. */
+		punch(SLOT_A, 2, 1);
+		ap_check_rerun(1, "KVM_RUN after a second punch");
 	}
 }
 
@@ -1035,7 +1250,6 @@ static void case_create_under_storm(void)
 {
 	const u32 nr_creations = 20 * snp_case_rounds();
 	pthread_t storm;
-	u64 deadline;
 	u32 i;
 	int r;
 
@@ -1050,15 +1264,7 @@ static void case_create_under_storm(void)
 
 		ap_create(1, PAGE(A, 3 + i % 2));
 
-		snp_step("wait for start %lu of vCPU 1", starts + 1, 0);
-		deadline = snp_now() + TIMEOUT_NS;
-		while (READ_ONCE(shared->ap[1].starts) == starts) {
-			if (!READ_ONCE(aps[1].running))
-				snp_fail(SNP_CAUSE_NO_RECOVERY, "creation %u: vCPU 1 got %s", i,
-					 snp_exit_str(aps[1].exit.type));
-			SNP_CHECK(snp_now() < deadline, SNP_CAUSE_NO_RECOVERY,
-				  "creation %u: vCPU 1 does not start", i);
-		}
+		ap_wait_start(1, starts, "creation under a storm of punches");
 		snp_count_window(SNP_WINDOW_PLAIN);
 	}
 	ap_check_unharmed(1, "created under a storm of punches");
@@ -1174,12 +1380,14 @@ static void case_punch_two_slots(void)
 static void case_punch_edges(void)
 {
 	static const struct {
-		u64 first, nr_pages;
+		s64 first;
+		u64 nr_pages;
 		const char *what;
 	} holes[] = {
 		{ 3, 2, "hole that begins at a VMSA" },
 		{ 2, 2, "hole that ends behind a VMSA" },
 		{ 0, 8, "hole over the whole slot" },
+		{ -5, 64, "hole over the whole file" },
 	};
 	struct window w = { };
 	u32 j;
@@ -1189,7 +1397,12 @@ static void case_punch_edges(void)
 	while (window_next(&w)) {
 		for (j = 0; j < ARRAY_SIZE(holes); j++) {
 			ap_start(1, PAGE(A, 3));
-			set_temp(w.temp, page(SLOT_A, holes[j].first), holes[j].nr_pages);
+			if (w.temp == WARM) {
+				set_temp(WARM, PAGE(A, 3), 1);
+			} else {
+				set_temp(COLD, PAGE(A, 0), slots[SLOT_A].nr_pages);
+				set_temp(COLD, PAGE(A2, 0), slots[SLOT_A2].nr_pages);
+			}
 			window_open(&w, holes[j].what, 1, 1);
 			punch(SLOT_A, holes[j].first, holes[j].nr_pages);
 			window_sample(&w);
@@ -1323,7 +1536,9 @@ static void case_slot_deleted(void)
 	setup(1);
 
 	while (window_next(&w)) {
-		ap_start(1, PAGE(B, 1));
+		const u64 index = w.next & 1;
+
+		ap_start(1, page(SLOT_B, index));
 		set_temp(w.temp, PAGE(B, 0), 2);
 		window_open(&w, what, 1, 1);
 		slot_set_present(SLOT_B, false);
@@ -1332,9 +1547,9 @@ static void case_slot_deleted(void)
 		/* Without a memslot, nothing tells the vCPU that its page goes away. */
 		if (w.round & 1) {
 			slot_set_present(SLOT_B, true);
-			punch(SLOT_B, 1, 1);
+			punch(SLOT_B, index, 1);
 		} else {
-			punch(SLOT_B, 1, 1);
+			punch(SLOT_B, index, 1);
 			slot_set_present(SLOT_B, true);
 		}
 		window_check_frozen(&w);
@@ -1381,6 +1596,209 @@ static void case_gmem_closed(void)
 	}
 
 	ap_start(1, PAGE(A, 2));
+}
+
+/* Memslots and files that go away with nobody's VMSA in them. */
+static void case_other_slots_deleted(void)
+{
+	static const struct {
+		int slot;
+		const char *what;
+	} others[] = {
+		{ SLOT_A2, "deletion of another slot of the same file" },
+		{ SLOT_B, "deletion of a slot of another file" },
+	};
+	u32 i, j;
+
+	setup(1);
+	ap_start(1, PAGE(A, 7));
+
+	for (i = 0; i < snp_case_rounds(); i++) {
+		for (j = 0; j < ARRAY_SIZE(others); j++) {
+			slot_set_present(others[j].slot, false);
+			ap_check_unharmed(1, others[j].what);
+			slot_set_present(others[j].slot, true);
+			ap_check_unharmed(1, others[j].what);
+			snp_count_window(SNP_WINDOW_PLAIN);
+		}
+	}
+	gmem_close(SLOT_C);
+	ap_check_unharmed(1, "another guest_memfd closed");
+
+	SNP_CHECK(shared->ap[1].starts == 1, SNP_CAUSE_FALSE_KILL, "vCPU 1 was restarted");
+}
+
+/*
+ * A vCPU that was destroyed has no VMSA that could be reloaded, not even if all of
+ * it is still there.
+ */
+static void case_destroyed_not_reloaded(void)
+{
+	u32 i;
+
+	setup(1);
+
+	for (i = 0; i < snp_case_rounds(); i++) {
+		ap_start(1, PAGE(B, 1));
+		ap_destroy(1);
+
+		slot_set_present(SLOT_B, false);
+		slot_set_present(SLOT_B, true);
+
+		ap_wake(1, true);
+		ap_wait_failed(1, "destroyed, memslot created anew, forced to be runnable");
+		snp_count_window(SNP_WINDOW_PLAIN);
+	}
+}
+
+/*
+ * No vCPU has a VMSA at gfn 0, least of all those that run on the one that KVM
+ * made, or on none.
+ */
+static void case_punch_gfn_zero(void)
+{
+	struct userspace_mem_region *region;
+	u32 i;
+
+	setup(2);
+	region = memslot2region(vm, 0);
+	TEST_ASSERT(!region->region.guest_phys_addr &&
+		    sparsebit_is_set(region->unused_phy_pages, 0),
+		    "The page at gfn 0 is in use by the guest");
+	ap_start(1, PAGE(A, 2));
+
+	for (i = 0; i < snp_case_rounds(); i++) {
+		gmem_punch(region->region.guest_memfd,
+			   region->region.guest_memfd_offset / PAGE_SIZE, 1);
+		bsp(OP_NOP, 0, 0, 0);
+		ap_check_unharmed(1, "punch of gfn 0");
+		snp_count_window(SNP_WINDOW_PLAIN);
+	}
+	ap_start(2, PAGE(A, 4));
+}
+
+/*
+ * The BSP is one of many.  Another vCPU may create it anew, and it runs on a page
+ * of the guest like all of them.
+ */
+static void case_bsp_created_anew(void)
+{
+	const char *what = "punch under a BSP that was created anew";
+	struct window w = { };
+	struct snp_exit exit;
+	u64 deadline;
+
+	setup(1);
+	ap_start(1, PAGE(A, 4));
+
+	while (window_next(&w)) {
+		WRITE_ONCE(shared->bsp_created, 0);
+		WRITE_ONCE(shared->ap[1].mode, AP_CREATE_BSP);
+		snp_step("wait for vCPU 1 to create the BSP", 0, 0);
+		deadline = snp_now() + TIMEOUT_NS;
+		while (!READ_ONCE(shared->bsp_created)) {
+			if (!READ_ONCE(aps[1].running))
+				fail_exit(1, "creating the BSP");
+			SNP_CHECK(snp_now() < deadline, SNP_CAUSE_HUNG,
+				  "vCPU 1 does not create the BSP");
+		}
+		SNP_CHECK(shared->bsp_created == 1, SNP_CAUSE_WRONG_ANSWER,
+			  "AP Create of the BSP was answered with 0x%lx", shared->bsp_created);
+
+		/* It begins at its entry point, and reports for duty. */
+		exit = __bsp();
+		SNP_CHECK(exit.type == SNP_EXIT_UCALL, SNP_CAUSE_NO_RECOVERY,
+			  "the BSP was created anew and got %s, errno %d, detail 0x%lx",
+			  snp_exit_str(exit.type), exit.err, exit.detail);
+		shared->op = OP_SPIN;
+		ap_run(BSP);
+
+		/* Warm it is, vCPU 1 has written to it. */
+		if (w.temp == COLD)
+			set_temp(COLD, PAGE(A, 2), 1);
+		window_open(&w, what, BSP, 1);
+		punch(SLOT_A, 2, 1);
+		window_sample(&w);
+		window_check_dead(&w);
+	}
+	ap_check_unharmed(1, what);
+}
+
+/* With AP Create on INIT, the old VMSA is the vCPU's own until INIT comes. */
+static void case_on_init_replaces(void)
+{
+	struct window w = { };
+	u64 starts;
+
+	setup(1);
+
+	while (window_next(&w)) {
+		ap_start(1, PAGE(A, 2));
+		ap_prepare(1, PAGE(A, 4));
+		SNP_CHECK(!bsp(OP_CREATE_ON_INIT, 1, PAGE(A, 4), 0), SNP_CAUSE_WRONG_ANSWER,
+			  "AP Create on INIT failed");
+		ap_check_unharmed(1, "AP Create on INIT");
+		punch_running(&w, 1, SLOT_A, 2, "punch while another VMSA waits for INIT");
+
+		starts = shared->ap[1].starts;
+		bsp(OP_INIT_SIPI, 1, 0, 0);
+		ap_run(1);
+		ap_wait_start(1, starts, "INIT, with a good VMSA waiting for it");
+		punch_running(&w, 1, SLOT_A, 4, "punch of a VMSA that was created on INIT");
+	}
+}
+
+/*
+ * INIT alone takes no VMSA away, neither does it after AP Create on INIT was
+ * refused.
+ */
+static void case_init_of_running(void)
+{
+	struct window w = { };
+	u64 status;
+	u32 i;
+
+	setup(1);
+
+	while (window_next(&w)) {
+		ap_start(1, PAGE(A, 2));
+		for (i = 0; i < 2; i++) {
+			status = bsp(OP_CREATE_ON_INIT, 1, i ? PAGE(A, 2) + 0x10 : SZ_4G, 0);
+			SNP_CHECK(status == SNP_GHCB_ERR_INVALID_INPUT, SNP_CAUSE_WRONG_ANSWER,
+				  "a bad AP Create on INIT was answered with 0x%lx", status);
+			bsp(OP_INIT_SIPI, 1, 0, 0);
+			usleep(5000);
+			ap_check_unharmed(1, "INIT and SIPI");
+		}
+		SNP_CHECK(shared->ap[1].starts == w.next, SNP_CAUSE_WRONG_VMSA,
+			  "vCPU 1 was started by INIT and SIPI");
+		punch_running(&w, 1, SLOT_A, 2, "punch after INIT and SIPI");
+	}
+}
+
+/* A VMSA that was replaced is nobody's, the one that took its place is the vCPU's. */
+static void case_punch_replaced(void)
+{
+	const char *what = "punch of a VMSA that was replaced";
+	struct window w = { };
+	u64 starts;
+
+	setup(1);
+
+	while (window_next(&w)) {
+		ap_start(1, PAGE(A, 2));
+		starts = shared->ap[1].starts;
+		ap_create(1, PAGE(A, 4));
+		ap_wait_start(1, starts, "created anew while it runs");
+
+		set_temp(w.temp, PAGE(A, 2), 1);
+		window_open(&w, what, 1, 1);
+		punch(SLOT_A, 2, 1);
+		window_is_proven(&w);
+		ap_check_unharmed(1, what);
+
+		punch_running(&w, 1, SLOT_A, 4, "punch of a VMSA that replaced another");
+	}
 }
 
 static void case_create_on_init(void)
@@ -1471,6 +1889,7 @@ static void case_refused_requests(void)
 	const u64 invalid = SNP_GHCB_ERR_INVALID_INPUT;
 	const gpa_t vmsa = PAGE(A, 2);
 	u64 status;
+	u32 i;
 
 	setup(2);
 	ap_start(1, vmsa);
@@ -1495,6 +1914,10 @@ static void case_refused_requests(void)
 	 * Not every kernel looks at the features, those that do not leave it to
 	 * VMRUN.  Name a vCPU that is not started.
 	 */
+	for (i = 3; i < 5; i++)
+		check_refused("interrupt injection that the VM does not have",
+			      bsp(OP_RAW_CREATION, 2ull << 32 | SVM_VMGEXIT_AP_CREATE,
+				  PAGE(A, 4), BIT(i)), invalid);
 	status = bsp(OP_RAW_CREATION, 2ull << 32 | SVM_VMGEXIT_AP_CREATE, PAGE(A, 4), BIT(1));
 	if (status)
 		check_refused("wrong features", status, invalid);
@@ -1508,23 +1931,34 @@ static void case_refused_requests(void)
  */
 static void case_first_create_fails(void)
 {
-	setup(1);
+	static const struct {
+		gpa_t gpa;
+		const char *what;
+	} places[] = {
+		{ GPA_NO_SLOT, "first AP Create without a memslot" },
+		{ GPA_NO_GMEM, "first AP Create in a memslot without guest_memfd" },
+	};
+	u32 i, id;
 
-	SNP_CHECK(!bsp(OP_CREATE, 1, GPA_NO_SLOT, 0), SNP_CAUSE_WRONG_ANSWER,
-		  "AP Create without a memslot is refused");
-	ap_run(1);
-	if (!ap_wait_blocked(1)) {
-		ap_check_failed(1, "first AP Create without a memslot");
-		ap_check_rerun(1, "KVM_RUN again");
-	} else {
-		/* Some kernels let the vCPU wait for the next AP Create. */
-		snp_note("KVM_RUN blocks if there is no memslot for the VMSA");
-		ap_stop(1);
+	setup(2);
+	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, GPA_NO_GMEM, SLOT_ID_NO_GMEM,
+				    1, 0);
+
+	for (i = 0; i < ARRAY_SIZE(places); i++) {
+		id = i + 1;
+		SNP_CHECK(!bsp(OP_CREATE, id, places[i].gpa, 0), SNP_CAUSE_WRONG_ANSWER,
+			  "%s is refused", places[i].what);
+		ap_run(id);
+		SNP_CHECK(!ap_wait_blocked(id), SNP_CAUSE_HUNG,
+			  "%s: KVM_RUN sleeps for ever instead of failing", places[i].what);
+		ap_check_failed(id, places[i].what);
+		ap_check_rerun(id, "KVM_RUN again");
+		SNP_CHECK(!shared->ap[id].starts, SNP_CAUSE_WRONG_VMSA,
+			  "vCPU %u ran guest code", id);
+		snp_count_window(SNP_WINDOW_PLAIN);
+
+		ap_start(id, PAGE(A, 2 * id));
 	}
-	SNP_CHECK(!shared->ap[1].starts, SNP_CAUSE_WRONG_VMSA, "vCPU 1 ran guest code");
-	snp_count_window(SNP_WINDOW_PLAIN);
-
-	ap_start(1, PAGE(A, 2));
 }
 
 /*
@@ -1532,7 +1966,7 @@ static void case_first_create_fails(void)
  * for the VMSA of another vCPU of the same VM.  A vCPU that comes back to the
  * old physical address would then run that.
  */
-static void case_identity(void)
+static void __case_identity(bool stopped)
 {
 	const u64 nr_spares = 3;
 	struct window w = { };
@@ -1542,7 +1976,12 @@ static void case_identity(void)
 	setup(2);
 
 	while (window_next(&w)) {
-		ap_start_halted(1, PAGE(A, 1));
+		if (stopped) {
+			ap_start(1, PAGE(A, 1));
+			ap_stop(1);
+		} else {
+			ap_start_halted(1, PAGE(A, 1));
+		}
 
 		/* Make room for pages that have to be allocated anew. */
 		punch(SLOT_A, 5, nr_spares);
@@ -1554,7 +1993,10 @@ static void case_identity(void)
 		for (j = 0; j < nr_spares; j++)
 			ap_prepare(2, PAGE(A, 5 + j));
 
-		ap_wake(1, w.round & 1);
+		if (stopped)
+			ap_run(1);
+		else
+			ap_wake(1, w.round & 1);
 		snp_step("wait for KVM_RUN of vCPU %lu to fail", 1, 0);
 		deadline = snp_now() + TIMEOUT_NS;
 		while (!ap_wait(1, 1000000) && heartbeat(2) == last)
@@ -1567,6 +2009,109 @@ static void case_identity(void)
 		ap_check_failed(1, w.what);
 		window_check_frozen(&w);
 	}
+}
+
+static void case_identity(void)
+{
+	__case_identity(false);
+}
+
+static void case_identity_stopped(void)
+{
+	__case_identity(true);
+}
+
+/*
+ * Pages that are neither in a file nor free, but still on the list of those that
+ * cannot be evicted: what a reference that nobody puts leaves behind.
+ */
+static u64 nr_unevictable(void)
+{
+	u64 val, nr = 0;
+	char name[64];
+	FILE *f;
+	int fd;
+
+	/* Each CPU has its own share of the counter, and reports now and then. */
+	fd = open("/proc/sys/vm/stat_refresh", O_RDONLY);
+	if (fd < 0 || read(fd, name, sizeof(name)) < 0)
+		usleep(2500000);
+	if (fd >= 0)
+		close(fd);
+
+	f = fopen("/proc/vmstat", "r");
+	TEST_ASSERT(f, "Cannot read /proc/vmstat");
+	while (fscanf(f, "%63s %lu", name, &val) == 2) {
+		if (!strcmp(name, "nr_unevictable"))
+			nr = val;
+	}
+	fclose(f);
+	errno = 0;
+	return nr;
+}
+
+static void pin_to_two_cpus(pthread_t first, pthread_t second)
+{
+	cpu_set_t allowed, one;
+	int cpu, nr = 0;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) || CPU_COUNT(&allowed) < 2)
+		return;
+
+	for (cpu = 0; nr < 2; cpu++) {
+		if (!CPU_ISSET(cpu, &allowed))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		pthread_setaffinity_np(nr++ ? second : first, sizeof(one), &one);
+	}
+}
+
+/*
+ * A page that was punched has to become free, and does not if KVM keeps one of
+ * the references it took for AP Creation, or for the reload under the punch.  The
+ * host has other pages that come and go: only what is lost every time, and not
+ * without punches, is a leak.
+ */
+static void case_pages_freed(void)
+{
+	const s64 nr_punches = 128;
+	u32 attempt, i;
+	s64 lost, noise;
+	u64 start, ns;
+
+	setup(1);
+
+	/* Each CPU has a list of some 30 pages that are not counted yet. */
+	pin_to_two_cpus(pthread_self(), aps[1].thread);
+
+	for (attempt = 0; attempt < 4; attempt++) {
+		lost = nr_unevictable();
+		start = snp_now();
+		for (i = 0; i < nr_punches; i++) {
+			ap_start(1, PAGE(A, 2));
+			punch(SLOT_A, 2, 1);
+			ap_wait_failed(1, "punch under a running vCPU");
+		}
+		ns = snp_now() - start;
+		lost = (s64)nr_unevictable() - lost;
+
+		snp_count_window(SNP_WINDOW_PLAIN);
+		snp_event("%lu punches, %lu pages more", nr_punches, lost);
+		if (lost < nr_punches / 2)
+			return;
+
+		noise = nr_unevictable();
+		usleep(ns / 1000);
+		noise = (s64)nr_unevictable() - noise;
+		snp_event("no punches, %lu pages more", noise, 0);
+		if (noise > nr_punches / 16 || noise < -nr_punches / 16) {
+			snp_note("the host is too busy to count pages");
+			return;
+		}
+	}
+	snp_fail(SNP_CAUSE_LEAK, "%ld punches, again and again, and %ld pages not freed",
+		 nr_punches, lost);
 }
 
 static void *signal_storm(void *__ap)
@@ -1889,17 +2434,24 @@ static void case_page_reuse(void)
  */
 static const struct snp_case cases[] = {
 	CASE(create_run_destroy, PLAIN, "AP Create, run, AP Destroy"),
+	CASE(create_wakes, PLAIN, "AP Create of a vCPU that sleeps"),
+	CASE(last_request_counts, PLAIN, "several AP Creation requests before KVM_RUN"),
 	CASE(refused_requests, PLAIN, "AP Creation requests that KVM has to refuse"),
 	CASE(first_create_fails, PLAIN, "a first AP Create without memory behind it"),
 	CASE(ap_data_converted, PLAIN, "data page of a vCPU converted and restored"),
 	CASE(ap_stack_converted, PLAIN, "stack page of a vCPU converted and restored"),
 	CASE(punch_neighbors, COLD_WARM, "punch around a VMSA, which has to survive"),
+	CASE(punch_gfn_zero, PLAIN, "punch of gfn 0"),
+	CASE(other_slots_deleted, PLAIN, "other memslots deleted, another file closed"),
+	CASE(released_at_once, PLAIN, "old VMSA released right after AP Creation"),
 	CASE(create_under_storm, PLAIN, "AP Create while other pages are punched"),
 	CASE(punch_before_first_run, COLD_WARM, "punch between AP Create and KVM_RUN"),
 	CASE(create_on_init, PLAIN | COLD_WARM, "punch between AP Create and INIT"),
 	CASE(destroy_then_punch, COLD_WARM, "punch after AP Destroy, vCPU forced runnable"),
+	CASE(destroyed_not_reloaded, PLAIN, "memslot created anew after AP Destroy"),
 	CASE(punch_halted, COLD_WARM, "punch under a halted vCPU"),
 	CASE(identity, COLD_WARM, "punched page reused as the VMSA of another vCPU"),
+	CASE(identity_stopped, COLD_WARM, "the same, with the vCPU not in KVM_RUN"),
 	{
 		.name = "punch_running",
 		.what = "punch under a running vCPU",
@@ -1907,6 +2459,10 @@ static const struct snp_case cases[] = {
 		.windows = COLD_WARM,
 		.proves_fix = true,
 	},
+	CASE(bsp_created_anew, COLD_WARM, "punch under a BSP that was created anew"),
+	CASE(punch_replaced, COLD_WARM, "punch of old and new VMSA of one vCPU"),
+	CASE(on_init_replaces, COLD_WARM, "punch while another VMSA waits for INIT"),
+	CASE(init_of_running, COLD_WARM, "INIT and SIPI to a running vCPU, and a punch"),
 	CASE(rerun, COLD_WARM, "KVM_RUN again and again after a punch"),
 	CASE(recreate_after_punch, COLD_WARM, "AP Create again after a punch"),
 	CASE(heal_in_place, COLD_WARM, "VMSA rebuilt after a punch, no AP Create"),
@@ -1917,6 +2473,7 @@ static const struct snp_case cases[] = {
 	CASE(signals, COLD_WARM, "punch under a storm of signals"),
 	CASE(slot_deleted, COLD_WARM, "memslot deleted under a running vCPU"),
 	CASE(gmem_closed, COLD_WARM, "guest_memfd closed under a running vCPU"),
+	CASE(pages_freed, PLAIN, "punched pages counted"),
 	CASE(vm_fd_closed, COLD_WARM, "punch after the VM's file descriptor was closed"),
 	{
 		.name = "weakness_fallocate_livelock",

@@ -64,6 +64,9 @@ static const struct {
 	[SNP_CAUSE_NO_RECOVERY] = {
 		"no-recovery", "a vCPU did not run though it had a good VMSA"
 	},
+	[SNP_CAUSE_LEAK] = {
+		"page-leak", "pages that were punched do not become free"
+	},
 	[SNP_CAUSE_HUNG] = {
 		"hung", "a system call or a vCPU did not return in time"
 	},
