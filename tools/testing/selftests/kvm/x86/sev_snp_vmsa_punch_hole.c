@@ -1769,10 +1769,12 @@ static void case_init_of_running(void)
 			status = bsp(OP_CREATE_ON_INIT, 1, i ? PAGE(A, 2) + 0x10 : SZ_4G, 0);
 			SNP_CHECK(status == SNP_GHCB_ERR_INVALID_INPUT, SNP_CAUSE_WRONG_ANSWER,
 				  "a bad AP Create on INIT was answered with 0x%lx", status);
-			bsp(OP_INIT_SIPI, 1, 0, 0);
-			usleep(5000);
-			ap_check_unharmed(1, "INIT and SIPI");
 		}
+
+		/* The next ones wait for AP Create, so that no two can meet. */
+		bsp(OP_INIT_SIPI, 1, 0, 0);
+		usleep(5000);
+		ap_check_unharmed(1, "INIT and SIPI");
 		SNP_CHECK(shared->ap[1].starts == w.next, SNP_CAUSE_WRONG_VMSA,
 			  "vCPU 1 was started by INIT and SIPI");
 		punch_running(&w, 1, SLOT_A, 2, "punch after INIT and SIPI");
