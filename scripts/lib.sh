@@ -69,12 +69,12 @@ publish()
 	rm -rf "$2.old"
 }
 
-# prune DIR N [PATTERN] : keep the N newest results; caches must not grow
-# without end.
+# prune DIR N [PATTERN] : keep the N newest results, and those of the last hours,
+# which another run may be about to use; caches must not grow without end.
 prune()
 {
 	ls -1dt "$1"/${3:-*} 2>/dev/null | tail -n "+$(($2 + 1))" |
-		while read -r _old; do rm -rf "$_old"; done
+		while read -r _old; do find "$_old" -maxdepth 0 -mmin +180 -exec rm -rf {} +; done
 }
 
 # keep RESULT COPY : a result of the cache for hours of use; other clones prune it.
