@@ -307,6 +307,7 @@ static struct ap {
 	bool go;
 	bool stop;
 	bool running;
+	bool signaled;		/* enter with a signal pending */
 
 	struct snp_exit exit;
 	u64 nr_eintr;
@@ -316,6 +317,35 @@ static void ap_wait_halted(u32 id, u64 halts);
 
 static void nop_signal(int sig)
 {
+}
+
+/*
+ * Enter KVM_RUN with a signal pending, which KVM takes notice of only after it has
+ * dealt with requests to the vCPU.
+ */
+static void ap_run_signaled(struct ap *ap)
+{
+	struct {
+		struct kvm_signal_mask hdr;
+		u64 blocked;
+	} __packed none = { .hdr.len = sizeof(none.blocked) };
+	sigset_t sigs;
+
+	sigemptyset(&sigs);
+	sigaddset(&sigs, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &sigs, NULL);
+	pthread_kill(pthread_self(), SIGUSR1);
+	vcpu_ioctl(ap->vcpu, KVM_SET_SIGNAL_MASK, &none.hdr);
+
+	snp_event("enter KVM_RUN with a signal pending", 0, 0);
+	ap->exit = snp_vcpu_run(ap->vcpu, NULL);
+
+	vcpu_ioctl(ap->vcpu, KVM_SET_SIGNAL_MASK, (struct kvm_signal_mask *)NULL);
+	pthread_sigmask(SIG_UNBLOCK, &sigs, NULL);
+	SNP_CHECK(ap->exit.type == SNP_EXIT_INTR, SNP_CAUSE_WRONG_EXIT,
+		  "vCPU %u had a signal pending, and got %s", ap->id,
+		  snp_exit_str(ap->exit.type));
+	errno = 0;
 }
 
 static void *ap_thread(void *__ap)
@@ -334,6 +364,9 @@ static void *ap_thread(void *__ap)
 			pthread_cond_wait(&ap->cond, &ap->lock);
 		ap->go = false;
 		pthread_mutex_unlock(&ap->lock);
+
+		if (READ_ONCE(ap->signaled))
+			ap_run_signaled(ap);
 
 		snp_event("enter KVM_RUN", 0, 0);
 		do {
@@ -1969,7 +2002,7 @@ static void case_first_create_fails(void)
  * for the VMSA of another vCPU of the same VM.  A vCPU that comes back to the
  * old physical address would then run that.
  */
-static void __case_identity(bool stopped)
+static void __case_identity(bool stopped, bool signaled)
 {
 	const u64 nr_spares = 3;
 	struct window w = { };
@@ -1996,6 +2029,7 @@ static void __case_identity(bool stopped)
 		for (j = 0; j < nr_spares; j++)
 			ap_prepare(2, PAGE(A, 5 + j));
 
+		WRITE_ONCE(aps[1].signaled, signaled);
 		if (stopped)
 			ap_run(1);
 		else
@@ -2011,17 +2045,23 @@ static void __case_identity(bool stopped)
 			  w.what, temp_str[w.temp]);
 		ap_check_failed(1, w.what);
 		window_check_frozen(&w);
+		WRITE_ONCE(aps[1].signaled, false);
 	}
 }
 
 static void case_identity(void)
 {
-	__case_identity(false);
+	__case_identity(false, false);
 }
 
 static void case_identity_stopped(void)
 {
-	__case_identity(true);
+	__case_identity(true, false);
+}
+
+static void case_identity_signaled(void)
+{
+	__case_identity(true, true);
 }
 
 /*
@@ -2459,6 +2499,7 @@ static const struct snp_case cases[] = {
 	CASE(punch_halted, COLD_WARM, "punch under a halted vCPU"),
 	CASE(identity, COLD_WARM, "punched page reused as the VMSA of another vCPU"),
 	CASE(identity_stopped, COLD_WARM, "the same, with the vCPU not in KVM_RUN"),
+	CASE(identity_signaled, COLD_WARM, "the same, and a signal pending when it enters"),
 	{
 		.name = "punch_running",
 		.what = "punch under a running vCPU",
