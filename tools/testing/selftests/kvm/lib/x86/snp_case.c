@@ -579,7 +579,10 @@ static bool run_one(const struct snp_case *c)
 /*
  * Options
  */
-static bool is_selected(const struct snp_case *c, int nr_patterns, char *patterns[])
+static int nr_patterns;
+static char **patterns;
+
+static bool is_selected(const struct snp_case *c)
 {
 	int i;
 
@@ -615,10 +618,65 @@ static void on_sigterm(int sig)
 	WRITE_ONCE(terminated, true);
 }
 
+void snp_case_run(const struct snp_case_run *run)
+{
+	enum snp_cause first = SNP_CAUSE_NONE;
+	int i, nr_selected = 0;
+
+	opt_timeout_s = run->timeout_s ?: opt_timeout_s;
+	opt_keep_going = run->keep_going;
+	opt_verbose = run->verbose;
+
+	for (i = 0; i < run->nr_cases; i++)
+		nr_selected += run->is_selected(&run->cases[i]);
+
+	verdict = mmap(NULL, sizeof(*verdict), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(verdict != MAP_FAILED, "mmap() failed");
+
+	ksft_print_header();
+	TEST_REQUIRE_SNP();
+
+	signal(SIGTERM, on_sigterm);
+	kmsg_open();
+	if (kmsg_fd < 0)
+		ksft_print_msg("cannot read /dev/kmsg, verdicts rest on behavior alone\n");
+	ksft_set_plan(nr_selected);
+
+	for (i = 0; i < run->nr_cases; i++) {
+		bool healthy;
+
+		if (!run->is_selected(&run->cases[i]))
+			continue;
+
+		healthy = run_one(&run->cases[i]);
+		if (!verdict->weakness && verdict->cause &&
+		    (!first || !healthy))
+			first = verdict->cause;
+
+		if ((!healthy && !opt_keep_going) || READ_ONCE(terminated))
+			break;
+	}
+
+	if (run->finished)
+		run->finished(first);
+	if (first)
+		ksft_print_msg("cause of failure: %s: %s\n", causes[first].name,
+			       causes[first].what);
+	if (ksft_test_num() != nr_selected)
+		ksft_exit_fail_msg("%d of %d cases did not run\n",
+				   nr_selected - ksft_test_num(), nr_selected);
+	ksft_finished();
+}
+
 void snp_case_main(int argc, char *argv[], const char *about,
 		   const struct snp_case *cases, int nr_cases)
 {
-	enum snp_cause first = SNP_CAUSE_NONE;
+	struct snp_case_run run = {
+		.cases = cases,
+		.nr_cases = nr_cases,
+		.is_selected = is_selected,
+	};
 	int opt, i, nr_selected = 0;
 	bool list = false;
 
@@ -628,16 +686,16 @@ void snp_case_main(int argc, char *argv[], const char *about,
 			list = true;
 			break;
 		case 'k':
-			opt_keep_going = true;
+			run.keep_going = true;
 			break;
 		case 'v':
-			opt_verbose = true;
+			run.verbose = true;
 			break;
 		case 'n':
 			opt_rounds = atoi_positive("Number of rounds", optarg);
 			break;
 		case 't':
-			opt_timeout_s = atoi_positive("Timeout", optarg);
+			run.timeout_s = atoi_positive("Timeout", optarg);
 			break;
 		case 'h':
 			print_help(argv[0], about);
@@ -657,46 +715,14 @@ void snp_case_main(int argc, char *argv[], const char *about,
 		exit(KSFT_PASS);
 	}
 
+	nr_patterns = argc - optind;
+	patterns = argv + optind;
 	for (i = 0; i < nr_cases; i++)
-		nr_selected += is_selected(&cases[i], argc - optind, argv + optind);
+		nr_selected += is_selected(&cases[i]);
 	if (!nr_selected) {
 		fprintf(stderr, "No case has that name, see %s -l\n", argv[0]);
 		exit(KSFT_FAIL);
 	}
 
-	verdict = mmap(NULL, sizeof(*verdict), PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	TEST_ASSERT(verdict != MAP_FAILED, "mmap() failed");
-
-	ksft_print_header();
-	TEST_REQUIRE_SNP();
-
-	signal(SIGTERM, on_sigterm);
-	kmsg_open();
-	if (kmsg_fd < 0)
-		ksft_print_msg("cannot read /dev/kmsg, verdicts rest on behavior alone\n");
-	ksft_set_plan(nr_selected);
-
-	for (i = 0; i < nr_cases; i++) {
-		bool healthy;
-
-		if (!is_selected(&cases[i], argc - optind, argv + optind))
-			continue;
-
-		healthy = run_one(&cases[i]);
-		if (!verdict->weakness && verdict->cause &&
-		    (!first || !healthy))
-			first = verdict->cause;
-
-		if ((!healthy && !opt_keep_going) || READ_ONCE(terminated))
-			break;
-	}
-
-	if (first)
-		ksft_print_msg("cause of failure: %s: %s\n", causes[first].name,
-			       causes[first].what);
-	if (ksft_test_num() != nr_selected)
-		ksft_exit_fail_msg("%d of %d cases did not run\n",
-				   nr_selected - ksft_test_num(), nr_selected);
-	ksft_finished();
+	snp_case_run(&run);
 }

@@ -1,0 +1,1805 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Look for races between KVM's use of a VMSA and the loss of its page.
+ *
+ * sev_snp_vmsa_punch_hole plays scripted cases, one vCPU and one punch at a time.
+ * Here many threads do so at once, and the punch is aimed at what is no longer
+ * than a few instructions, e.g. between KVM's lookup of a VMSA's page and the
+ * moment that it is used.
+ *
+ * How a race is won: each AP is pinned to a CPU, and shares it with a thread of
+ * real-time priority, the shooter.  A timer, armed by the AP's thread right before
+ * KVM_RUN, wakes the shooter after a random delay, i.e. the AP is stopped dead
+ * wherever it is, a complete fallocate() is executed, and the AP goes on.  The
+ * delay is spread over the time that the AP has been measured to need until it
+ * executes guest code.  Without the privilege for it the shooter is an ordinary
+ * thread, and the odds are worse.
+ *
+ * What makes it a test: all that happens to one AP is ordered by its lock, so the
+ * outcome of every round is known, whatever the other APs are going through:
+ *
+ *  - once fallocate() has returned, the AP's heartbeat stands still, and KVM_RUN
+ *    fails, cleanly and again and again;
+ *  - a VMSA that is rebuilt in place runs, i.e. KVM still knows where it is;
+ *  - an AP that is created while anything but its VMSA is punched comes up;
+ *  - the thread of vCPU i runs VMSA i, and nothing else;
+ *  - every system call and every order to the guest ends in time;
+ *  - pages that were punched become free;
+ *  - the kernel has nothing to say.
+ *
+ * What is left out, because released kernels are known to lose it: a cold punch
+ * (of a page without SPTE) while somebody else kicks the same vCPU, and holes that
+ * go on behind the last of several VMSAs in use.  See the weakness_* cases of
+ * sev_snp_vmsa_punch_hole, and mode msi.
+ */
+#include <pthread.h>
+#include <signal.h>
+
+#include <linux/mempolicy.h>
+#include <linux/sizes.h>
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/timerfd.h>
+
+#include "test_util.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "apic.h"
+#include "snp.h"
+#include "snp_case.h"
+
+/* Two vCPUs execute orders, and are never punched.  The rest are targets. */
+#define NR_SERVERS	2
+#define NR_APS_MAX	32
+#define NR_DRIVERS_MAX	16
+
+#define SEC		((u64)NSEC_PER_SEC)
+
+/* How long to wait for what has to happen, before it counts as hung. */
+#define TIMEOUT_NS	(opt_factor * 30 * SEC)
+
+/* How long to look at a heartbeat that must not be there. */
+#define WATCH_NS	50000ull
+
+/* By what factor a mode may exceed its time to enter all its windows. */
+#define MAX_EXTENSION	20
+
+/* Port by which a target says that it is up, and who it is. */
+#define UP_PORT		0x1100
+
+/*
+ * Two neighboring APs share a file and a memslot.  No slot is at offset 0 of its
+ * file, has gfns that equal its offsets, or is aligned to 2M, and the last page
+ * of a slot is one that can be a VMSA.
+ */
+#define NR_VMSAS	3
+#define NR_SLOT_PAGES	9
+#define NR_FILE_PAGES	16
+
+#define SLOT_SAFE	8	/* the VMSA of the second server, never punched */
+#define SLOT_SPARE	9	/* no VMSA, punched all the time in some modes */
+#define SLOT_GROUP	10
+
+#define GPA_SAFE	(SZ_4G + 0x3000)
+#define GPA_SPARE	(SZ_4G + SZ_2M + 0x5000)
+#define GPA_GROUPS	(SZ_4G + 2 * SZ_2M + 0x1000)
+
+enum ap_mode {
+	AP_SPIN,
+	AP_HALT,
+};
+
+enum server_op {
+	OP_NOP,
+	OP_TOUCH,
+	OP_PREPARE,
+	OP_CREATE,
+	OP_CREATE_ON_INIT,
+	OP_DESTROY,
+	OP_INIT_SIPI,
+};
+
+/* Shared between host and guest. */
+struct shared {
+	struct shared_server {
+		u64 op, arg[2], ret;
+		u64 reserved[4];
+	} server[NR_SERVERS];
+	struct shared_ap {
+		u64 heartbeat;
+		u64 starts;
+		u64 halts;
+		u64 mode;
+		u64 reserved[4];
+	} ap[NR_APS_MAX];
+};
+
+/*
+ * Guest
+ */
+static struct shared *guest_shared;
+
+static void guest_say_up(u64 id)
+{
+	struct snp_ghcb *ghcb = snp_ghcb_begin();
+
+	/* Without #VC: a vCPU that dies in the handler would use up its stack. */
+	snp_ghcb_set(ghcb, rax, id);
+	snp_ghcb_exit(ghcb, SVM_EXIT_IOIO, (u64)UP_PORT << 16 | BIT(6), 0);
+}
+
+static void guest_ap(struct shared *shared, u64 index)
+{
+	struct shared_ap *ap = &shared->ap[index];
+
+	WRITE_ONCE(ap->starts, ap->starts + 1);
+	guest_say_up(NR_SERVERS + index);
+
+	for (;;) {
+		WRITE_ONCE(ap->heartbeat, ap->heartbeat + 1);
+		if (READ_ONCE(ap->mode) == AP_HALT) {
+			WRITE_ONCE(ap->halts, ap->halts + 1);
+			asm volatile("hlt" ::: "memory");
+		}
+	}
+}
+
+static u64 guest_init_sipi(u64 apic_id)
+{
+	const u64 icr = apic_id << 32 | APIC_DEST_PHYSICAL | APIC_INT_ASSERT;
+
+	x2apic_enable();
+	x2apic_write_reg(APIC_ICR, icr | APIC_DM_INIT);
+	x2apic_write_reg(APIC_ICR, icr | APIC_DM_STARTUP);
+	return 0;
+}
+
+/* Serve the host's orders one by one. */
+static void guest_server(struct shared *shared, u64 index)
+{
+	struct shared_server *me = &shared->server[index];
+	u64 ret;
+
+	guest_shared = shared;
+
+	for (;;) {
+		GUEST_SYNC(0);
+
+		switch (me->op) {
+		case OP_NOP:
+			ret = 0;
+			break;
+		case OP_TOUCH:
+			ret = READ_ONCE(*(u8 *)me->arg[0]);
+			break;
+		case OP_PREPARE:
+			ret = snp_vmsa_prepare(me->arg[0], me->arg[1]);
+			break;
+		case OP_CREATE:
+			ret = snp_ap_create(me->arg[1], me->arg[0]);
+			break;
+		case OP_CREATE_ON_INIT:
+			ret = snp_ap_create_on_init(me->arg[1], me->arg[0]);
+			break;
+		case OP_DESTROY:
+			ret = snp_ap_destroy(me->arg[1]);
+			break;
+		case OP_INIT_SIPI:
+			ret = guest_init_sipi(me->arg[1]);
+			break;
+		default:
+			GUEST_FAIL("Unknown order %lu", me->op);
+			return;
+		}
+		WRITE_ONCE(me->ret, ret);
+	}
+}
+
+/*
+ * Options
+ */
+enum mode_id {
+	MODE_PROBE,
+	MODE_STORM,
+	MODE_SPARE,
+	MODE_CHURN,
+	NR_MODES,
+};
+
+/* What a punch met, as far as that can be told from outside. */
+enum window {
+	IN_GUEST,		/* a vCPU that executes guest code */
+	IN_RELOAD,		/* one that is reloading its VMSA because of another punch */
+	IN_CREATE,		/* one that is about to start on a VMSA it was given */
+	IN_FILL,		/* the guest, filling in the VMSA */
+	HALTED,			/* one that is halted */
+	NEARBY,			/* one that is about to start, elsewhere */
+	NR_WINDOWS,
+};
+
+static const char * const window_str[] = {
+	"in-guest", "reload", "create", "fill", "halted", "nearby",
+};
+
+enum amplifier {
+	AMP_PREEMPT,		/* shooters of real-time priority on the CPUs of the APs */
+	AMP_STORM,		/* punches of a spare page all the time */
+	NR_AMPS,
+};
+
+static const char * const amp_str[] = { "preempt", "storm" };
+
+static u64 opt_seconds = 15;
+static u32 opt_nr_aps = 3;
+static u32 opt_nr_drivers = 2;
+static u64 opt_seed;
+static u32 opt_modes;
+static u32 opt_warm = 50;
+static u32 opt_amps = BIT(NR_AMPS) - 1;
+static u32 opt_factor = 1;
+static bool opt_pin = true;
+
+/* Shared by all processes. */
+static struct stats {
+	u64 start_ns;
+	u64 empty_runs_per_s;
+	bool preempts;
+	struct mode_stats {
+		u64 ns;
+		u64 rounds;
+		u64 creates;
+		u64 punches;
+		u64 kills;
+		u64 runs;
+		u64 windows[NR_WINDOWS];
+	} mode[NR_MODES];
+} *stats;
+
+/* A thread of this process, and the call it is in. */
+struct worker {
+	pthread_t thread;
+	char name[16];
+	u64 rnd;
+	const char *what;
+	u64 busy_since;
+};
+
+struct server {
+	struct worker w;
+	struct kvm_vcpu *vcpu;
+	struct shared_server *shared;
+	pthread_mutex_t client;	/* held by who has an order running */
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool pending;
+};
+
+struct group {
+	pthread_mutex_t lock[2];
+	gpa_t gpa;
+	int fd;
+	u64 pgoff;
+	struct kvm_userspace_memory_region2 region;
+};
+
+/* A target.  Whoever holds its lock decides what happens to it. */
+struct ap {
+	u32 index;
+	u32 id;			/* of the vCPU */
+	struct kvm_vcpu *vcpu;
+	struct shared_ap *shared;
+	struct group *group;
+	pthread_mutex_t *lock;
+	u32 page;		/* 0 to NR_VMSAS - 1 */
+	bool alive;		/* has a good VMSA, and a thread in KVM_RUN */
+
+	/* The thread in KVM_RUN. */
+	struct worker w;
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	bool go;
+	bool stop;
+	bool running;
+	u64 run_ns, up_ns, exit_ns;
+	u64 nr_up;
+	struct snp_exit exit;
+
+	/* The shooter, and how long the AP takes from KVM_RUN to the guest. */
+	struct worker shooter;
+	int timer;
+	u64 arm_ns;		/* to be armed by the AP's thread */
+	int shot_fd;
+	u64 shot_pgoff, shot_nr;
+	u64 shot_heartbeat, shot_ns;
+	bool shot_done;
+	u64 start_ns;
+	u64 fill_ns;
+};
+
+struct driver {
+	struct worker w;
+	struct server *server;
+};
+
+/* A mode: what its drivers do in a round, with an AP they have locked. */
+struct mode {
+	enum mode_id id;
+	const char *name;
+	void (*round)(struct driver *d, struct ap *ap);
+	u32 windows;		/* BIT()s of those that have to be entered */
+	u32 share;		/* of the time */
+	bool one_driver;
+};
+
+static const struct mode *mode;
+static struct mode_stats *mode_stats;
+static struct kvm_vm *vm;
+static struct kvm_vcpu *vcpus[NR_SERVERS + NR_APS_MAX];
+static struct shared *shared;
+static struct server servers[NR_SERVERS];
+static struct group groups[(NR_APS_MAX + 1) / 2];
+static struct ap aps[NR_APS_MAX];
+static struct driver drivers[NR_DRIVERS_MAX];
+static u32 nr_aps;
+static int spare_fd;
+static bool stop;
+
+/*
+ * A cold punch under a vCPU that is in the guest must not meet a kick that has
+ * nothing to do with it, see above.  KVM kicks all vCPUs when one is reset, which
+ * AP Creation does, or a memslot changes.  Who causes that holds the lock for
+ * reading until it is over, and such a punch holds it for writing.
+ */
+static pthread_rwlock_t kick_lock = PTHREAD_RWLOCK_INITIALIZER;
+
+static struct worker *workers[NR_SERVERS + 2 * NR_APS_MAX + NR_DRIVERS_MAX + 8];
+static u32 nr_workers;
+
+#define count(_stat)	__atomic_fetch_add(&mode_stats->_stat, 1, __ATOMIC_RELAXED)
+
+static u64 random_u64(struct worker *w)
+{
+	/* xorshift64* */
+	w->rnd ^= w->rnd >> 12;
+	w->rnd ^= w->rnd << 25;
+	w->rnd ^= w->rnd >> 27;
+	return w->rnd * 0x2545f4914f6cdd1dull;
+}
+
+static u64 random_below(struct worker *w, u64 limit)
+{
+	return limit ? (random_u64(w) >> 16) % limit : 0;
+}
+
+static bool random_percent(struct worker *w, u32 percent)
+{
+	return random_below(w, 100) < percent;
+}
+
+static void worker_start(struct worker *w, void *(*fn)(void *), void *arg, const char *fmt,
+			 u32 nr)
+{
+	u64 id = nr_workers;
+	int r;
+
+	workers[nr_workers++] = w;
+	snprintf(w->name, sizeof(w->name), fmt, nr);
+	w->rnd = (opt_seed + (mode->id + 1) * 0x9e3779b97f4a7c15ull) ^ (id << 32 | 1);
+	random_u64(w);
+	r = pthread_create(&w->thread, NULL, fn, arg);
+	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+}
+
+/* First thing in every thread. */
+static void worker_init(struct worker *w)
+{
+	pthread_setname_np(pthread_self(), w->name);
+	prctl(PR_SET_TIMERSLACK, 1000);
+}
+
+/*
+ * The vCPUs of the APs never sleep.  Whoever has something to do to them must not
+ * have to wait for the end of their time slice, if it can be helped.
+ */
+static bool worker_set_prio(struct worker *w, int prio)
+{
+	struct sched_param param = { .sched_priority = prio };
+
+	return !pthread_setschedparam(w->thread, SCHED_FIFO, &param);
+}
+
+static void worker_busy(struct worker *w, const char *what)
+{
+	w->what = what;
+	__atomic_store_n(&w->busy_since, snp_now(), __ATOMIC_RELEASE);
+}
+
+static void worker_idle(struct worker *w)
+{
+	WRITE_ONCE(w->busy_since, 0);
+}
+
+static void spin_ns(u64 ns)
+{
+	u64 end = snp_now() + ns;
+
+	while (snp_now() < end)
+		;
+}
+
+/* Wait for a condition, and evaluate to it. */
+#define WAIT_FOR(_cond)						\
+({								\
+	u64 __end = snp_now() + TIMEOUT_NS;			\
+	bool __ok;						\
+								\
+	while (!(__ok = (_cond)) && snp_now() < __end)		\
+		usleep(50);					\
+	__ok || (_cond);					\
+})
+
+static void lock_cond_init(pthread_mutex_t *lock, pthread_cond_t *cond)
+{
+	pthread_mutex_init(lock, NULL);
+	pthread_cond_init(cond, NULL);
+}
+
+/*
+ * Servers
+ */
+static struct snp_exit server_run(struct server *s)
+{
+	struct snp_exit exit;
+	struct ucall uc;
+
+	do {
+		exit = snp_vcpu_run(s->vcpu, &uc);
+	} while (exit.type == SNP_EXIT_INTR);
+
+	if (exit.type == SNP_EXIT_UCALL && uc.cmd == UCALL_ABORT)
+		REPORT_GUEST_ASSERT(uc);
+	SNP_CHECK(exit.type == SNP_EXIT_UCALL, SNP_CAUSE_WRONG_EXIT,
+		  "vCPU %u, whose VMSA nobody touched, got %s, errno %d, detail 0x%lx",
+		  s->vcpu->id, snp_exit_str(exit.type), exit.err, exit.detail);
+	return exit;
+}
+
+static void *server_thread(void *__s)
+{
+	struct server *s = __s;
+
+	worker_init(&s->w);
+	server_run(s);
+
+	pthread_mutex_lock(&s->lock);
+	for (;;) {
+		while (!s->pending)
+			pthread_cond_wait(&s->cond, &s->lock);
+		pthread_mutex_unlock(&s->lock);
+
+		worker_busy(&s->w, "the guest executes an order");
+		server_run(s);
+		worker_idle(&s->w);
+
+		pthread_mutex_lock(&s->lock);
+		s->pending = false;
+		pthread_cond_broadcast(&s->cond);
+	}
+	return NULL;
+}
+
+/* Orders to several servers at a time are posted in the order of the servers. */
+static void order_post(struct server *s, enum server_op op, u64 arg0, u64 arg1)
+{
+	pthread_mutex_lock(&s->client);
+	s->shared->op = op;
+	s->shared->arg[0] = arg0;
+	s->shared->arg[1] = arg1;
+
+	pthread_mutex_lock(&s->lock);
+	s->pending = true;
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static u64 order_wait(struct server *s)
+{
+	u64 ret;
+
+	pthread_mutex_lock(&s->lock);
+	while (s->pending)
+		pthread_cond_wait(&s->cond, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+
+	ret = READ_ONCE(s->shared->ret);
+	pthread_mutex_unlock(&s->client);
+	return ret;
+}
+
+static u64 order(struct server *s, enum server_op op, u64 arg0, u64 arg1)
+{
+	order_post(s, op, arg0, arg1);
+	return order_wait(s);
+}
+
+/*
+ * Punches
+ */
+static int punch_cpu;
+
+static void punch_file(struct worker *w, int fd, u64 pgoff, u64 nr_pages)
+{
+	int r;
+
+	worker_busy(w, "fallocate(PUNCH_HOLE)");
+	r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      pgoff * PAGE_SIZE, nr_pages * PAGE_SIZE);
+	worker_idle(w);
+	punch_cpu = sched_getcpu();
+	TEST_ASSERT(!r, "PUNCH_HOLE failed, errno %d", errno);
+	count(punches);
+}
+
+/*
+ * If a page was freed that still belongs to the guest, then it is the next one
+ * that the host will use on this CPU.  Have some good pages on top of it.
+ */
+#define NR_BALLAST_PAGES	128
+
+static int ballast_fd;
+
+static void bury_page(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(punch_cpu, &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+	fallocate(ballast_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+		  NR_BALLAST_PAGES * PAGE_SIZE);
+}
+
+/*
+ * Targets
+ */
+static u32 page_index(struct ap *ap, u32 page)
+{
+	return 1 + 3 * page + (ap->index & 1);
+}
+
+static gpa_t page_gpa(struct ap *ap, u32 page)
+{
+	return ap->group->gpa + page_index(ap, page) * PAGE_SIZE;
+}
+
+static u64 page_pgoff(struct ap *ap, u32 page)
+{
+	return ap->group->pgoff + page_index(ap, page);
+}
+
+static u64 heartbeat(struct ap *ap)
+{
+	return READ_ONCE(ap->shared->heartbeat);
+}
+
+static void timer_arm(int timer, u64 ns)
+{
+	struct itimerspec its = {
+		.it_value = { .tv_sec = ns / SEC, .tv_nsec = ns % SEC ?: 1 },
+	};
+
+	timerfd_settime(timer, 0, &its, NULL);
+}
+
+static void ap_check_up(struct ap *ap)
+{
+	struct kvm_run *run = ap->vcpu->run;
+	u32 id = *(u32 *)((void *)run + run->io.data_offset);
+
+	SNP_CHECK(run->io.port == UP_PORT && run->io.direction == KVM_EXIT_IO_OUT &&
+		  run->io.size == 4 && run->io.count == 1, SNP_CAUSE_WRONG_EXIT,
+		  "vCPU %u got an I/O exit for port 0x%x", ap->id, run->io.port);
+	SNP_CHECK(id == ap->id, SNP_CAUSE_WRONG_VMSA,
+		  "the thread of vCPU %u runs the VMSA of vCPU %u", ap->id, id);
+	ap->up_ns = snp_now();
+	WRITE_ONCE(ap->nr_up, ap->nr_up + 1);
+}
+
+static void *ap_thread(void *__ap)
+{
+	struct ap *ap = __ap;
+	struct snp_exit exit;
+
+	worker_init(&ap->w);
+
+	for (;;) {
+		pthread_mutex_lock(&ap->mutex);
+		while (!ap->go)
+			pthread_cond_wait(&ap->cond, &ap->mutex);
+		ap->go = false;
+		pthread_mutex_unlock(&ap->mutex);
+
+		WRITE_ONCE(ap->run_ns, snp_now());
+		if (ap->arm_ns)
+			timer_arm(ap->timer, ap->arm_ns);
+		ap->arm_ns = 0;
+
+		for (;;) {
+			exit = snp_vcpu_run(ap->vcpu, NULL);
+			count(runs);
+			if (exit.type == SNP_EXIT_OTHER && exit.detail == KVM_EXIT_IO) {
+				ap_check_up(ap);
+				continue;
+			}
+			if (exit.type == SNP_EXIT_AGAIN)
+				continue;
+			if (exit.type != SNP_EXIT_INTR || READ_ONCE(ap->stop))
+				break;
+			ap->vcpu->run->immediate_exit = 0;
+		}
+
+		pthread_mutex_lock(&ap->mutex);
+		ap->exit = exit;
+		ap->exit_ns = snp_now();
+		__atomic_store_n(&ap->running, false, __ATOMIC_RELEASE);
+		pthread_cond_broadcast(&ap->cond);
+		pthread_mutex_unlock(&ap->mutex);
+	}
+	return NULL;
+}
+
+static bool ap_is_running(struct ap *ap)
+{
+	return __atomic_load_n(&ap->running, __ATOMIC_ACQUIRE);
+}
+
+/* Have the AP's thread call KVM_RUN until that returns anything but -EINTR. */
+static void ap_run(struct ap *ap)
+{
+	pthread_mutex_lock(&ap->mutex);
+	TEST_ASSERT(!ap->running, "vCPU %u is already running", ap->id);
+	ap->run_ns = 0;
+	ap->stop = false;
+	ap->running = true;
+	ap->go = true;
+	pthread_cond_broadcast(&ap->cond);
+	pthread_mutex_unlock(&ap->mutex);
+}
+
+/* Get the AP's thread out of KVM_RUN, if it is there. */
+static void ap_stop(struct ap *ap)
+{
+	u64 end = snp_now() + TIMEOUT_NS;
+
+	WRITE_ONCE(ap->stop, true);
+	while (ap_is_running(ap)) {
+		SNP_CHECK(snp_now() < end, SNP_CAUSE_HUNG,
+			  "KVM_RUN of vCPU %u ignores signals", ap->id);
+		WRITE_ONCE(ap->vcpu->run->immediate_exit, 1);
+		pthread_kill(ap->w.thread, SIGUSR1);
+		usleep(50);
+	}
+	ap->vcpu->run->immediate_exit = 0;
+}
+
+static void __noreturn fail_exit(struct ap *ap, enum snp_cause cause, const char *what)
+{
+	struct snp_exit *exit = &ap->exit;
+
+	if (exit->type == SNP_EXIT_TERM && exit->detail == SNP_TERM_STRAY)
+		snp_fail(SNP_CAUSE_LAUNCH_VMSA, "%s: vCPU %u ran its launch VMSA", what,
+			 ap->id);
+	if (exit->type != SNP_EXIT_FAIL_ENTRY)
+		cause = SNP_CAUSE_WRONG_EXIT;
+	snp_fail(cause, "%s: vCPU %u got %s, errno %d, detail 0x%lx", what, ap->id,
+		 snp_exit_str(exit->type), exit->err, exit->detail);
+}
+
+/* KVM_RUN has to have failed cleanly, see sev_snp_vmsa_punch_hole. */
+static void ap_check_failed(struct ap *ap, const char *what)
+{
+	struct snp_exit *exit = &ap->exit;
+
+	switch (exit->type) {
+	case SNP_EXIT_FAIL_ENTRY:
+		if (exit->detail == ~0ull || exit->detail == ~0u)
+			return;
+		break;
+	case SNP_EXIT_SHUTDOWN:
+	case SNP_EXIT_INTERNAL_ERROR:
+		return;
+	default:
+		break;
+	}
+	fail_exit(ap, SNP_CAUSE_WRONG_EXIT, what);
+}
+
+static void ap_check_frozen(struct ap *ap, u64 last, const char *what)
+{
+	u64 now = heartbeat(ap);
+
+	SNP_CHECK(now == last, SNP_CAUSE_IN_USE,
+		  "%s: vCPU %u ran on, its heartbeat went from %lu to %lu", what, ap->id,
+		  last, now);
+}
+
+/* The VMSA is gone, and was when the heartbeat was @last. */
+static void ap_check_dead(struct driver *d, struct ap *ap, u64 last, const char *what)
+{
+	u64 end = snp_now() + WATCH_NS;
+
+	ap->alive = false;
+	count(kills);
+	do {
+		ap_check_frozen(ap, last, what);
+	} while (ap_is_running(ap) && snp_now() < end);
+
+	if (!WAIT_FOR(!ap_is_running(ap))) {
+		ap_check_frozen(ap, last, what);
+		snp_fail(SNP_CAUSE_HUNG, "%s: KVM_RUN of vCPU %u did not return", what,
+			 ap->id);
+	}
+	ap_check_failed(ap, what);
+	ap_check_frozen(ap, last, what);
+
+	if (random_percent(&d->w, 10)) {
+		ap_run(ap);
+		SNP_CHECK(WAIT_FOR(!ap_is_running(ap)), SNP_CAUSE_HUNG,
+			  "%s, KVM_RUN again: vCPU %u does not return", what, ap->id);
+		ap_check_failed(ap, what);
+		ap_check_frozen(ap, last, what);
+	}
+}
+
+static void ap_prepare(struct driver *d, struct ap *ap, u32 page)
+{
+	u64 end = snp_now() + TIMEOUT_NS;
+	u64 ret;
+
+	/* Some kernels let the vCPU run on for a moment after it was destroyed. */
+	do {
+		ret = order(d->server, OP_PREPARE, page_gpa(ap, page), ap->id);
+	} while (ret == SNP_RMP_FAIL_INUSE && snp_now() < end);
+	TEST_ASSERT(!ret, "RMPADJUST of VMSA 0x%lx failed with %lu", page_gpa(ap, page), ret);
+}
+
+static void ap_create(struct driver *d, struct ap *ap, u32 page)
+{
+	u64 ret;
+
+	ret = order(d->server, OP_CREATE, page_gpa(ap, page), ap->id);
+	SNP_CHECK(!ret, SNP_CAUSE_WRONG_ANSWER,
+		  "AP Create of vCPU %u at 0x%lx was answered with 0x%lx", ap->id,
+		  page_gpa(ap, page), ret);
+	ap->page = page;
+	count(creates);
+}
+
+/* The AP has to start once more than @nr_up times, or to be running again. */
+static void ap_wait_up(struct ap *ap, u64 nr_up, enum snp_cause cause, const char *what)
+{
+	if (!WAIT_FOR(READ_ONCE(ap->nr_up) != nr_up || !ap_is_running(ap)))
+		snp_fail(SNP_CAUSE_NO_RECOVERY, "%s: vCPU %u does not start", what, ap->id);
+	if (READ_ONCE(ap->nr_up) == nr_up)
+		fail_exit(ap, cause, what);
+	ap->alive = true;
+}
+
+static void ap_wait_alive(struct ap *ap, const char *what)
+{
+	u64 last = heartbeat(ap);
+
+	if (!WAIT_FOR(heartbeat(ap) != last || !ap_is_running(ap)))
+		snp_fail(SNP_CAUSE_FALSE_KILL, "%s: vCPU %u makes no progress", what, ap->id);
+	if (heartbeat(ap) == last)
+		fail_exit(ap, SNP_CAUSE_FALSE_KILL, what);
+}
+
+/* Create the AP on one of its pages, nobody interferes, and see it start. */
+static void ap_start(struct driver *d, struct ap *ap, u32 page)
+{
+	u64 nr_up = ap->nr_up;
+
+	ap_prepare(d, ap, page);
+	pthread_rwlock_rdlock(&kick_lock);
+	ap_create(d, ap, page);
+	ap_run(ap);
+	ap_wait_up(ap, nr_up, SNP_CAUSE_NO_RECOVERY, "after AP Create");
+	pthread_rwlock_unlock(&kick_lock);
+	ap->start_ns = (3 * ap->start_ns + ap->up_ns - ap->run_ns) / 4;
+}
+
+static void ap_ensure_alive(struct driver *d, struct ap *ap)
+{
+	if (!ap->alive)
+		ap_start(d, ap, random_below(&d->w, NR_VMSAS));
+}
+
+/* A VMSA made where the lost one was is as good as that. */
+static void ap_heal(struct driver *d, struct ap *ap)
+{
+	u64 nr_up = ap->nr_up;
+
+	ap_prepare(d, ap, ap->page);
+	ap_run(ap);
+	ap_wait_up(ap, nr_up, SNP_CAUSE_NO_RECOVERY, "VMSA rebuilt in place");
+}
+
+/*
+ * Shots
+ */
+static void *shooter_thread(void *__ap)
+{
+	struct ap *ap = __ap;
+	u64 nr;
+
+	worker_init(&ap->shooter);
+	for (;;) {
+		if (read(ap->timer, &nr, sizeof(nr)) != sizeof(nr))
+			continue;
+		ap->shot_ns = snp_now();
+		punch_file(&ap->shooter, ap->shot_fd, ap->shot_pgoff, ap->shot_nr);
+		ap->shot_heartbeat = heartbeat(ap);
+		__atomic_store_n(&ap->shot_done, true, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static void shot_aim(struct ap *ap, int fd, u64 pgoff, u64 nr)
+{
+	ap->shot_fd = fd;
+	ap->shot_pgoff = pgoff;
+	ap->shot_nr = nr;
+	ap->shot_done = false;
+}
+
+static void shot_wait(struct ap *ap)
+{
+	SNP_CHECK(WAIT_FOR(__atomic_load_n(&ap->shot_done, __ATOMIC_ACQUIRE)),
+		  SNP_CAUSE_HUNG, "a punch at vCPU %u did not happen", ap->id);
+}
+
+/* When to shoot at an AP that is about to start. */
+static u64 shot_delay(struct driver *d, struct ap *ap)
+{
+	return 1 + random_below(&d->w, ap->start_ns + ap->start_ns / 4);
+}
+
+/*
+ * Rounds
+ */
+enum temp {
+	COLD,
+	WARM,
+};
+
+/* Zap the SPTEs of a range of private pages, without touching the RMP. */
+static void make_cold(gpa_t gpa, u64 nr_pages)
+{
+	vm_mem_set_shared(vm, gpa, nr_pages * PAGE_SIZE);
+	vm_mem_set_private(vm, gpa, nr_pages * PAGE_SIZE);
+}
+
+/* The other AP of the group, locked, or NULL. */
+static struct ap *ap_lock_partner(struct ap *ap)
+{
+	u32 index = ap->index ^ 1;
+
+	if (index >= nr_aps || pthread_mutex_trylock(aps[index].lock))
+		return NULL;
+	return &aps[index];
+}
+
+/* Punch one running AP, or two of them with one hole. */
+static void round_punch_running(struct driver *d, struct ap *ap, enum temp temp, bool many)
+{
+	const char *what = temp == COLD ? "cold punch under a running vCPU" :
+					  "warm punch under a running vCPU";
+	struct ap *other = NULL;
+	u64 last, last_other = 0;
+	u32 first, end;
+
+	ap_ensure_alive(d, ap);
+	if (many)
+		other = ap_lock_partner(ap);
+
+	first = page_index(ap, ap->page);
+	end = first + 1;
+	if (other && other->alive) {
+		if (!ap_is_running(other))
+			ap_run(other);
+		/* Two are enough to keep each other busy, see above: end with a VMSA. */
+		first = min(first, page_index(other, other->page));
+		end = max(end, page_index(other, other->page) + 1);
+		ap_wait_alive(other, what);
+	} else if (many && (other || (ap->index ^ 1) >= nr_aps)) {
+		first = 0;
+		end = NR_SLOT_PAGES;
+	}
+
+	if (temp == COLD) {
+		pthread_rwlock_wrlock(&kick_lock);
+		make_cold(ap->group->gpa + first * PAGE_SIZE, end - first);
+	}
+	ap_wait_alive(ap, what);
+	spin_ns(random_below(&d->w, 50000));
+	punch_file(&d->w, ap->group->fd, ap->group->pgoff + first, end - first);
+	last = heartbeat(ap);
+	if (other)
+		last_other = heartbeat(other);
+	if (temp == COLD)
+		pthread_rwlock_unlock(&kick_lock);
+
+	snp_event("vCPU %lu lost its VMSA, heartbeat %lu", ap->id, last);
+	count(windows[IN_GUEST]);
+	ap_check_dead(d, ap, last, what);
+	if (other) {
+		if (other->alive)
+			ap_check_dead(d, other, last_other, what);
+		pthread_mutex_unlock(other->lock);
+	}
+}
+
+/* Punch again while the AP looks for a replacement of the page it has lost. */
+static void round_punch_reload(struct driver *d, struct ap *ap)
+{
+	const char *what = "punch of a VMSA that is being reloaded";
+	u64 last;
+
+	ap_ensure_alive(d, ap);
+	ap_wait_alive(ap, what);
+	shot_aim(ap, ap->group->fd, page_pgoff(ap, ap->page), 1);
+	timer_arm(ap->timer, 1 + random_below(&d->w, 3 * ap->start_ns));
+	punch_file(&d->w, ap->group->fd, page_pgoff(ap, ap->page), 1);
+	last = heartbeat(ap);
+	shot_wait(ap);
+
+	ap_check_dead(d, ap, last, what);
+	if (ap->shot_ns < ap->exit_ns)
+		count(windows[IN_RELOAD]);
+	ap_heal(d, ap);
+}
+
+/* Punch while the AP is about to start on a VMSA that is as good as it gets. */
+static void round_punch_create(struct driver *d, struct ap *ap)
+{
+	const char *what = "punch of a VMSA that is about to be used";
+	u64 nr_up, last;
+
+	if (ap->alive || !ap->start_ns) {
+		round_punch_running(d, ap, WARM, false);
+		if (!ap->start_ns)
+			return;
+	}
+
+	nr_up = ap->nr_up;
+	ap->page = random_below(&d->w, NR_VMSAS);
+	ap_prepare(d, ap, ap->page);
+	shot_aim(ap, ap->group->fd, page_pgoff(ap, ap->page), 1);
+
+	pthread_rwlock_rdlock(&kick_lock);
+	ap_create(d, ap, ap->page);
+	ap->arm_ns = shot_delay(d, ap);
+	ap_run(ap);
+	shot_wait(ap);
+	last = ap->shot_heartbeat;
+	ap_check_dead(d, ap, last, what);
+	pthread_rwlock_unlock(&kick_lock);
+
+	count(windows[ap->nr_up == nr_up ? IN_CREATE : IN_GUEST]);
+	ap_heal(d, ap);
+}
+
+/*
+ * Punch while the guest fills in the VMSA.  It notices, and starts over, unless
+ * the punch is the last thing that happens.
+ */
+static void round_punch_fill(struct driver *d, struct ap *ap)
+{
+	const char *what = "punch of a VMSA that is being filled in";
+	u64 nr_up, start;
+
+	if (ap->alive) {
+		round_punch_running(d, ap, WARM, false);
+		return;
+	}
+
+	nr_up = ap->nr_up;
+	ap->page = random_below(&d->w, NR_VMSAS);
+	shot_aim(ap, ap->group->fd, page_pgoff(ap, ap->page), 1);
+	start = snp_now();
+	order_post(d->server, OP_PREPARE, page_gpa(ap, ap->page), ap->id);
+	timer_arm(ap->timer, 1 + random_below(&d->w, ap->fill_ns / 4 * 5));
+	order_wait(d->server);
+	ap->fill_ns = (3 * ap->fill_ns + snp_now() - start) / 4;
+	shot_wait(ap);
+	count(windows[IN_FILL]);
+
+	pthread_rwlock_rdlock(&kick_lock);
+	ap_create(d, ap, ap->page);
+	ap_run(ap);
+	SNP_CHECK(WAIT_FOR(READ_ONCE(ap->nr_up) != nr_up || !ap_is_running(ap)),
+		  SNP_CAUSE_NO_RECOVERY, "%s: vCPU %u does not start", what, ap->id);
+	pthread_rwlock_unlock(&kick_lock);
+	if (ap->nr_up != nr_up) {
+		ap->alive = true;
+		return;
+	}
+	ap_check_failed(ap, what);
+	ap_heal(d, ap);
+}
+
+/* Punch while the AP is halted, i.e. its thread sleeps in KVM_RUN. */
+static void round_punch_halted(struct driver *d, struct ap *ap)
+{
+	struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
+	const char *what = "punch under a halted vCPU";
+	u64 last, halts;
+
+	ap_ensure_alive(d, ap);
+	halts = READ_ONCE(ap->shared->halts);
+	WRITE_ONCE(ap->shared->mode, AP_HALT);
+	if (!WAIT_FOR((READ_ONCE(ap->shared->halts) != halts &&
+		       vcpu_get_stat(ap->vcpu, blocking)) || !ap_is_running(ap)))
+		snp_fail(SNP_CAUSE_HUNG, "vCPU %u does not halt", ap->id);
+	if (!ap_is_running(ap))
+		fail_exit(ap, SNP_CAUSE_FALSE_KILL, "HLT");
+
+	punch_file(&d->w, ap->group->fd, page_pgoff(ap, ap->page), 1);
+	last = heartbeat(ap);
+	count(windows[HALTED]);
+	ap_stop(ap);
+	WRITE_ONCE(ap->shared->mode, AP_SPIN);
+	ap_check_frozen(ap, last, what);
+
+	vcpu_mp_state_set(ap->vcpu, &runnable);
+	ap_run(ap);
+	ap_check_dead(d, ap, last, what);
+	if (random_percent(&d->w, 50))
+		ap_heal(d, ap);
+}
+
+static void round_storm(struct driver *d, struct ap *ap)
+{
+	u32 dice = random_below(&d->w, 100);
+
+	if (dice < 40)
+		round_punch_create(d, ap);
+	else if (dice < 75)
+		round_punch_running(d, ap, random_percent(&d->w, opt_warm) ? WARM : COLD,
+				    dice < 55);
+	else if (dice < 85)
+		round_punch_reload(d, ap);
+	else if (dice < 95)
+		round_punch_fill(d, ap);
+	else
+		round_punch_halted(d, ap);
+}
+
+/* A kernel that lacks the fix loses every time, there is no race to be won. */
+static void round_probe(struct driver *d, struct ap *ap)
+{
+	round_punch_running(d, ap, mode_stats->rounds % 4 < 3 ? COLD : WARM, false);
+}
+
+/*
+ * Something other than the VMSA of the AP: a page in front of one or between them,
+ * in the same file, or one of the spare file.
+ */
+static void shot_aim_nearby(struct driver *d, struct ap *ap)
+{
+	u32 dice = random_below(&d->w, 4);
+
+	if (dice == 3)
+		shot_aim(ap, spare_fd, 2, 1);
+	else
+		shot_aim(ap, ap->group->fd, ap->group->pgoff + 3 * dice, 1);
+}
+
+/* Create the AP while other pages are punched.  It has to come up every time. */
+static void round_spare(struct driver *d, struct ap *ap)
+{
+	const char *what = "creation while other pages are punched";
+	u64 nr_up;
+	u32 page;
+
+	ap_ensure_alive(d, ap);
+	page = (ap->page + 1 + random_below(&d->w, NR_VMSAS - 1)) % NR_VMSAS;
+	shot_aim_nearby(d, ap);
+
+	pthread_rwlock_rdlock(&kick_lock);
+	if (random_percent(&d->w, 70)) {
+		/* From a standing start the moment is known best. */
+		ap_stop(ap);
+		nr_up = ap->nr_up;
+		ap_prepare(d, ap, page);
+		ap_create(d, ap, page);
+		ap->arm_ns = shot_delay(d, ap);
+		ap_run(ap);
+	} else {
+		nr_up = ap->nr_up;
+		ap_prepare(d, ap, page);
+		timer_arm(ap->timer, 1 + random_below(&d->w, 3 * ap->start_ns));
+		ap_create(d, ap, page);
+	}
+	ap_wait_up(ap, nr_up, SNP_CAUSE_FALSE_KILL, what);
+	shot_wait(ap);
+	pthread_rwlock_unlock(&kick_lock);
+	count(windows[NEARBY]);
+	ap_wait_alive(ap, what);
+}
+
+/*
+ * Have two vCPUs do different things to the same AP at the same time, under a
+ * punch of one of the pages.  Whatever comes of it, the next creation counts.
+ */
+static void round_churn(struct driver *d, struct ap *ap)
+{
+	static const enum server_op ops[] = {
+		OP_CREATE, OP_CREATE, OP_CREATE_ON_INIT, OP_DESTROY,
+	};
+	const char *what = "creation after several at once";
+	u32 i, page, first = random_below(&d->w, 2);
+	u64 nr_up, ret;
+
+	ap_ensure_alive(d, ap);
+	pthread_rwlock_rdlock(&kick_lock);
+	for (i = 1; i < NR_VMSAS; i++)
+		ap_prepare(d, ap, (ap->page + i) % NR_VMSAS);
+
+	page = random_below(&d->w, NR_VMSAS);
+	shot_aim(ap, ap->group->fd, page_pgoff(ap, page), 1);
+	timer_arm(ap->timer, 1 + random_below(&d->w, 3 * ap->start_ns));
+	for (i = 0; i < NR_SERVERS; i++)
+		order_post(&servers[i], ops[random_below(&d->w, ARRAY_SIZE(ops))],
+			   page_gpa(ap, (ap->page + 1 + (i ^ first)) % NR_VMSAS), ap->id);
+	for (i = 0; i < NR_SERVERS; i++) {
+		ret = order_wait(&servers[i]);
+		SNP_CHECK(!ret, SNP_CAUSE_WRONG_ANSWER,
+			  "one of two AP Creation requests was answered with 0x%lx", ret);
+	}
+	shot_wait(ap);
+	count(windows[IN_CREATE]);
+
+	SNP_CHECK(!order(d->server, OP_DESTROY, 0, ap->id), SNP_CAUSE_WRONG_ANSWER,
+		  "AP Destroy failed");
+	if (random_percent(&d->w, 50))
+		ap_stop(ap);
+	if (!ap_is_running(ap) && ap->exit.type != SNP_EXIT_INTR)
+		ap_check_failed(ap, what);
+	ap->alive = false;
+
+	ap_prepare(d, ap, page);
+	nr_up = READ_ONCE(ap->nr_up);
+	ap_create(d, ap, page);
+	if (!ap_is_running(ap))
+		ap_run(ap);
+	if (!WAIT_FOR(READ_ONCE(ap->nr_up) != nr_up || !ap_is_running(ap)))
+		snp_fail(SNP_CAUSE_NO_RECOVERY, "%s: vCPU %u does not start", what, ap->id);
+	/* KVM_RUN may have failed on one of the VMSAs before it saw this one. */
+	if (ap->nr_up == nr_up) {
+		ap_check_failed(ap, what);
+		ap_run(ap);
+	}
+	ap_wait_up(ap, nr_up, SNP_CAUSE_NO_RECOVERY, what);
+	pthread_rwlock_unlock(&kick_lock);
+}
+
+static const struct mode modes[] = {
+	[MODE_PROBE] = {
+		.name = "probe",
+		.round = round_probe,
+		.windows = BIT(IN_GUEST),
+		.share = 0,
+		.one_driver = true,
+	},
+	[MODE_STORM] = {
+		.name = "storm",
+		.round = round_storm,
+		.windows = BIT(IN_GUEST) | BIT(IN_RELOAD) | BIT(IN_CREATE) |
+			   BIT(IN_FILL) | BIT(HALTED),
+		.share = 3,
+	},
+	[MODE_SPARE] = {
+		.name = "spare",
+		.round = round_spare,
+		.windows = BIT(NEARBY),
+		.share = 2,
+	},
+	[MODE_CHURN] = {
+		.name = "churn",
+		.round = round_churn,
+		.windows = BIT(IN_CREATE),
+		.share = 1,
+	},
+};
+
+static void *driver_thread(void *__d)
+{
+	struct driver *d = __d;
+
+	worker_init(&d->w);
+	while (!READ_ONCE(stop)) {
+		struct ap *ap = &aps[random_below(&d->w, nr_aps)];
+
+		if (pthread_mutex_trylock(ap->lock)) {
+			usleep(10);
+			continue;
+		}
+		if (ap->alive && !ap_is_running(ap)) {
+			ap_run(ap);
+			ap_wait_alive(ap, "after a break");
+		}
+		mode->round(d, ap);
+
+		/* A vCPU that spins for nothing takes time from the others. */
+		if (ap->alive && random_percent(&d->w, 80))
+			ap_stop(ap);
+		pthread_mutex_unlock(ap->lock);
+		count(rounds);
+	}
+	return NULL;
+}
+
+/* Background noise: invalidations that have nothing to do with any VMSA. */
+static void *storm_thread(void *__w)
+{
+	struct worker *w = __w;
+
+	worker_init(w);
+	while (!READ_ONCE(stop)) {
+		punch_file(w, spare_fd, 1 + random_below(w, 2), 1);
+		usleep(random_below(w, 500));
+	}
+	return NULL;
+}
+
+/*
+ * Setup
+ */
+static void nop_signal(int sig)
+{
+}
+
+static void setup_group(u32 g)
+{
+	struct group *group = &groups[g];
+	u32 i;
+
+	group->gpa = GPA_GROUPS + g * 2ull * SZ_2M + g % 3 * 0x2000;
+	group->pgoff = 3 + g % 3;
+	group->fd = vm_create_guest_memfd(vm, NR_FILE_PAGES * PAGE_SIZE, 0);
+	for (i = 0; i < ARRAY_SIZE(group->lock); i++)
+		pthread_mutex_init(&group->lock[i], NULL);
+	snp_vm_add_slot(vm, SLOT_GROUP + g, group->gpa, NR_SLOT_PAGES, group->fd,
+			group->pgoff * PAGE_SIZE);
+	group->region = memslot2region(vm, SLOT_GROUP + g)->region;
+}
+
+static void setup_server(u32 i)
+{
+	struct server *s = &servers[i];
+
+	s->vcpu = vcpus[i];
+	s->shared = &shared->server[i];
+	pthread_mutex_init(&s->client, NULL);
+	lock_cond_init(&s->lock, &s->cond);
+	/* The thread starts by taking the first exit, nothing can be ordered before. */
+	s->pending = false;
+}
+
+/*
+ * Pin the thread of a vCPU to one of the CPUs that the test may use, counted from
+ * the last one if negative.  A vCPU that changes its CPU kicks all others on hosts
+ * without a stable TSC, see kick_lock.
+ */
+static void worker_pin(struct worker *w, s32 nr)
+{
+	cpu_set_t cpus, one;
+	int cpu;
+
+	if (!opt_pin || sched_getaffinity(0, sizeof(cpus), &cpus))
+		return;
+
+	nr %= CPU_COUNT(&cpus);
+	if (nr < 0)
+		nr += CPU_COUNT(&cpus);
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (CPU_ISSET(cpu, &cpus) && !nr--)
+			break;
+	}
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	pthread_setaffinity_np(w->thread, sizeof(one), &one);
+}
+
+static void setup_ap(u32 i)
+{
+	struct ap *ap = &aps[i];
+
+	ap->index = i;
+	ap->id = NR_SERVERS + i;
+	ap->vcpu = vcpus[ap->id];
+	ap->shared = &shared->ap[i];
+	ap->group = &groups[i / 2];
+	ap->lock = &ap->group->lock[i % 2];
+	lock_cond_init(&ap->mutex, &ap->cond);
+	ap->timer = timerfd_create(CLOCK_MONOTONIC, 0);
+	TEST_ASSERT(ap->timer >= 0, "timerfd_create() failed");
+
+	worker_start(&ap->w, ap_thread, ap, "ap%u", ap->id);
+	worker_start(&ap->shooter, shooter_thread, ap, "shoot%u", ap->id);
+	/* The first CPUs have the most to do. */
+	worker_pin(&ap->w, -1 - (s32)i);
+	if (opt_pin && (opt_amps & BIT(AMP_PREEMPT))) {
+		worker_pin(&ap->shooter, -1 - (s32)i);
+		stats->preempts = worker_set_prio(&ap->shooter, 2);
+	}
+}
+
+/* How fast KVM_RUN is if there is nothing to do, as a yardstick. */
+static void measure_empty_runs(void)
+{
+	struct kvm_vcpu *vcpu = aps[0].vcpu;
+	u64 start = snp_now(), end = start + SEC / 20, nr = 0;
+
+	vcpu->run->immediate_exit = 1;
+	for (nr = 0; snp_now() < end; nr++)
+		snp_vcpu_run(vcpu, NULL);
+	vcpu->run->immediate_exit = 0;
+	stats->empty_runs_per_s = nr * SEC / (snp_now() - start);
+}
+
+static void setup(void)
+{
+	u32 i, nr_vcpus = NR_SERVERS + nr_aps;
+	int fd, r;
+	gva_t gva;
+
+	snp_step("create an SNP VM with %lu vCPUs", nr_vcpus, 0);
+	signal(SIGUSR1, nop_signal);
+	prctl(PR_SET_TIMERSLACK, 1000);
+
+	vm = snp_vm_create(nr_vcpus, guest_server, vcpus);
+
+	fd = vm_create_guest_memfd(vm, NR_FILE_PAGES * PAGE_SIZE, 0);
+	snp_vm_add_slot(vm, SLOT_SAFE, GPA_SAFE, 1, fd, PAGE_SIZE);
+	spare_fd = vm_create_guest_memfd(vm, NR_FILE_PAGES * PAGE_SIZE, 0);
+	snp_vm_add_slot(vm, SLOT_SPARE, GPA_SPARE, 2, spare_fd, PAGE_SIZE);
+	for (i = 0; i < DIV_ROUND_UP(nr_aps, 2); i++)
+		setup_group(i);
+
+	gva = vm_alloc_shared(vm, sizeof(*shared), KVM_UTIL_MIN_VADDR, MEM_REGION_DATA);
+	shared = addr_gva2hva(vm, gva);
+	memset(shared, 0, sizeof(*shared));
+	for (i = 0; i < nr_vcpus; i++) {
+		if (i >= NR_SERVERS)
+			vcpu_arch_set_entry_point(vcpus[i], guest_ap);
+		vcpu_args_set(vcpus[i], 2, gva, (u64)(i < NR_SERVERS ? i : i - NR_SERVERS));
+	}
+
+	snp_vm_launch(vm, snp_test_policy());
+
+	ballast_fd = vm_create_guest_memfd(vm, NR_BALLAST_PAGES * PAGE_SIZE, 0);
+	r = fallocate(ballast_fd, FALLOC_FL_KEEP_SIZE, 0, NR_BALLAST_PAGES * PAGE_SIZE);
+	TEST_ASSERT(!r, "Failed to allocate ballast");
+	snp_on_damage(bury_page);
+
+	for (i = 0; i < NR_SERVERS; i++)
+		setup_server(i);
+	worker_start(&servers[0].w, server_thread, &servers[0], "server%u", 0);
+	TEST_ASSERT(!order(&servers[0], OP_PREPARE, GPA_SAFE, 1) &&
+		    !order(&servers[0], OP_CREATE, GPA_SAFE, 1), "AP Create of a server failed");
+	worker_start(&servers[1].w, server_thread, &servers[1], "server%u", 1);
+	for (i = 0; i < NR_SERVERS; i++) {
+		worker_pin(&servers[i].w, i);
+		worker_set_prio(&servers[i].w, 1);
+	}
+
+	/*
+	 * Nothing is punched before all have run.  The first KVM_RUN of a vCPU kicks
+	 * all others, to update their clocks, see kick_lock.
+	 */
+	drivers[0].server = &servers[0];
+	for (i = 0; i < nr_aps; i++) {
+		setup_ap(i);
+		if (!stats->empty_runs_per_s)
+			measure_empty_runs();
+		ap_start(&drivers[0], &aps[i], 0);
+	}
+}
+
+/*
+ * The main thread watches the others
+ */
+static void check_workers(void)
+{
+	u32 i;
+
+	for (i = 0; i < nr_workers; i++) {
+		u64 since = __atomic_load_n(&workers[i]->busy_since, __ATOMIC_ACQUIRE);
+
+		if (since && snp_now() > since + TIMEOUT_NS &&
+		    since == READ_ONCE(workers[i]->busy_since))
+			snp_fail(SNP_CAUSE_HUNG, "thread %s: no end after %lu s: %s",
+				 workers[i]->name, TIMEOUT_NS / SEC, workers[i]->what);
+	}
+}
+
+static bool windows_entered(void)
+{
+	u32 i;
+
+	for (i = 0; i < NR_WINDOWS; i++) {
+		if ((mode->windows & BIT(i)) && !READ_ONCE(mode_stats->windows[i]))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Pages in guest_memfd are unevictable, and few pages of others are.  A page that
+ * nobody uses and nobody frees stays on that list.
+ */
+#define LEAK_SEGMENT	64
+#define LEAK_STRIKES	4
+
+static u64 nr_unevictable(void)
+{
+	u64 val, ret = 0;
+	char name[64];
+	FILE *f;
+
+	/* Have all CPUs settle their accounts, if we may. */
+	f = fopen("/proc/sys/vm/stat_refresh", "w");
+	if (f) {
+		fputs("1", f);
+		fclose(f);
+	}
+
+	f = fopen("/proc/vmstat", "r");
+	while (f && fscanf(f, "%63s %lu", name, &val) == 2) {
+		if (!strcmp(name, "nr_unevictable"))
+			ret = val;
+	}
+	if (f)
+		fclose(f);
+	errno = 0;
+	return ret;
+}
+
+static void check_leak(void)
+{
+	static u64 last_pages, last_kills, lost;
+	static u32 strikes;
+	u64 kills = READ_ONCE(mode_stats->kills), pages;
+
+	if (last_pages && kills < last_kills + LEAK_SEGMENT)
+		return;
+
+	pages = nr_unevictable();
+	if (last_pages && pages > last_pages + (kills - last_kills) / 3) {
+		strikes++;
+		lost += pages - last_pages;
+	} else {
+		strikes = 0;
+		lost = 0;
+	}
+	last_pages = pages;
+	last_kills = kills;
+	SNP_CHECK(strikes < LEAK_STRIKES, SNP_CAUSE_LEAK,
+		  "%lu more unevictable pages after %u times %u or more punches",
+		  lost, LEAK_STRIKES, LEAK_SEGMENT);
+}
+
+static u64 mode_time(void)
+{
+	u64 total = opt_seconds * opt_factor * SEC, spent = snp_now() - stats->start_ns;
+	u32 i, shares = 0;
+
+	for (i = mode->id; i < NR_MODES; i++) {
+		if (opt_modes & BIT(i))
+			shares += modes[i].share;
+	}
+	if (!shares || spent >= total)
+		return 0;
+	return (total - spent) * mode->share / shares;
+}
+
+static void run_mode(enum mode_id id)
+{
+	u64 start, end, time_ns, last_word;
+	struct worker storm = { };
+	u32 i, nr_drivers;
+	char line[200];
+	int len;
+
+	mode = &modes[id];
+	mode_stats = &stats->mode[id];
+	nr_aps = id == MODE_PROBE ? 1 : opt_nr_aps;
+	time_ns = mode_time();
+	start = snp_now();
+	end = start + time_ns;
+	setup();
+
+	snp_step("mode %lu", id, 0);
+	nr_drivers = mode->one_driver ? 1 : opt_nr_drivers;
+	for (i = 0; i < nr_drivers; i++) {
+		drivers[i].server = &servers[i % NR_SERVERS];
+		worker_start(&drivers[i].w, driver_thread, &drivers[i], "punch%u", i);
+		worker_set_prio(&drivers[i].w, 1);
+	}
+	if (id != MODE_PROBE && (opt_amps & BIT(AMP_STORM)))
+		worker_start(&storm, storm_thread, &storm, "storm%u", 0);
+
+	start = snp_now();
+	last_word = start;
+	while (snp_now() < end || !windows_entered()) {
+		usleep(20000);
+		check_workers();
+		snp_check_kernel_log();
+		check_leak();
+		if (snp_now() > end + MAX_EXTENSION * (end - start) + TIMEOUT_NS)
+			break;
+		if (snp_now() > last_word + (isatty(STDOUT_FILENO) ? 2 : 30) * SEC) {
+			last_word = snp_now();
+			ksft_print_msg("%s: %lu of %lu s, %lu rounds\n", mode->name,
+				       (last_word - start) / SEC, time_ns / SEC,
+				       mode_stats->rounds);
+		}
+	}
+	WRITE_ONCE(stop, true);
+	for (i = 0; i < nr_drivers; i++) {
+		while (pthread_tryjoin_np(drivers[i].w.thread, NULL)) {
+			check_workers();
+			usleep(1000);
+		}
+	}
+	if (storm.thread)
+		pthread_join(storm.thread, NULL);
+	mode_stats->ns = snp_now() - start;
+
+	for (i = 0; i < NR_SERVERS; i++)
+		order(&servers[i], OP_NOP, 0, 0);
+	snp_check_kernel_log();
+
+	for (i = 0, len = 0; i < NR_WINDOWS; i++) {
+		if (mode_stats->windows[i])
+			len += snprintf(line + len, sizeof(line) - len, "%lu %s ",
+					mode_stats->windows[i], window_str[i]);
+		SNP_CHECK(mode_stats->windows[i] || !(mode->windows & BIT(i)),
+			  SNP_CAUSE_NO_WINDOW, "%s: no punch hit: %s, in %lu s", mode->name,
+			  window_str[i], mode_stats->ns / SEC);
+	}
+	snp_note("%lu rounds in %lu ms, %swindows", mode_stats->rounds,
+		 mode_stats->ns / 1000000, line);
+}
+
+#define MODE_CASE(_name, _id)		\
+static void case_##_name(void)		\
+{					\
+	run_mode(MODE_##_id);		\
+}
+
+MODE_CASE(probe, PROBE)
+MODE_CASE(storm, STORM)
+MODE_CASE(spare, SPARE)
+MODE_CASE(churn, CHURN)
+
+#define CASE(_name, _what) \
+	{ .name = #_name, .what = _what, .fn = case_##_name }
+
+/* In the order of enum mode_id. */
+static struct snp_case cases[] = {
+	{
+		.name = "probe",
+		.what = "a few punches, to see whether the kernel has the fix at all",
+		.fn = case_probe,
+		.proves_fix = true,
+	},
+	CASE(storm, "APs created, and their VMSAs punched all the time"),
+	CASE(spare, "APs created while everything but their VMSAs is punched"),
+	CASE(churn, "APs created and destroyed by several vCPUs at once"),
+};
+
+static bool is_selected(const struct snp_case *c)
+{
+	return opt_modes & BIT(c - cases);
+}
+
+static double per_s(u64 nr, u64 ns)
+{
+	return ns ? nr * 1e9 / ns : 0;
+}
+
+static void print_summary(bool failed)
+{
+	u64 ns = 0, rounds = 0, creates = 0, punches = 0, runs = 0, windows = 0;
+	u32 i, j;
+
+	for (i = 0; i < NR_MODES; i++) {
+		struct mode_stats *m = &stats->mode[i];
+
+		ns += m->ns;
+		rounds += m->rounds;
+		creates += m->creates;
+		punches += m->punches;
+		runs += m->runs;
+		for (j = 0; j < NR_WINDOWS; j++)
+			windows += m->windows[j];
+	}
+	if (!stats->preempts)
+		ksft_print_msg("shooters could not be given priority, races are won less often\n");
+	ksft_print_msg("summary: seed 0x%lx, %u vCPUs, %u punchers, %.1f s, %lu rounds, %lu hits\n",
+		       opt_seed, opt_nr_aps, opt_nr_drivers, ns / 1e9, rounds, windows);
+	ksft_print_msg("rates: per second: %.0f creates, %.0f punches, %.0f KVM_RUNs, %lu empty KVM_RUNs\n",
+		       per_s(creates, ns), per_s(punches, ns), per_s(runs, ns),
+		       stats->empty_runs_per_s);
+	if (!failed)
+		ksft_print_msg("worth: what happens every %.1f s would have shown, with 95%% (1 - e^-3)\n",
+			       ns / 3e9);
+}
+
+static void print_help(const char *name)
+{
+	u32 i;
+
+	printf("Look for races between KVM's use of a VMSA and the loss of its page.\n\n"
+	       "usage: %s [-h] [-k] [-v] [-t seconds] [-m mode,...] [-n vCPUs] [-p punchers]\n"
+	       "       [-s seed] [-w percent] [-a amplifier,...] [-c pinning] [-f factor]\n\n"
+	       " -t: seconds that all modes take together (default: %lu)\n"
+	       " -m: modes to run, in the order of the list below (default: all but opt-in)\n"
+	       " -n: vCPUs that are created and punched, 1 to %u; two more create them\n"
+	       "     (default: %u)\n"
+	       " -p: threads that punch, each with a vCPU of its own, 1 to %u (default: %u)\n"
+	       " -s: seed of all random choices, 64 bits (default: another one each time)\n"
+	       " -w: percent of punches of running vCPUs that are warm, i.e. of a page that\n"
+	       "     has a SPTE; all others are cold (default: %u)\n"
+	       " -a: what raises the odds of a race (default: all): none, or some of\n"
+	       "     preempt: punch at real-time priority on the CPU of the vCPU\n"
+	       "     storm: punch a page that is no VMSA all the time\n"
+	       " -c: where the vCPUs run: spread over all CPUs, each pinned to one\n"
+	       "     (default), or none: where the scheduler likes\n"
+	       " -f: slow host: multiply all times and time limits by this (default: 1)\n"
+	       " -k: keep going after a failure that may have poisoned the host\n"
+	       " -v: print the events of every mode, not only of those that fail\n\n"
+	       "Modes:\n",
+	       name, opt_seconds, NR_APS_MAX, opt_nr_aps, NR_DRIVERS_MAX, opt_nr_drivers,
+	       opt_warm);
+	for (i = 0; i < NR_MODES; i++) {
+		static const char * const tags[] = { "", "opt-in" };
+
+		printf("  %-9s %-7s %s\n", cases[i].name, tags[cases[i].opt_in], cases[i].what);
+	}
+}
+
+static void __noreturn bad_option(const char *what, const char *arg, const char *wanted)
+{
+	fprintf(stderr, "%s '%s' is not %s, see -h\n", what, arg, wanted);
+	exit(KSFT_FAIL);
+}
+
+static u64 parse_number(const char *what, const char *arg, u64 min, u64 max)
+{
+	char *end, wanted[64];
+	u64 val;
+
+	errno = 0;
+	val = strtoull(arg, &end, 0);
+	if (errno || end == arg || *end || strchr(arg, '-') || val < min || val > max) {
+		snprintf(wanted, sizeof(wanted), "a number from %lu to %lu", min, max);
+		bad_option(what, arg, wanted);
+	}
+	return val;
+}
+
+static u32 parse_modes(char *arg)
+{
+	u32 i, ret = BIT(MODE_PROBE);
+	char *name;
+
+	for (name = strtok(arg, ","); name; name = strtok(NULL, ",")) {
+		for (i = 0; i < NR_MODES && strcmp(name, modes[i].name); i++)
+			;
+		if (i == NR_MODES)
+			bad_option("Mode", name, "one of the list");
+		ret |= BIT(i);
+	}
+	return ret;
+}
+
+static u32 parse_amplifiers(char *arg)
+{
+	u32 i, ret = 0;
+	char *name;
+
+	for (name = strtok(arg, ","); name; name = strtok(NULL, ",")) {
+		if (!strcmp(name, "none"))
+			continue;
+		for (i = 0; i < NR_AMPS && strcmp(name, amp_str[i]); i++)
+			;
+		if (i == NR_AMPS)
+			bad_option("Amplifier", name, "one of the list");
+		ret |= BIT(i);
+	}
+	return ret;
+}
+
+int main(int argc, char *argv[])
+{
+	struct snp_case_run run = {
+		.cases = cases,
+		.nr_cases = ARRAY_SIZE(cases),
+		.is_selected = is_selected,
+		.finished = print_summary,
+	};
+	u32 i;
+	int opt;
+
+	kvm_static_assert(ARRAY_SIZE(cases) == NR_MODES);
+
+	opt_seed = snp_now() ^ (u64)getpid() << 40;
+	for (i = 0; i < NR_MODES; i++) {
+		if (!cases[i].opt_in)
+			opt_modes |= BIT(i);
+	}
+
+	while ((opt = getopt(argc, argv, "hkvt:m:n:p:s:w:a:c:f:")) != -1) {
+		switch (opt) {
+		case 't':
+			opt_seconds = parse_number("Seconds", optarg, 1, 10000000);
+			break;
+		case 'm':
+			opt_modes = parse_modes(optarg);
+			break;
+		case 'n':
+			opt_nr_aps = parse_number("vCPUs", optarg, 1, NR_APS_MAX);
+			break;
+		case 'p':
+			opt_nr_drivers = parse_number("Punchers", optarg, 1, NR_DRIVERS_MAX);
+			break;
+		case 's':
+			opt_seed = parse_number("Seed", optarg, 0, ~0ull);
+			break;
+		case 'w':
+			opt_warm = parse_number("Percent", optarg, 0, 100);
+			break;
+		case 'a':
+			opt_amps = parse_amplifiers(optarg);
+			break;
+		case 'c':
+			if (strcmp(optarg, "spread") && strcmp(optarg, "none"))
+				bad_option("Pinning", optarg, "spread or none");
+			opt_pin = !strcmp(optarg, "spread");
+			break;
+		case 'f':
+			opt_factor = parse_number("Factor", optarg, 1, 1000);
+			break;
+		case 'k':
+			run.keep_going = true;
+			break;
+		case 'v':
+			run.verbose = true;
+			break;
+		case 'h':
+			print_help(argv[0]);
+			exit(KSFT_PASS);
+		default:
+			fprintf(stderr, "See %s -h\n", argv[0]);
+			exit(KSFT_FAIL);
+		}
+	}
+	if (optind != argc)
+		bad_option("Argument", argv[optind], "an option");
+
+	stats = mmap(NULL, sizeof(*stats), PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(stats != MAP_FAILED, "mmap() failed");
+	stats->start_ns = snp_now();
+
+	/* Longer than any wait inside of a mode, which know what they wait for. */
+	for (i = 0; i < NR_MODES; i++)
+		cases[i].timeout_s = opt_factor * (180 + opt_seconds * (1 + MAX_EXTENSION));
+	snp_case_run(&run);
+}
