@@ -88,6 +88,7 @@
 enum ap_mode {
 	AP_SPIN,
 	AP_HALT,
+	AP_STAY_IN_NMI,
 };
 
 enum server_op {
@@ -95,6 +96,7 @@ enum server_op {
 	OP_TOUCH,
 	OP_PREPARE,
 	OP_CREATE,
+	OP_PREPARE_CREATE,
 	OP_CREATE_ON_INIT,
 	OP_DESTROY,
 	OP_INIT_SIPI,
@@ -129,12 +131,24 @@ static void guest_say_up(u64 id)
 	snp_ghcb_exit(ghcb, SVM_EXIT_IOIO, (u64)UP_PORT << 16 | BIT(6), 0);
 }
 
+/* The next NMI then stays pending, and kicks the vCPU nevertheless. */
+static void guest_nmi_handler(struct ex_regs *regs)
+{
+	struct snp_vcpu_area *area = (void *)snp_this_cpu();
+	struct shared_ap *ap = &guest_shared->ap[area - snp_vcpu_areas - NR_SERVERS];
+
+	for (;;)
+		WRITE_ONCE(ap->heartbeat, ap->heartbeat + 1);
+}
+
 static void guest_ap(struct shared *shared, u64 index)
 {
 	struct shared_ap *ap = &shared->ap[index];
 
 	WRITE_ONCE(ap->starts, ap->starts + 1);
 	guest_say_up(NR_SERVERS + index);
+	if (READ_ONCE(ap->mode) == AP_STAY_IN_NMI)
+		snp_nmi_complete();
 
 	for (;;) {
 		WRITE_ONCE(ap->heartbeat, ap->heartbeat + 1);
@@ -179,6 +193,11 @@ static void guest_server(struct shared *shared, u64 index)
 		case OP_CREATE:
 			ret = snp_ap_create(me->arg[1], me->arg[0]);
 			break;
+		case OP_PREPARE_CREATE:
+			ret = snp_vmsa_prepare(me->arg[0], me->arg[1]);
+			if (!ret)
+				ret = snp_ap_create(me->arg[1], me->arg[0]);
+			break;
 		case OP_CREATE_ON_INIT:
 			ret = snp_ap_create_on_init(me->arg[1], me->arg[0]);
 			break;
@@ -204,6 +223,13 @@ enum mode_id {
 	MODE_STORM,
 	MODE_SPARE,
 	MODE_CHURN,
+	MODE_PINGPONG,
+	MODE_CONVERT,
+	MODE_SLOTS,
+	MODE_SIGNALS,
+	MODE_REUSE,
+	MODE_NUMA,
+	MODE_MSI,
 	NR_MODES,
 };
 
@@ -231,7 +257,7 @@ enum amplifier {
 static const char * const amp_str[] = { "preempt", "storm" };
 
 static u64 opt_seconds = 15;
-static u32 opt_nr_aps = 3;
+static u32 opt_nr_aps = 4;
 static u32 opt_nr_drivers = 2;
 static u64 opt_seed;
 static u32 opt_modes;
@@ -330,6 +356,8 @@ struct mode {
 	u32 windows;		/* BIT()s of those that have to be entered */
 	u32 share;		/* of the time */
 	bool one_driver;
+	bool roams;		/* its drivers choose their CPUs */
+	void *(*background)(void *w);
 };
 
 static const struct mode *mode;
@@ -342,7 +370,9 @@ static struct group groups[(NR_APS_MAX + 1) / 2];
 static struct ap aps[NR_APS_MAX];
 static struct driver drivers[NR_DRIVERS_MAX];
 static u32 nr_aps;
+static cpu_set_t all_cpus;
 static int spare_fd;
+static int no_pre_fault;		/* or the errno of KVM_PRE_FAULT_MEMORY */
 static bool stop;
 
 /*
@@ -776,6 +806,23 @@ static void ap_create(struct driver *d, struct ap *ap, u32 page)
 	count(creates);
 }
 
+/* Both in one order, for an AP that does not run. */
+static void ap_prepare_create(struct driver *d, struct ap *ap, u32 page)
+{
+	u64 ret = order(d->server, OP_PREPARE_CREATE, page_gpa(ap, page), ap->id);
+
+	if (ret == SNP_RMP_FAIL_INUSE) {
+		ap_prepare(d, ap, page);
+		ap_create(d, ap, page);
+		return;
+	}
+	SNP_CHECK(!ret, SNP_CAUSE_WRONG_ANSWER,
+		  "RMPADJUST, or AP Create, of vCPU %u at 0x%lx was answered with 0x%lx",
+		  ap->id, page_gpa(ap, page), ret);
+	ap->page = page;
+	count(creates);
+}
+
 /* The AP has to start once more than @nr_up times, or to be running again. */
 static void ap_wait_up(struct ap *ap, u64 nr_up, enum snp_cause cause, const char *what)
 {
@@ -801,9 +848,8 @@ static void ap_start(struct driver *d, struct ap *ap, u32 page)
 {
 	u64 nr_up = ap->nr_up;
 
-	ap_prepare(d, ap, page);
 	pthread_rwlock_rdlock(&kick_lock);
-	ap_create(d, ap, page);
+	ap_prepare_create(d, ap, page);
 	ap_run(ap);
 	ap_wait_up(ap, nr_up, SNP_CAUSE_NO_RECOVERY, "after AP Create");
 	pthread_rwlock_unlock(&kick_lock);
@@ -962,24 +1008,19 @@ static void round_punch_reload(struct driver *d, struct ap *ap)
 }
 
 /* Punch while the AP is about to start on a VMSA that is as good as it gets. */
-static void round_punch_create(struct driver *d, struct ap *ap)
+static void punch_create(struct driver *d, struct ap *ap)
 {
 	const char *what = "punch of a VMSA that is about to be used";
 	u64 nr_up, last;
 
-	if (ap->alive || !ap->start_ns) {
-		round_punch_running(d, ap, WARM, false);
-		if (!ap->start_ns)
-			return;
-	}
-
+	/* From a standing start the moment is known best. */
+	ap_stop(ap);
 	nr_up = ap->nr_up;
-	ap->page = random_below(&d->w, NR_VMSAS);
-	ap_prepare(d, ap, ap->page);
-	shot_aim(ap, ap->group->fd, page_pgoff(ap, ap->page), 1);
+	ap->page = (ap->page + 1) % NR_VMSAS;
 
 	pthread_rwlock_rdlock(&kick_lock);
-	ap_create(d, ap, ap->page);
+	ap_prepare_create(d, ap, ap->page);
+	shot_aim(ap, ap->group->fd, page_pgoff(ap, ap->page), 1);
 	ap->arm_ns = shot_delay(d, ap);
 	ap_run(ap);
 	shot_wait(ap);
@@ -988,6 +1029,11 @@ static void round_punch_create(struct driver *d, struct ap *ap)
 	pthread_rwlock_unlock(&kick_lock);
 
 	count(windows[ap->nr_up == nr_up ? IN_CREATE : IN_GUEST]);
+}
+
+static void round_punch_create(struct driver *d, struct ap *ap)
+{
+	punch_create(d, ap);
 	ap_heal(d, ap);
 }
 
@@ -1062,16 +1108,22 @@ static void round_punch_halted(struct driver *d, struct ap *ap)
 
 static void round_storm(struct driver *d, struct ap *ap)
 {
+	static const u32 each[] = { 0, 50, 60, 75, 88, 96 };
+	u64 nr = READ_ONCE(mode_stats->rounds);
 	u32 dice = random_below(&d->w, 100);
 
-	if (dice < 40)
+	/* However slow the host, each kind has its turn. */
+	if (nr < 2 * ARRAY_SIZE(each))
+		dice = each[nr % ARRAY_SIZE(each)];
+
+	if (dice < 50)
 		round_punch_create(d, ap);
 	else if (dice < 75)
 		round_punch_running(d, ap, random_percent(&d->w, opt_warm) ? WARM : COLD,
-				    dice < 55);
-	else if (dice < 85)
+				    dice < 60);
+	else if (dice < 88)
 		round_punch_reload(d, ap);
-	else if (dice < 95)
+	else if (dice < 96)
 		round_punch_fill(d, ap);
 	else
 		round_punch_halted(d, ap);
@@ -1110,11 +1162,9 @@ static void round_spare(struct driver *d, struct ap *ap)
 
 	pthread_rwlock_rdlock(&kick_lock);
 	if (random_percent(&d->w, 70)) {
-		/* From a standing start the moment is known best. */
 		ap_stop(ap);
 		nr_up = ap->nr_up;
-		ap_prepare(d, ap, page);
-		ap_create(d, ap, page);
+		ap_prepare_create(d, ap, page);
 		ap->arm_ns = shot_delay(d, ap);
 		ap_run(ap);
 	} else {
@@ -1186,12 +1236,484 @@ static void round_churn(struct driver *d, struct ap *ap)
 	pthread_rwlock_unlock(&kick_lock);
 }
 
+/*
+ * A page that is in no file any more, but not free either, stays on one of the
+ * lists it came to by being in a file.
+ */
+#define LEAK_SEGMENT	64
+#define LEAK_STRIKES	4
+
+static u64 nr_listed_pages(void)
+{
+	static const char * const lists[] = {
+		"nr_unevictable", "nr_inactive_file", "nr_active_file",
+	};
+	u64 val, nr = 0;
+	char name[64];
+	FILE *f;
+	u32 i;
+	int fd;
+
+	/* Have all CPUs settle their accounts, if we may. */
+	fd = open("/proc/sys/vm/stat_refresh", O_RDONLY);
+	if (fd >= 0) {
+		if (read(fd, name, sizeof(name)) < 0)
+			errno = 0;
+		close(fd);
+	}
+
+	f = fopen("/proc/vmstat", "r");
+	while (f && fscanf(f, "%63s %lu", name, &val) == 2) {
+		for (i = 0; i < ARRAY_SIZE(lists); i++)
+			nr += strcmp(name, lists[i]) ? 0 : val;
+	}
+	if (f)
+		fclose(f);
+	errno = 0;
+	return nr;
+}
+
+/* Pages lost per punched VMSA, several times in a row. */
+static struct leak {
+	u64 pages, kills, ns;
+	u64 nr_kills, nr_pages, nr_ns;
+	u32 strikes;
+} leak;
+
+static bool leak_is_suspected(void)
+{
+	u64 kills = READ_ONCE(mode_stats->kills), pages, now;
+
+	if (leak.ns && kills < leak.kills + LEAK_SEGMENT)
+		return false;
+
+	pages = nr_listed_pages();
+	now = snp_now();
+	if (leak.ns && pages > leak.pages + (kills - leak.kills) / 3) {
+		leak.strikes++;
+		leak.nr_kills += kills - leak.kills;
+		leak.nr_pages += pages - leak.pages;
+		leak.nr_ns += now - leak.ns;
+	} else {
+		leak.strikes = 0;
+		leak.nr_kills = 0;
+		leak.nr_pages = 0;
+		leak.nr_ns = 0;
+	}
+	leak.pages = pages;
+	leak.kills = kills;
+	leak.ns = now;
+	return leak.strikes >= LEAK_STRIKES;
+}
+
+/* It is no leak if others add pages as well, i.e. while nothing is punched. */
+static void leak_confirm(void)
+{
+	s64 noise = nr_listed_pages();
+
+	snp_event("%lu punched VMSAs, %lu pages more", leak.nr_kills, leak.nr_pages);
+	usleep(min_t(u64, leak.nr_ns, 5 * SEC) / 1000);
+	noise = (s64)nr_listed_pages() - noise;
+	if (noise > LEAK_SEGMENT / 8 || noise < -LEAK_SEGMENT / 8) {
+		snp_note("the host is too busy to count pages");
+		return;
+	}
+	snp_fail(SNP_CAUSE_LEAK, "%lu VMSAs were punched, and %lu pages not freed",
+		 leak.nr_kills, leak.nr_pages);
+}
+
+/*
+ * Punch while the page is allocated and mapped, by fallocate() and by
+ * KVM_PRE_FAULT_MEMORY on a vCPU that has nothing else to do.
+ */
+static void pre_fault(struct server *s, gpa_t gpa)
+{
+	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = PAGE_SIZE };
+	int r;
+
+	if (READ_ONCE(no_pre_fault))
+		return;
+	pthread_mutex_lock(&s->client);
+	do {
+		range.gpa = gpa;
+		range.size = PAGE_SIZE;
+		r = __vcpu_ioctl(s->vcpu, KVM_PRE_FAULT_MEMORY, &range);
+	} while (r && (errno == EINTR || errno == EAGAIN));
+	pthread_mutex_unlock(&s->client);
+
+	/* Not every kernel can do it for SNP. */
+	if (r)
+		WRITE_ONCE(no_pre_fault, errno);
+	errno = 0;
+}
+
+static void round_pingpong(struct driver *d, struct ap *ap)
+{
+	const char *what = "punch and allocation of a VMSA's page";
+	u32 i;
+	int r;
+
+	ap_ensure_alive(d, ap);
+	ap_wait_alive(ap, what);
+	shot_aim(ap, ap->group->fd, page_pgoff(ap, ap->page), 1);
+	timer_arm(ap->timer, 1 + random_below(&d->w, 3 * ap->start_ns));
+	for (i = 0; i < 4 || !READ_ONCE(ap->shot_done); i++) {
+		worker_busy(&d->w, "fallocate()");
+		r = fallocate(ap->group->fd, FALLOC_FL_KEEP_SIZE,
+			      page_pgoff(ap, ap->page) * PAGE_SIZE, PAGE_SIZE);
+		TEST_ASSERT(!r || errno == EINTR, "fallocate() failed, errno %d", errno);
+		worker_busy(&d->w, "KVM_PRE_FAULT_MEMORY");
+		pre_fault(d->server, page_gpa(ap, ap->page));
+		worker_idle(&d->w);
+		usleep(10);
+	}
+	shot_wait(ap);
+	count(windows[IN_GUEST]);
+	ap_check_dead(d, ap, ap->shot_heartbeat, what);
+	if (random_percent(&d->w, 50))
+		ap_heal(d, ap);
+}
+
+/* Punch while the page is turned from private into shared memory and back. */
+static void round_convert(struct driver *d, struct ap *ap)
+{
+	const char *what = "punch and conversion of a VMSA's page";
+	u32 i;
+
+	ap_ensure_alive(d, ap);
+	pthread_rwlock_wrlock(&kick_lock);
+	ap_wait_alive(ap, what);
+	shot_aim(ap, ap->group->fd, page_pgoff(ap, ap->page), 1);
+	timer_arm(ap->timer, 1 + random_below(&d->w, 3 * ap->start_ns));
+	for (i = 0; i < 4 || !READ_ONCE(ap->shot_done); i++) {
+		make_cold(page_gpa(ap, ap->page), 1);
+		usleep(10);
+	}
+	shot_wait(ap);
+	pthread_rwlock_unlock(&kick_lock);
+	count(windows[IN_GUEST]);
+	ap_check_dead(d, ap, ap->shot_heartbeat, what);
+	if (random_percent(&d->w, 50))
+		ap_heal(d, ap);
+}
+
+static void group_set_slot(struct group *group, bool present)
+{
+	struct kvm_userspace_memory_region2 region = group->region;
+
+	region.guest_memfd = group->fd;
+	if (!present)
+		region.memory_size = 0;
+	vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region);
+}
+
+static void group_replace_file(struct group *group)
+{
+	struct userspace_mem_region *region = memslot2region(vm, group->region.slot);
+
+	/* The library has a reference of its own. */
+	if (region->region.guest_memfd != (u32)-1)
+		close(region->region.guest_memfd);
+	region->region.guest_memfd = -1;
+	close(group->fd);
+	group->fd = vm_create_guest_memfd(vm, NR_FILE_PAGES * PAGE_SIZE, 0);
+}
+
+/* After the memslot of its VMSA is gone, the AP may run on for a moment. */
+static u64 ap_check_slot_deleted(struct ap *ap)
+{
+	const char *what = "memslot deleted under a running vCPU";
+
+	ap->alive = false;
+	if (!WAIT_FOR(!ap_is_running(ap))) {
+		u64 last = heartbeat(ap);
+
+		usleep(10000);
+		SNP_CHECK(heartbeat(ap) == last, SNP_CAUSE_NOT_STOPPED, "%s: vCPU %u runs on",
+			  what, ap->id);
+		snp_fail(SNP_CAUSE_HUNG, "%s: KVM_RUN of vCPU %u did not return", what, ap->id);
+	}
+	ap_check_failed(ap, what);
+	return heartbeat(ap);
+}
+
+/* Delete the memslot and create it again, for the same file or for another one. */
+static void round_slots(struct driver *d, struct ap *ap)
+{
+	const char *what = "memslot deleted, created again, and punched";
+	struct group *group = ap->group;
+	struct ap *other = NULL;
+	u64 last, last_other = 0;
+	u32 dice;
+
+	/* The slot has both of them. */
+	if ((ap->index ^ 1) < nr_aps) {
+		other = ap_lock_partner(ap);
+		if (!other)
+			return;
+		if (other->alive && !ap_is_running(other))
+			ap_run(other);
+		ap_ensure_alive(d, other);
+	}
+	ap_ensure_alive(d, ap);
+
+	pthread_rwlock_wrlock(&kick_lock);
+	ap_wait_alive(ap, what);
+	group_set_slot(group, false);
+	last = ap_check_slot_deleted(ap);
+	if (other)
+		last_other = ap_check_slot_deleted(other);
+
+	dice = random_below(&d->w, 3);
+	if (dice == 0)
+		punch_file(&d->w, group->fd, group->pgoff, NR_SLOT_PAGES);
+	else if (dice == 1)
+		group_replace_file(group);
+	group_set_slot(group, true);
+	if (dice == 2)
+		punch_file(&d->w, group->fd, group->pgoff, NR_SLOT_PAGES);
+	pthread_rwlock_unlock(&kick_lock);
+
+	count(kills);
+	count(windows[IN_GUEST]);
+	ap_check_frozen(ap, last, what);
+	if (other)
+		ap_check_frozen(other, last_other, what);
+	ap_start(d, ap, random_below(&d->w, NR_VMSAS));
+	if (other)
+		pthread_mutex_unlock(other->lock);
+}
+
+/*
+ * Have the host use the pages it got back, for the VMSAs of another AP and for
+ * itself, while the first AP is still without.  It must not run what is there.
+ */
+static void round_reuse(struct driver *d, struct ap *ap)
+{
+	const char *what = "pages of a lost VMSA used again";
+	const size_t size = 64 * PAGE_SIZE;
+	struct ap *other = ap_lock_partner(ap);
+	u64 last, last_other;
+	char *mem;
+	u32 i;
+
+	if (!other)
+		return;
+	ap_stop(other);
+	other->alive = false;
+	for (i = 0; i < NR_VMSAS; i++)
+		punch_file(&d->w, ap->group->fd, page_pgoff(other, i), 1);
+	last_other = heartbeat(other);
+
+	ap_ensure_alive(d, ap);
+	if (random_percent(&d->w, 50)) {
+		punch_create(d, ap);
+	} else {
+		ap_wait_alive(ap, what);
+		punch_file(&d->w, ap->group->fd, page_pgoff(ap, ap->page), 1);
+		last = heartbeat(ap);
+		count(windows[IN_GUEST]);
+		ap_check_dead(d, ap, last, what);
+	}
+	last = heartbeat(ap);
+
+	for (i = 0; i < NR_VMSAS; i++)
+		ap_prepare(d, other, i);
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(mem != MAP_FAILED, "mmap() failed");
+	memset(mem, 0x55, size);
+	munmap(mem, size);
+
+	ap_run(ap);
+	if (!WAIT_FOR(!ap_is_running(ap) || heartbeat(other) != last_other))
+		snp_fail(SNP_CAUSE_HUNG, "%s: vCPU %u does not return", what, ap->id);
+	SNP_CHECK(heartbeat(other) == last_other, SNP_CAUSE_WRONG_VMSA,
+		  "%s: the thread of vCPU %u runs the VMSA of vCPU %u", what, ap->id, other->id);
+	ap_check_failed(ap, what);
+	ap_check_frozen(ap, last, what);
+	ap_heal(d, ap);
+	ap_start(d, other, random_below(&d->w, NR_VMSAS));
+	pthread_mutex_unlock(other->lock);
+}
+
+/*
+ * NUMA, by system calls: whether there is a libnuma to build with must not change
+ * what is tested.
+ */
+static u32 nr_nodes(void)
+{
+	char path[64];
+	u32 nr;
+
+	for (nr = 0; nr < 64; nr++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%u", nr);
+		if (access(path, F_OK))
+			break;
+	}
+	errno = 0;
+	return nr ?: 1;
+}
+
+static void set_policy(int mode, u64 mask)
+{
+	syscall(__NR_set_mempolicy, mode, mask ? &mask : NULL, mask ? 64 : 0);
+	errno = 0;
+}
+
+/* The test's CPUs on a node, or all of them if it has none there. */
+static void node_cpus(u32 node, cpu_set_t *cpus)
+{
+	char path[96];
+	cpu_set_t on_node;
+	int cpu;
+
+	CPU_ZERO(&on_node);
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/cpu%d", node, cpu);
+		if (!access(path, F_OK))
+			CPU_SET(cpu, &on_node);
+	}
+	*cpus = all_cpus;
+	CPU_AND(&on_node, &on_node, cpus);
+	if (CPU_COUNT(&on_node))
+		*cpus = on_node;
+	errno = 0;
+}
+
+/* Run an AP on one node, on memory of another, and punch it from a third. */
+static void round_numa(struct driver *d, struct ap *ap)
+{
+	const u32 nr = nr_nodes();
+	const u32 memory = random_below(&d->w, nr);
+	cpu_set_t cpus;
+
+	node_cpus(random_below(&d->w, nr), &cpus);
+	pthread_setaffinity_np(d->w.thread, sizeof(cpus), &cpus);
+	node_cpus(random_below(&d->w, nr), &cpus);
+	pthread_setaffinity_np(ap->w.thread, sizeof(cpus), &cpus);
+	pthread_setaffinity_np(ap->shooter.thread, sizeof(cpus), &cpus);
+
+	/* The thread that allocates a page decides where it comes from. */
+	ap_stop(ap);
+	ap->alive = false;
+	ap->page = random_below(&d->w, NR_VMSAS);
+	punch_file(&d->w, ap->group->fd, page_pgoff(ap, ap->page), 1);
+	set_policy(MPOL_PREFERRED, BIT(memory));
+	fallocate(ap->group->fd, FALLOC_FL_KEEP_SIZE, page_pgoff(ap, ap->page) * PAGE_SIZE,
+		  PAGE_SIZE);
+	set_policy(MPOL_DEFAULT, 0);
+
+	ap_start(d, ap, ap->page);
+	if (random_percent(&d->w, 50))
+		round_punch_running(d, ap, random_percent(&d->w, opt_warm) ? WARM : COLD, false);
+	else
+		round_punch_create(d, ap);
+}
+
+static u64 node_pages(u32 node)
+{
+	char path[64], name[64];
+	u64 val, ret = 0;
+	FILE *f;
+
+	nr_listed_pages();
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/vmstat", node);
+	f = fopen(path, "r");
+	while (f && fscanf(f, "%63s %lu", name, &val) == 2) {
+		if (!strcmp(name, "nr_unevictable"))
+			ret = val;
+	}
+	if (f)
+		fclose(f);
+	errno = 0;
+	return ret;
+}
+
+/* Where do pages of guest_memfd land, by task policy and by mbind()? */
+static void note_placement(void)
+{
+	const u64 nr_pages = 256, size = nr_pages * PAGE_SIZE;
+	const u32 nr = nr_nodes();
+	u32 node, how;
+
+	if (nr == 1) {
+		snp_note("one NUMA node, nothing to choose from");
+		return;
+	}
+
+	for (how = 0; how < 2; how++) {
+		for (node = 0; node < nr; node++) {
+			u64 mask = BIT(node), before;
+			void *mem = MAP_FAILED;
+			int fd;
+
+#ifdef GUEST_MEMFD_FLAG_MMAP
+			fd = __vm_create_guest_memfd(vm, size, how ? GUEST_MEMFD_FLAG_MMAP : 0);
+#else
+			fd = how ? -1 : __vm_create_guest_memfd(vm, size, 0);
+#endif
+			if (fd >= 0 && how)
+				mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+			if (how && (mem == MAP_FAILED ||
+				    syscall(__NR_mbind, mem, size, MPOL_BIND, &mask, 64, 0))) {
+				snp_note("guest_memfd cannot be placed by mbind() here");
+				errno = 0;
+				return;
+			}
+			before = node_pages(node);
+			if (!how)
+				set_policy(MPOL_BIND, mask);
+			fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size);
+			if (!how)
+				set_policy(MPOL_DEFAULT, 0);
+			snp_note("%s: of %lu pages for node %u, some %ld landed there",
+				 how ? "mbind()" : "task policy", nr_pages, node,
+				 (s64)(node_pages(node) - before));
+			if (mem != MAP_FAILED)
+				munmap(mem, size);
+			close(fd);
+		}
+	}
+}
+
+/* The kick that does not wait, see the weakness_* cases: a flood of them. */
+static void *nmi_flood(void *__w)
+{
+	struct worker *w = __w;
+
+	worker_init(w);
+	while (!READ_ONCE(stop))
+		snp_send_nmi(vm, aps[random_below(w, nr_aps)].id);
+	return NULL;
+}
+
+static void round_msi(struct driver *d, struct ap *ap)
+{
+	WRITE_ONCE(ap->shared->mode, AP_STAY_IN_NMI);
+	round_punch_running(d, ap, COLD, false);
+}
+
+static void *signal_storm(void *__w)
+{
+	struct worker *w = __w;
+
+	worker_init(w);
+	while (!READ_ONCE(stop)) {
+		struct ap *ap = &aps[random_below(w, nr_aps)];
+
+		if (random_percent(w, 25))
+			WRITE_ONCE(ap->vcpu->run->immediate_exit, 1);
+		pthread_kill(ap->w.thread, SIGUSR1);
+		usleep(random_below(w, 500));
+	}
+	return NULL;
+}
+
 static const struct mode modes[] = {
 	[MODE_PROBE] = {
 		.name = "probe",
 		.round = round_probe,
 		.windows = BIT(IN_GUEST),
-		.share = 0,
 		.one_driver = true,
 	},
 	[MODE_STORM] = {
@@ -1199,19 +1721,64 @@ static const struct mode modes[] = {
 		.round = round_storm,
 		.windows = BIT(IN_GUEST) | BIT(IN_RELOAD) | BIT(IN_CREATE) |
 			   BIT(IN_FILL) | BIT(HALTED),
-		.share = 3,
+		.share = 8,
 	},
 	[MODE_SPARE] = {
 		.name = "spare",
 		.round = round_spare,
 		.windows = BIT(NEARBY),
-		.share = 2,
+		.share = 3,
 	},
 	[MODE_CHURN] = {
 		.name = "churn",
 		.round = round_churn,
 		.windows = BIT(IN_CREATE),
+		.share = 2,
+	},
+	[MODE_PINGPONG] = {
+		.name = "pingpong",
+		.round = round_pingpong,
+		.windows = BIT(IN_GUEST),
 		.share = 1,
+	},
+	[MODE_CONVERT] = {
+		.name = "convert",
+		.round = round_convert,
+		.windows = BIT(IN_GUEST),
+		.share = 1,
+	},
+	[MODE_SLOTS] = {
+		.name = "slots",
+		.round = round_slots,
+		.windows = BIT(IN_GUEST),
+		.share = 1,
+	},
+	[MODE_SIGNALS] = {
+		.name = "signals",
+		.round = round_storm,
+		.windows = BIT(IN_GUEST) | BIT(IN_CREATE),
+		.share = 2,
+		.background = signal_storm,
+	},
+	[MODE_REUSE] = {
+		.name = "reuse",
+		.round = round_reuse,
+		.windows = BIT(IN_GUEST),
+		.share = 1,
+	},
+	[MODE_NUMA] = {
+		.name = "numa",
+		.round = round_numa,
+		.windows = BIT(IN_GUEST),
+		.share = 1,
+		.roams = true,
+	},
+	[MODE_MSI] = {
+		.name = "msi",
+		.round = round_msi,
+		.windows = BIT(IN_GUEST),
+		.share = 1,
+		.background = nmi_flood,
 	},
 };
 
@@ -1296,17 +1863,17 @@ static void setup_server(u32 i)
  */
 static void worker_pin(struct worker *w, s32 nr)
 {
-	cpu_set_t cpus, one;
+	cpu_set_t one;
 	int cpu;
 
-	if (!opt_pin || sched_getaffinity(0, sizeof(cpus), &cpus))
+	if (!opt_pin)
 		return;
 
-	nr %= CPU_COUNT(&cpus);
+	nr %= CPU_COUNT(&all_cpus);
 	if (nr < 0)
-		nr += CPU_COUNT(&cpus);
+		nr += CPU_COUNT(&all_cpus);
 	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (CPU_ISSET(cpu, &cpus) && !nr--)
+		if (CPU_ISSET(cpu, &all_cpus) && !nr--)
 			break;
 	}
 	CPU_ZERO(&one);
@@ -1360,8 +1927,11 @@ static void setup(void)
 	snp_step("create an SNP VM with %lu vCPUs", nr_vcpus, 0);
 	signal(SIGUSR1, nop_signal);
 	prctl(PR_SET_TIMERSLACK, 1000);
+	r = sched_getaffinity(0, sizeof(all_cpus), &all_cpus);
+	TEST_ASSERT(!r, "sched_getaffinity() failed");
 
 	vm = snp_vm_create(nr_vcpus, guest_server, vcpus);
+	vm_install_exception_handler(vm, NMI_VECTOR, guest_nmi_handler);
 
 	fd = vm_create_guest_memfd(vm, NR_FILE_PAGES * PAGE_SIZE, 0);
 	snp_vm_add_slot(vm, SLOT_SAFE, GPA_SAFE, 1, fd, PAGE_SIZE);
@@ -1438,61 +2008,6 @@ static bool windows_entered(void)
 	return true;
 }
 
-/*
- * Pages in guest_memfd are unevictable, and few pages of others are.  A page that
- * nobody uses and nobody frees stays on that list.
- */
-#define LEAK_SEGMENT	64
-#define LEAK_STRIKES	4
-
-static u64 nr_unevictable(void)
-{
-	u64 val, ret = 0;
-	char name[64];
-	FILE *f;
-
-	/* Have all CPUs settle their accounts, if we may. */
-	f = fopen("/proc/sys/vm/stat_refresh", "w");
-	if (f) {
-		fputs("1", f);
-		fclose(f);
-	}
-
-	f = fopen("/proc/vmstat", "r");
-	while (f && fscanf(f, "%63s %lu", name, &val) == 2) {
-		if (!strcmp(name, "nr_unevictable"))
-			ret = val;
-	}
-	if (f)
-		fclose(f);
-	errno = 0;
-	return ret;
-}
-
-static void check_leak(void)
-{
-	static u64 last_pages, last_kills, lost;
-	static u32 strikes;
-	u64 kills = READ_ONCE(mode_stats->kills), pages;
-
-	if (last_pages && kills < last_kills + LEAK_SEGMENT)
-		return;
-
-	pages = nr_unevictable();
-	if (last_pages && pages > last_pages + (kills - last_kills) / 3) {
-		strikes++;
-		lost += pages - last_pages;
-	} else {
-		strikes = 0;
-		lost = 0;
-	}
-	last_pages = pages;
-	last_kills = kills;
-	SNP_CHECK(strikes < LEAK_STRIKES, SNP_CAUSE_LEAK,
-		  "%lu more unevictable pages after %u times %u or more punches",
-		  lost, LEAK_STRIKES, LEAK_SEGMENT);
-}
-
 static u64 mode_time(void)
 {
 	u64 total = opt_seconds * opt_factor * SEC, spent = snp_now() - stats->start_ns;
@@ -1510,7 +2025,8 @@ static u64 mode_time(void)
 static void run_mode(enum mode_id id)
 {
 	u64 start, end, time_ns, last_word;
-	struct worker storm = { };
+	bool suspected = false;
+	struct worker storm = { }, background = { };
 	u32 i, nr_drivers;
 	char line[200];
 	int len;
@@ -1528,10 +2044,15 @@ static void run_mode(enum mode_id id)
 	for (i = 0; i < nr_drivers; i++) {
 		drivers[i].server = &servers[i % NR_SERVERS];
 		worker_start(&drivers[i].w, driver_thread, &drivers[i], "punch%u", i);
+		/* A driver and its server take turns. */
+		if (!mode->roams)
+			worker_pin(&drivers[i].w, i % NR_SERVERS);
 		worker_set_prio(&drivers[i].w, 1);
 	}
 	if (id != MODE_PROBE && (opt_amps & BIT(AMP_STORM)))
 		worker_start(&storm, storm_thread, &storm, "storm%u", 0);
+	if (mode->background)
+		worker_start(&background, mode->background, &background, "flood%u", 0);
 
 	start = snp_now();
 	last_word = start;
@@ -1539,7 +2060,10 @@ static void run_mode(enum mode_id id)
 		usleep(20000);
 		check_workers();
 		snp_check_kernel_log();
-		check_leak();
+		if (!suspected && leak_is_suspected()) {
+			suspected = true;
+			break;
+		}
 		if (snp_now() > end + MAX_EXTENSION * (end - start) + TIMEOUT_NS)
 			break;
 		if (snp_now() > last_word + (isatty(STDOUT_FILENO) ? 2 : 30) * SEC) {
@@ -1558,10 +2082,18 @@ static void run_mode(enum mode_id id)
 	}
 	if (storm.thread)
 		pthread_join(storm.thread, NULL);
+	if (background.thread)
+		pthread_join(background.thread, NULL);
 	mode_stats->ns = snp_now() - start;
+	if (suspected)
+		leak_confirm();
 
 	for (i = 0; i < NR_SERVERS; i++)
 		order(&servers[i], OP_NOP, 0, 0);
+	if (id == MODE_NUMA)
+		note_placement();
+	if (no_pre_fault)
+		snp_note("without KVM_PRE_FAULT_MEMORY, errno %d", no_pre_fault);
 	snp_check_kernel_log();
 
 	for (i = 0, len = 0; i < NR_WINDOWS; i++) {
@@ -1586,6 +2118,13 @@ MODE_CASE(probe, PROBE)
 MODE_CASE(storm, STORM)
 MODE_CASE(spare, SPARE)
 MODE_CASE(churn, CHURN)
+MODE_CASE(pingpong, PINGPONG)
+MODE_CASE(convert, CONVERT)
+MODE_CASE(slots, SLOTS)
+MODE_CASE(signals, SIGNALS)
+MODE_CASE(reuse, REUSE)
+MODE_CASE(numa, NUMA)
+MODE_CASE(msi, MSI)
 
 #define CASE(_name, _what) \
 	{ .name = #_name, .what = _what, .fn = case_##_name }
@@ -1601,6 +2140,19 @@ static struct snp_case cases[] = {
 	CASE(storm, "APs created, and their VMSAs punched all the time"),
 	CASE(spare, "APs created while everything but their VMSAs is punched"),
 	CASE(churn, "APs created and destroyed by several vCPUs at once"),
+	CASE(pingpong, "pages punched, allocated and mapped at the same time"),
+	CASE(convert, "pages punched and converted at the same time"),
+	CASE(slots, "memslots deleted and created again, files replaced"),
+	CASE(signals, "as storm, and the threads of the APs get signals"),
+	CASE(reuse, "punched pages used again, by other APs and by the host"),
+	CASE(numa, "as storm, across NUMA nodes"),
+	{
+		.name = "msi",
+		.what = "cold punches under a flood of interrupts, which 7.3 may not survive",
+		.fn = case_msi,
+		.opt_in = true,
+		.weakness = true,
+	},
 };
 
 static bool is_selected(const struct snp_case *c)
