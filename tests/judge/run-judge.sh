@@ -123,6 +123,12 @@ check "QEMU died: CRASH of the emulator" verdict 5 'emulator died'
 good; sed -i 's/^ok 2.*/not ok 2 selftests: kvm: sev_dbg_test # exit=254/' "$d/ktap.log"
 sed -i 's/vm: end, exit 0/vm: end, exit 1/' "$d/console.log"
 check "a test failed: FAIL, names it" verdict 1 'cause: .*sev_dbg_test # exit=254'
+good; sed -i 's/^ok 2.*/# # cause of failure: no-recovery: a vCPU did not run\nnot ok 2 selftests: kvm: sev_dbg_test # exit=1/' "$d/ktap.log"
+check "a test failed and names a cause: FAIL, with it" verdict 1 'cause: .*sev_dbg_test # exit=1 -- no-recovery: a vCPU did not run'
+good; sed -i 's/^ok 2.*/# # cause of failure: vmsa-in-use-race: lost\nnot ok 2 selftests: kvm: sev_dbg_test # exit=1/' "$d/ktap.log"
+says "SEV-SNP: RMPUPDATE failed for PFN 1234, pg_level: 1, ret: 3"
+check "a page in use, a race lost: FAIL" verdict 1 'FAIL_INUSE.* -- vmsa-in-use-race: lost'
+check "... and the fix is not named" sh -c "! grep -q CVE '$d/out'"
 good; sed -i 's/^ok 2.*/ok 2 selftests: kvm: sev_dbg_test # SKIP/' "$d/ktap.log"
 check "a test skipped: SKIP" verdict 4 '1 passed, 1 skipped'
 good; sed -i '/seed/a # 1..0 # SKIP - Requirement not met: kvm_cpu_has(X86_FEATURE_SEV)' "$d/ktap.log"

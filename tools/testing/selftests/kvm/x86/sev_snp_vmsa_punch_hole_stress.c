@@ -271,6 +271,7 @@ static struct stats {
 	u64 start_ns;
 	u64 empty_runs_per_s;
 	bool preempts;
+	u32 last_mode;
 	struct mode_stats {
 		u64 ns;
 		u64 rounds;
@@ -2032,6 +2033,7 @@ static void run_mode(enum mode_id id)
 	int len;
 
 	mode = &modes[id];
+	stats->last_mode = id;
 	mode_stats = &stats->mode[id];
 	nr_aps = id == MODE_PROBE ? 1 : opt_nr_aps;
 	time_ns = mode_time();
@@ -2165,6 +2167,23 @@ static double per_s(u64 nr, u64 ns)
 	return ns ? nr * 1e9 / ns : 0;
 }
 
+/* Threads take turns as they please, the seed decides about all else. */
+static void print_replay(void)
+{
+	char amps[64] = "none";
+	u32 i;
+
+	for (i = 0; i < NR_AMPS; i++) {
+		if (opt_amps & BIT(i)) {
+			strcat(amps, ",");
+			strcat(amps, amp_str[i]);
+		}
+	}
+	ksft_print_msg("replay: sev_snp_vmsa_punch_hole_stress -m %s -s 0x%lx -n %u -p %u -w %u -a %s -c %s -f %u -t %lu\n",
+		       modes[stats->last_mode].name, opt_seed, opt_nr_aps, opt_nr_drivers,
+		       opt_warm, amps, opt_pin ? "spread" : "none", opt_factor, opt_seconds);
+}
+
 static void print_summary(bool failed)
 {
 	u64 ns = 0, rounds = 0, creates = 0, punches = 0, runs = 0, windows = 0;
@@ -2188,9 +2207,13 @@ static void print_summary(bool failed)
 	ksft_print_msg("rates: per second: %.0f creates, %.0f punches, %.0f KVM_RUNs, %lu empty KVM_RUNs\n",
 		       per_s(creates, ns), per_s(punches, ns), per_s(runs, ns),
 		       stats->empty_runs_per_s);
-	if (!failed)
-		ksft_print_msg("worth: what happens every %.1f s would have shown, with 95%% (1 - e^-3)\n",
-			       ns / 3e9);
+	if (failed) {
+		print_replay();
+		return;
+	}
+	ksft_print_msg("worth: what happens every %.1f s would have shown, with 95%% (1 - e^-3)\n",
+		       ns / 3e9);
+	ksft_print_msg("left out, known weaknesses: cold punches of a vCPU that others kick (-m msi), holes behind several VMSAs\n");
 }
 
 static void print_help(const char *name)
@@ -2216,6 +2239,8 @@ static void print_help(const char *name)
 	       " -f: slow host: multiply all times and time limits by this (default: 1)\n"
 	       " -k: keep going after a failure that may have poisoned the host\n"
 	       " -v: print the events of every mode, not only of those that fail\n\n"
+	       " kselftest's runner takes options from\n"
+	       " KSELFTEST_SEV_SNP_VMSA_PUNCH_HOLE_STRESS_ARGS.\n\n"
 	       "Modes:\n",
 	       name, opt_seconds, NR_APS_MAX, opt_nr_aps, NR_DRIVERS_MAX, opt_nr_drivers,
 	       opt_warm);
