@@ -8,87 +8,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "machine.h"
+#include "snp.h"
 #include "digest.h"
-
-/* ---- status codes, commands ---- */
-
-enum {
-    OK                      = 0x00,
-    PLATFORM_STATE          = 0x01,
-    GUEST_STATE             = 0x02,
-    CONFIG                  = 0x03,
-    LENGTH                  = 0x04,
-    POLICY                  = 0x07,
-    INACTIVE                = 0x08,
-    ADDRESS                 = 0x09,
-    BAD_SIGNATURE           = 0x0a,
-    BAD_MEASUREMENT         = 0x0b,
-    ASID_OWNED              = 0x0c,
-    BAD_ASID                = 0x0d,
-    WBINVD_REQUIRED         = 0x0e,
-    DFFLUSH_REQUIRED        = 0x0f,
-    NO_GUEST                = 0x10,
-    NO_COMMAND              = 0x11,
-    ACTIVE                  = 0x12,
-    UNSUPPORTED             = 0x15,
-    PARAM                   = 0x16,
-    PAGE_SIZE               = 0x19,
-    PAGE_STATE              = 0x1a,
-    PAGE_OWNER              = 0x1c,
-    RMP_INIT_REQUIRED       = 0x20,
-    BAD_VERSION             = 0x22,
-};
-
-enum {
-    INIT = 0x01, SHUTDOWN = 0x02, PLATFORM_STATUS = 0x04, DF_FLUSH = 0x0a,
-    DOWNLOAD_FIRMWARE = 0x0b, GET_ID = 0x0c, DECOMMISSION = 0x20,
-    ACTIVATE = 0x21, DEACTIVATE = 0x22, GUEST_STATUS = 0x23,
-    LAUNCH_START = 0x30, LAUNCH_UPDATE_DATA = 0x31, LAUNCH_UPDATE_VMSA = 0x32,
-    LAUNCH_MEASURE = 0x33, LAUNCH_FINISH = 0x35, SEND_START = 0x40,
-    DBG_DECRYPT = 0x60, DBG_ENCRYPT = 0x61,
-    SNP_PLATFORM_STATUS = 0x83, SNP_DF_FLUSH = 0x84, SNP_INIT_EX = 0x85,
-    SNP_SHUTDOWN_EX = 0x86, SNP_DECOMMISSION = 0x90, SNP_ACTIVATE = 0x91,
-    SNP_GUEST_STATUS = 0x92, SNP_GCTX_CREATE = 0x93, SNP_GUEST_REQUEST = 0x94,
-    SNP_LAUNCH_START = 0xa0, SNP_LAUNCH_UPDATE = 0xa1, SNP_LAUNCH_FINISH = 0xa2,
-    SNP_DBG_DECRYPT = 0xb0, SNP_PAGE_RECLAIM = 0xc7, SNP_CONFIG = 0xc9,
-    SNP_COMMIT = 0xcb, SNP_FEATURE_INFO = 0xce,
-};
-
-#define PSP_INTEN       (PSP_BAR + 0x10690)
-#define PSP_INTSTS      (PSP_BAR + 0x10694)
-#define PSP_CMDRESP     (PSP_BAR + 0x10980)
-#define PSP_CMDBUF_LO   (PSP_BAR + 0x109e0)
-#define PSP_CMDBUF_HI   (PSP_BAR + 0x109e4)
-#define PSP_CAPABILITY  (PSP_BAR + 0x109fc)
-
-#define NOWHERE         0x500000000ull      /* no RAM there */
-
-static unsigned command_at(unsigned cmd, uint64_t spa)
-{
-    uint32_t resp;
-
-    mmio_write(PSP_CMDBUF_LO, spa);
-    mmio_write(PSP_CMDBUF_HI, spa >> 32);
-    mmio_write(PSP_CMDRESP, cmd << 16);
-    resp = mmio_read(PSP_CMDRESP);
-    if (!(resp & 0x80000000u)) {
-        bail("FW-12: no response to command", cmd);
-    }
-    return resp & 0xffff;
-}
-
-/* A command buffer of 64-bit words, as most are */
-static uint64_t words[8] __attribute__((aligned(4096)));
-
-#define COMMAND(cmd, ...) ({                                            \
-    const uint64_t in[] = { __VA_ARGS__ };                              \
-    memset(words, 0, sizeof(words));                                    \
-    memcpy(words, in, sizeof(in));                                      \
-    command_at(cmd, (uint64_t)words);                                   \
-})
-
-#define PAIR(lo, hi)    ((uint64_t)(hi) << 32 | (uint32_t)(lo))
 
 /* ---- pages and the RMP ---- */
 
@@ -119,68 +40,6 @@ static uint64_t words[8] __attribute__((aligned(4096)));
 #define ASID            5
 #define ASID2           6
 #define ASID_SEV        100
-
-static uint64_t *raw(uint64_t spa)
-{
-    return (uint64_t *)(rdmsr(MSR_RMP_BASE) + 0x4000 + (spa >> 12) * 16);
-}
-
-struct rmp_state {
-    uint64_t gpa;
-    uint8_t assigned, size, immutable, reserved;
-    uint32_t asid;
-};
-
-static unsigned rmpupdate(uint64_t spa, uint64_t gpa, bool assigned, bool large,
-                          bool immutable, unsigned asid)
-{
-    struct rmp_state state = { gpa, assigned, large, immutable, 0, asid };
-    uint64_t rax = spa;
-
-    asm volatile(".byte 0xf2, 0x0f, 0x01, 0xfe"
-                 : "+a"(rax) : "c"(&state), "m"(state) : "memory", "cc");
-    return rax;
-}
-
-static void make(uint64_t spa, uint64_t gpa, bool large, bool immutable,
-                 unsigned asid)
-{
-    unsigned rc = rmpupdate(spa, gpa, true, large, immutable, asid);
-
-    if (rc) {
-        bail("RMPUPDATE failed for", spa | rc);
-    }
-}
-
-static void make_firmware(uint64_t spa)
-{
-    make(spa, 0, false, true, 0);
-}
-
-static void make_shared(uint64_t spa)
-{
-    unsigned rc = rmpupdate(spa, 0, false, false, false, 0);
-
-    if (rc) {
-        bail("RMPUPDATE to shared failed for", spa | rc);
-    }
-}
-
-/* Firmware, Pre-Guest ... back to Hypervisor */
-static void reclaim(uint64_t spa)
-{
-    unsigned status = COMMAND(SNP_PAGE_RECLAIM, spa);
-
-    if (status) {
-        bail("SNP_PAGE_RECLAIM failed for", spa | status);
-    }
-    make_shared(spa);
-}
-
-static void fill(uint64_t spa, int byte)
-{
-    memset((void *)spa, byte, K4);
-}
 
 /* ---- before SNP ---- */
 
@@ -511,8 +370,7 @@ static void test_activate(void)
 
 static void test_launch_update(void)
 {
-    uint64_t *secrets = (uint64_t *)G_SECRETS;
-    unsigned i, nonzero = 0;
+    unsigned i;
 
     is(UPDATE(CTX, 1, SCRATCH), PAGE_STATE, "FWCMD-11: a Hypervisor page");
     make(SCRATCH, 0x9000, false, false, ASID);
@@ -554,10 +412,7 @@ static void test_launch_update(void)
     fill(G_ZERO, 0xee);
     make(G_ZERO, 0x3000, false, true, ASID);
     is(UPDATE(CTX, 3, G_ZERO), OK, "FWCMD-13: ZERO");
-    for (i = 0; i < K4; i++) {
-        nonzero += ((uint8_t *)G_ZERO)[i] != 0;
-    }
-    is(nonzero, 0, "FWCMD-13: ZERO is zero");
+    is(*(uint64_t *)G_ZERO != 0, 1, "ENC-01: ZERO is ciphertext to the host");
 
     make(G_UNMEASURED, 0x4000, false, true, ASID);
     is(UPDATE(CTX, 4, G_UNMEASURED), OK, "FWCMD-13: UNMEASURED");
@@ -565,10 +420,6 @@ static void test_launch_update(void)
     fill(G_SECRETS, 0xee);
     make(G_SECRETS, 0x5000, false, true, ASID);
     is(UPDATE(CTX, 5, G_SECRETS), OK, "FWCMD-13: SECRETS");
-    is(secrets[0], 2, "FWCMD-13: version of the secrets page");
-    is(secrets[4] != secrets[8] && secrets[4] != 0, 1,
-       "FWCMD-13: VMPCK0 and VMPCK1 are keys");
-    is(secrets[511], 0, "FWCMD-13: the rest of it is zero");
 
     fill(G_CPUID, 0);
     *(uint32_t *)G_CPUID = 65;
@@ -661,6 +512,9 @@ static uint32_t guest_count(void)
 
 static void test_running(void)
 {
+    uint64_t *secrets = (uint64_t *)FW;
+    unsigned i, nonzero = 0;
+
     is(guest_count(), 2, "FWCMD-05: two guests");
     is(COMMAND(SNP_DBG_DECRYPT, CTX, G_NORMAL, SCRATCH), PAGE_STATE,
        "FWCMD-19: destination is the hypervisor's");
@@ -673,6 +527,17 @@ static void test_running(void)
     is(COMMAND(SNP_DBG_DECRYPT, CTX, G_VMSA, FW), OK,
        "FWCMD-19: SNP_DBG_DECRYPT");
     is(((uint64_t *)FW)[511], 0x1111111111111111ull, "FWCMD-19: plaintext");
+    is(COMMAND(SNP_DBG_DECRYPT, CTX, G_ZERO, FW), OK, "FWCMD-19: the ZERO page");
+    for (i = 0; i < K4; i++) {
+        nonzero += ((uint8_t *)FW)[i] != 0;
+    }
+    is(nonzero, 0, "FWCMD-13: ZERO is zero");
+    is(COMMAND(SNP_DBG_DECRYPT, CTX, G_SECRETS, FW), OK,
+       "FWCMD-19: the SECRETS page");
+    is(secrets[0], 2, "FWCMD-13: version of the secrets page");
+    is(secrets[4] != secrets[8] && secrets[4] != 0, 1,
+       "FWCMD-13: VMPCK0 and VMPCK1 are keys");
+    is(secrets[511], 0, "FWCMD-13: the rest of it is zero");
     is(COMMAND(SNP_GUEST_REQUEST, CTX, SCRATCH, SCRATCH), PAGE_STATE,
        "FWCMD-18: response page is the hypervisor's");
     is(COMMAND(SNP_GUEST_REQUEST, CTX, SCRATCH, FW), UNSUPPORTED,

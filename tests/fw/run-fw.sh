@@ -12,9 +12,8 @@
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
-qemu=${QEMU_DIR:-$("$here/../../scripts/build-qemu")} || exit 1
-qemu=$qemu/qemu-system-x86_64
-[ -x "$qemu" ] || { echo "Bail out! no QEMU at $qemu"; exit 1; }
+. "$here/../bare/build.sh"
+qemu=$(bare_qemu) || { echo "Bail out! no QEMU"; exit 1; }
 build=$(mktemp -d) || exit 1
 trap 'rm -rf "$build"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -22,32 +21,15 @@ trap 'exit 1' HUP INT TERM
 # The launch digest the firmware must come to, by another SHA-384 than its own
 "$here/expected-digest" >"$build/digest.h" ||
 	{ echo "Bail out! no expected digest"; exit 1; }
-
-${CC:-gcc} -std=gnu11 -O2 -Wall -Wextra -Werror -ffreestanding -fno-pic \
-	-fno-stack-protector -fno-asynchronous-unwind-tables \
-	-fcf-protection=none -mno-red-zone -mgeneral-regs-only -m64 \
-	-nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack \
-	-Wl,-z,max-page-size=4096,--no-warn-rwx-segments \
-	-I"$build" -I"$here" -T "$here/image.lds" -o "$build/fw.elf" \
-	"$here/start.S" "$here/machine.c" "$here/fw_test.c" &&
-${OBJCOPY:-objcopy} -O binary -j .reset -j .text -j .rodata -j .data \
-	-j .resetvector "$build/fw.elf" "$build/fw.bin" ||
+bare_build "$build" fw "$here/fw_test.c" ||
 	{ echo "Bail out! the image does not build"; exit 1; }
 
 rc=0
 : >"$build/all"
 for shutdown in off on; do
 	tap=$build/tap
-	: >"$tap"
-	# shellcheck disable=SC2086 # QEMU_ARGS is words
-	timeout -k 5 300 "$qemu" -object x-snp-host,id=snp0 \
-		-machine q35,kernel-irqchip=split,vmport=off,usb=off \
-		-accel tcg -m 128 -nodefaults -no-user-config -display none \
-		-cpu qemu64,+svm,+npt,+lbrv,+nrip-save,+flushbyasid,+decodeassists \
-		-global apic.vapic=off -no-reboot \
-		-device amd-iommu -device amd-psp,x86-snp-shutdown=$shutdown \
-		-device edu -bios "$build/fw.bin" -serial "file:$tap" \
-		${QEMU_ARGS-} </dev/null >"$build/qemu" 2>&1
+	bare_run 300 "$qemu" "$build/fw.bin" "$tap" \
+		-device amd-psp,x86-snp-shutdown=$shutdown >"$build/qemu" 2>&1
 	status=$?
 	sed 's/^/# /' "$build/qemu"
 	# no plan, no pass: the plan is the last thing that the image prints

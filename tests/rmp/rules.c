@@ -67,7 +67,7 @@ static const char *const rules[] = {
     "FWPAGE-06", "FWPAGE-07", "FWPAGE-08", "FWPAGE-09", "FWPAGE-10",
     "FWPAGE-11", "FWPAGE-12",
     "FWCMD-01", "FWCMD-10", "FWCMD-11", "FWCMD-12", "FWCMD-13", "FWCMD-14",
-    "FWCMD-17",
+    "FWCMD-17", "ENC-01",
 };
 
 #define NR_RULES (sizeof(rules) / sizeof(rules[0]))
@@ -1642,6 +1642,27 @@ static void test_launch(void)
          !rmp_asid_has_pages(&rmp, ASID));
 }
 
+static void test_keys(void)
+{
+    RmpUse use = { 0 };
+
+    fresh();
+    refused("ENC-01", "the host's page is under no guest's key",
+            rmp_key(&rmp, PAGE) == 0 && rmp_key(&rmp, OUTSIDE) == 0);
+    make_vmsa(PAGE, GPA);
+    pass("ENC-01", "a guest's page", rmp_key(&rmp, PAGE + 0x123) == ASID);
+    begin(&use, PAGE);
+    pass("ENC-01", "the same in use", rmp_key(&rmp, PAGE) == ASID);
+    end(&use);
+    make_valid_2m(BIG, BIG_GPA);
+    pass("ENC-01", "inside 2 MB", rmp_key(&rmp, BIG + K4) == ASID);
+    pre_guest(BASE, GPA, ASID);
+    refused("ENC-01", "a Pre-Guest page is not encrypted yet",
+            rmp_key(&rmp, BASE) == 0);
+    firmware(BASE + K4);
+    refused("ENC-01", "a Firmware page", rmp_key(&rmp, BASE + K4) == 0);
+}
+
 static void test_return_codes(void)
 {
     RmpUse use = { 0 };
@@ -1678,6 +1699,7 @@ int main(void)
     test_page_states();
     test_reclaim();
     test_launch();
+    test_keys();
     test_return_codes();
 
     for (i = 0; i < NR_RULES; i++) {

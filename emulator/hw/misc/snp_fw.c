@@ -327,6 +327,20 @@ static SevStatus snp_fw_set_ranges(SnpFw *fw, Rmp *rmp,
     return SEV_SUCCESS;
 }
 
+/* ENC-01: what is left of guests is ciphertext when the pages change hands */
+static void snp_fw_forget_keys(Rmp *rmp)
+{
+    uint64_t page;
+
+    for (page = 0; page < rmp->pages; page++) {
+        uint64_t spa = page * RMP_PAGE_4K;
+
+        if (rmp_raw(rmp, spa).lo & RMP_LO_ASSIGNED) {
+            snp_host_change_key(spa, RMP_PAGE_4K, rmp_key(rmp, spa), 0);
+        }
+    }
+}
+
 static SevStatus snp_fw_do_init(SnpFw *fw, uint32_t flags, uint64_t list_spa)
 {
     g_autofree struct snp_range_list *list = NULL;
@@ -373,6 +387,9 @@ static SevStatus snp_fw_do_init(SnpFw *fw, uint32_t flags, uint64_t list_spa)
      * the platform stays UNINIT, and the next SNP_INIT starts over.
      */
     if (flags & SNP_INIT_RMP) {
+        if (fw->rmp_initialized) {
+            snp_fw_forget_keys(rmp);
+        }
         rmp_fw_init(rmp);
         fw->rmp_initialized = true;
     }
@@ -632,6 +649,7 @@ static SevStatus snp_fw_page_reclaim(SnpFw *fw, void *buf)
         if (pre_guest) {
             /* ENC-01: it becomes the guest's without having been encrypted */
             snp_host_change_key(spa, size, 0, entry.asid);
+            snp_host_flush_tlbs();
         }
         return SEV_SUCCESS;
     case RMP_FAIL_SIZEMISMATCH:

@@ -221,6 +221,8 @@ static SevStatus snp_fw_activate(SnpFw *fw, void *buf)
     status = snp_fw_bind_asid(fw, asid, SNP_ASID_SNP);
     if (status == SEV_SUCCESS) {
         guest->asid = asid;
+        /* ENC-01: a new key for whatever is left in memory */
+        snp_host_new_key(asid);
     }
     return status;
 }
@@ -440,6 +442,8 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
     }
 
     memcpy(guest->ld, ld, sizeof(ld));
+    /* The hypervisor's translations lead to plaintext */
+    snp_host_flush_tlbs();
     if (type == SNP_PAGE_ZERO) {
         g_autofree void *zero = g_malloc0(size);
 

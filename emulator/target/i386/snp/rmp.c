@@ -6,9 +6,12 @@
  * of one operation stand in the order of their priority.
  *
  * Two conventions keep the lock-free readers right:
- *  - An entry's high quadword is stored before its low one and loaded after
- *    it, so that whoever sees Validated also sees the permissions it came
- *    with.
+ *  - An entry's two quadwords go together.  The high one is stored first if
+ *    permissions are only added, so that whoever sees Validated also sees the
+ *    permissions it came with, and last if some are taken away; a reader
+ *    looks at the low one again.  So nobody holds an old low quadword against
+ *    the permissions of a new one, which would be a VMPL violation that never
+ *    was.
  *  - An operation that writes several entries is not atomic to a reader.  The
  *    verdict that such a reader took away is dropped by the TLB flush that
  *    the caller does before the instruction ends (RMPUPDATE-29): the flush
@@ -72,8 +75,10 @@ static RmpEntry load(const Rmp *rmp, uint64_t page)
 {
     RmpEntry e;
 
-    e.lo = load_lo(rmp, page);
-    e.hi = __atomic_load_n(&rmp->entry[page].hi, __ATOMIC_RELAXED);
+    do {
+        e.lo = load_lo(rmp, page);
+        e.hi = __atomic_load_n(&rmp->entry[page].hi, __ATOMIC_ACQUIRE);
+    } while (load_lo(rmp, page) != e.lo);
     return e;
 }
 
@@ -82,8 +87,13 @@ static bool store(Rmp *rmp, uint64_t page, uint64_t lo, uint64_t hi)
 {
     RmpEntry old = load(rmp, page);
 
-    __atomic_store_n(&rmp->entry[page].hi, hi, __ATOMIC_RELAXED);
-    __atomic_store_n(&rmp->entry[page].lo, lo, __ATOMIC_RELEASE);
+    if (old.hi & ~hi) {
+        __atomic_store_n(&rmp->entry[page].lo, lo, __ATOMIC_RELEASE);
+        __atomic_store_n(&rmp->entry[page].hi, hi, __ATOMIC_RELEASE);
+    } else {
+        __atomic_store_n(&rmp->entry[page].hi, hi, __ATOMIC_RELAXED);
+        __atomic_store_n(&rmp->entry[page].lo, lo, __ATOMIC_RELEASE);
+    }
     return old.lo != lo || old.hi != hi;
 }
 
@@ -789,6 +799,23 @@ void rmp_use_end(Rmp *rmp, RmpUse *use)
     }
     use->active = false;
     rmp_unlock(rmp);
+}
+
+/* ---- contents ---- */
+
+unsigned rmp_key(Rmp *rmp, uint64_t spa)
+{
+    uint64_t lo;
+
+    if (!rmp_covered(rmp, spa)) {
+        return 0;
+    }
+    /* ENC-01 */
+    rmp_lock(rmp);
+    lo = true_lo(rmp, find(rmp, spa).page);
+    rmp_unlock(rmp);
+    return (lo & (RMP_LO_ASSIGNED | RMP_LO_IMMUTABLE)) == RMP_LO_ASSIGNED ?
+           lo_asid(lo) : 0;
 }
 
 /* ---- firmware ---- */

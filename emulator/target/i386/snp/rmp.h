@@ -251,6 +251,15 @@ const char *rmp_vmsa_refused(const Rmp *rmp, uint64_t spa, unsigned asid,
 bool rmp_use_begin(Rmp *rmp, RmpUse *use, uint64_t spa);
 void rmp_use_end(Rmp *rmp, RmpUse *use);
 
+/* ---- contents ---- */
+
+/*
+ * ENC-01: the ASID whose key the page's contents are under, 0 for the host's.
+ * A guest's once it may use the page: a Pre-Guest page is still the host's
+ * plaintext, which LAUNCH_UPDATE encrypts in place.  Also of a page in use.
+ */
+unsigned rmp_key(Rmp *rmp, uint64_t spa);
+
 /* ---- firmware ---- */
 
 /*

@@ -91,12 +91,13 @@ bool snp_rdmsr(CPUArchState *env, uint32_t msr, uint64_t *val, uintptr_t ra);
 /* ---- excp_helper.c ---- */
 /*
  * The RMP's verdict on a translation about to enter the TLB.  @addr is what
- * was translated (a GPA with the C-bit for the nested index), @spa and
- * @page_size the result.  Rights that the RMP denies are taken out of *@prot.
+ * was translated (a GPA with the C-bit for the nested index), *@spa and
+ * @page_size the result; *@spa changes where what is read is ciphertext.  Rights
+ * that the RMP denies are taken out of *@prot.
  * False if @access itself is denied: *@error gets the page-fault bits to add
  * (host) and *@fault the SNP_NPF_*, SNP_FAULT_VC (nested walk).
  */
-bool snp_tlb_fill(CPUArchState *env, uint64_t addr, uint64_t spa,
+bool snp_tlb_fill(CPUArchState *env, uint64_t addr, uint64_t *spa,
                   uint64_t page_size, MMUAccessType access, int mmu_idx,
                   int *prot, uint32_t *error, uint64_t *fault);
 /* HOST-03: may the walker use a page table at @spa? */

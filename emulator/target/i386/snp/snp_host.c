@@ -42,6 +42,8 @@ struct SnpHost {
     QemuMutex lock;             /* SNP_EN on several processors at once */
     Rmp rmp;
     bool rmp_ready;             /* read without the lock; set once, with it */
+    MemoryRegion cipher;        /* reads as ciphertext */
+    uint32_t key[0x400];        /* by ASID; SNP_ACTIVATE changes it; atomic */
     unsigned long *wbinvd_wanted;   /* bitmap by cpu_index, atomic */
     Error *migration_blocker;
 };
@@ -91,21 +93,87 @@ void *snp_host_page(uint64_t spa)
     return memory_region_get_ram_ptr(mr) + xlat;
 }
 
-/* A pseudo-random pad for (ASID, address), by splitmix64 */
+/*
+ * Word @i of the pseudo-random pad for (ASID, its activation, page at @spa), by
+ * splitmix64
+ */
+static uint64_t pad_word(uint64_t spa, unsigned asid, unsigned i)
+{
+    const uint64_t key = qatomic_read(&the_host->key[asid]) *
+                         0xd6e8feb86659fd93ull;
+    uint64_t z = ((uint64_t)asid << 52 ^ key ^ spa) *
+                 0x9e3779b97f4a7c15ull +
+                 (i + 1) * 0x9e3779b97f4a7c15ull;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+
 static void apply_pad(uint64_t *page, uint64_t spa, unsigned asid)
 {
-    uint64_t state = ((uint64_t)asid << 52 ^ spa) * 0x9e3779b97f4a7c15ull;
-
     if (!asid) {
         return;
     }
     for (unsigned i = 0; i < TARGET_PAGE_SIZE / sizeof(*page); i++) {
-        uint64_t z = state += 0x9e3779b97f4a7c15ull;
-
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-        page[i] ^= z ^ (z >> 31);
+        page[i] ^= pad_word(spa, asid, i);
     }
+}
+
+/* ---- ciphertext, for who has not the key ---- */
+
+/*
+ * Memory holds plaintext under its owner's key, so that the owner's accesses
+ * cost nothing.  Everybody else's translation of such a page leads here, to a
+ * window on all of memory above what a processor can address, where each read
+ * applies the pad.
+ */
+#define CIPHER_WINDOW       (1ull << 51)
+#define CIPHER_SIZE         (1ull << 48)
+
+static uint64_t cipher_read(void *opaque, hwaddr addr, unsigned size)
+{
+    SnpHost *s = opaque;
+    const uint64_t page = addr & TARGET_PAGE_MASK;
+    const unsigned offset = addr & ~TARGET_PAGE_MASK;
+    const uint8_t *plain = snp_host_page(page);
+    const unsigned asid = rmp_key(&s->rmp, page);
+    uint64_t value = 0;
+
+    for (unsigned i = 0; plain && i < size; i++) {
+        unsigned at = (offset + i) % TARGET_PAGE_SIZE;
+        uint8_t byte = qatomic_read(plain + at);
+
+        if (asid) {
+            byte ^= pad_word(page, asid, at / 8) >> at % 8 * 8;
+        }
+        value |= (uint64_t)byte << 8 * i;
+    }
+    return value;
+}
+
+/* No translation to here is writable */
+static void cipher_write(void *opaque, hwaddr addr, uint64_t data,
+                         unsigned size)
+{
+}
+
+static const MemoryRegionOps cipher_ops = {
+    .read = cipher_read,
+    .write = cipher_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+    .impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+};
+
+void snp_host_new_key(unsigned asid)
+{
+    qatomic_inc(&the_host->key[asid]);
+}
+
+uint64_t snp_host_ciphertext(uint64_t spa)
+{
+    return CIPHER_WINDOW | spa;
 }
 
 void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
@@ -291,6 +359,9 @@ void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end)
         exit(EXIT_FAILURE);
     }
     e820_add_entry(s->rmp_base, size, E820_RESERVED);
+    memory_region_init_io(&s->cipher, OBJECT(s), &cipher_ops, s,
+                          "snp-ciphertext", CIPHER_SIZE);
+    memory_region_add_subregion(get_system_memory(), CIPHER_WINDOW, &s->cipher);
 }
 
 /* ---- what cpu.c asks ---- */

@@ -76,10 +76,20 @@ void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
                          unsigned to);
 
 /*
+ * Where @spa is to be read as what is really in memory: ciphertext, for whoever
+ * has not the key (HOST-02, ACC-06, ENC-01).  The result is an address for the
+ * TLB.  The page has to be read only there.
+ */
+uint64_t snp_host_ciphertext(uint64_t spa);
+
+/*
  * Host address of the 4 KB page of RAM at @spa, or NULL if that is no RAM.
  * Reading through it is always fine; to write, use address_space_write(), so
  * that translated code and dirty logs are kept right.
  */
 void *snp_host_page(uint64_t spa);
+
+/* SNP_ACTIVATE: what was under this ASID's key is garbage from now on */
+void snp_host_new_key(unsigned asid);
 
 #endif

@@ -42,6 +42,40 @@ static int cpu_nr(CPUX86State *env)
     return env_cpu(env)->cpu_index;
 }
 
+/* Name the rules that a return code stands for, for the trace */
+static void trace_rc(CPUX86State *env, const char *insn, uint64_t operand,
+                     int rc, const char *const rules[8])
+{
+    if (rc != RMP_OK && rules[rc]) {
+        trace_snp_refused(cpu_nr(env), insn, operand, rules[rc]);
+    }
+}
+
+static const char *const rmpupdate_rules[8] = {
+    [RMP_FAIL_INPUT] = "RMPUPDATE-04..07",
+    [RMP_FAIL_PERMISSION] = "RMPUPDATE-08",
+    [RMP_FAIL_INUSE] = "RMPUPDATE-13, -14",
+    [RMP_FAIL_OVERLAP] = "RMPUPDATE-09..11",
+};
+
+static const char *const psmash_rules[8] = {
+    [RMP_FAIL_INPUT] = "PSMASH-02",
+    [RMP_FAIL_PERMISSION] = "PSMASH-05",
+    [RMP_FAIL_INUSE] = "PSMASH-03, -07",
+    [RMP_FAIL_BADADDR] = "PSMASH-04",
+};
+
+static const char *const rmpadjust_rules[8] = {
+    [RMP_FAIL_INPUT] = "RMPADJUST-02, -03, -05",
+    [RMP_FAIL_PERMISSION] = "RMPADJUST-04, -11",
+    [RMP_FAIL_SIZEMISMATCH] = "RMPADJUST-09",
+};
+
+static const char *const pvalidate_rules[8] = {
+    [RMP_FAIL_INPUT] = "PVALIDATE-02",
+    [RMP_FAIL_SIZEMISMATCH] = "PVALIDATE-06",
+};
+
 static void check_cpl0(CPUX86State *env, uintptr_t ra)
 {
     /* INSN-03 */
@@ -68,23 +102,13 @@ static bool hv_insn(CPUX86State *env, uintptr_t ra)
     return true;
 }
 
-/*
- * The key that a page's contents are under: the guest's once it may use the
- * page.  A Pre-Guest page is still the host's plaintext; LAUNCH_UPDATE
- * encrypts it in place.
- */
-static unsigned entry_key(uint64_t lo)
-{
-    return (lo & (RMP_LO_ASSIGNED | RMP_LO_IMMUTABLE)) == RMP_LO_ASSIGNED ?
-           (lo & RMP_LO_ASID_MASK) >> RMP_LO_ASID_SHIFT : 0;
-}
-
 void helper_rmpupdate(CPUX86State *env)
 {
     const uintptr_t ra = GETPC();
     const uint64_t spa = env->regs[R_EAX] & TARGET_PAGE_MASK;
     RmpState state;
     uint64_t lo, hi, size;
+    unsigned key;
     bool changed;
     int rc;
 
@@ -103,12 +127,11 @@ void helper_rmpupdate(CPUX86State *env)
         .asid = extract64(hi, 32, 32),
     };
     size = state.page_size & 1 ? RMP_PAGE_2M : RMP_PAGE_4K;
-    lo = rmp_raw(env->snp.rmp, spa).lo;
+    key = rmp_key(env->snp.rmp, spa);
     rc = rmp_update(env->snp.rmp, spa, &state, &changed);
     if (rc == RMP_OK) {
         /* RMPUPDATE-28; two RMPUPDATEs of a page at the same time garble it */
-        snp_host_change_key(spa, size, entry_key(lo),
-                            entry_key(rmp_raw(env->snp.rmp, spa).lo));
+        snp_host_change_key(spa, size, key, rmp_key(env->snp.rmp, spa));
     }
     if (changed) {
         /* RMPUPDATE-29 */
@@ -117,6 +140,7 @@ void helper_rmpupdate(CPUX86State *env)
     trace_snp_rmpupdate(cpu_nr(env), spa, state.gpa, state.assigned,
                         state.page_size, state.immutable, state.asid, rc,
                         rmp_raw(env->snp.rmp, spa).lo);
+    trace_rc(env, "RMPUPDATE", spa, rc, rmpupdate_rules);
     set_result(env, rc, false);
 }
 
@@ -134,6 +158,7 @@ void helper_psmash(CPUX86State *env)
         snp_host_flush_tlbs();
     }
     trace_snp_psmash(cpu_nr(env), spa, rc);
+    trace_rc(env, "PSMASH", spa, rc, psmash_rules);
     set_result(env, rc, false);
 }
 
@@ -223,6 +248,7 @@ void helper_pvalidate(CPUX86State *env)
             tlb_flush(env_cpu(env));
         }
     }
+    trace_rc(env, "PVALIDATE", gva, rc, pvalidate_rules);
     set_result(env, rc, unchanged);
 }
 
@@ -251,6 +277,7 @@ void helper_rmpadjust(CPUX86State *env)
         /* RMPADJUST-15: no flush */
         trace_snp_rmpadjust(cpu_nr(env), gva, t.gpa, t.spa, rdx, rc);
     }
+    trace_rc(env, "RMPADJUST", gva, rc, rmpadjust_rules);
     set_result(env, rc, false);
 }
 

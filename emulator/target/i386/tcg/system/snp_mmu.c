@@ -20,16 +20,24 @@
 #include "trace.h"
 
 /* CHK-HVOWN on a write: HOST-01..11, NSNP-01, ACC-05 */
-static bool fill_hv_owned(CPUX86State *env, uint64_t spa, uint64_t page_size,
+static bool fill_hv_owned(CPUX86State *env, uint64_t *spa, uint64_t page_size,
                           MMUAccessType access, int *prot)
 {
-    if (!(*prot & PAGE_WRITE) ||
-        rmp_hv_owned(env->snp.rmp, spa, page_size)) {
+    Rmp *rmp = env->snp.rmp;
+
+    if (rmp_hv_owned(rmp, *spa, page_size)) {
         return true;
+    }
+    if (access == MMU_DATA_STORE && (*prot & PAGE_WRITE)) {
+        return false;
     }
     /* HOST-02, ACC-06: reads and fetches are not checked */
     *prot &= ~PAGE_WRITE;
-    return access != MMU_DATA_STORE;
+    /* ENC-01: but they have not the key */
+    if (rmp_key(rmp, *spa)) {
+        *spa = snp_host_ciphertext(*spa);
+    }
+    return true;
 }
 
 static bool fill_private(CPUX86State *env, uint64_t gpa, uint64_t spa,
@@ -68,7 +76,7 @@ static bool fill_private(CPUX86State *env, uint64_t gpa, uint64_t spa,
     return true;
 }
 
-bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t spa,
+bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
                   uint64_t page_size, MMUAccessType access, int mmu_idx,
                   int *prot, uint32_t *error, uint64_t *fault)
 {
@@ -80,15 +88,22 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t spa,
         return true;
     case MMU_NESTED_IDX:
         if ((env->snp.guest & SNP_GUEST_SNP) && (addr & env->snp.cbit)) {
-            ok = fill_private(env, addr & ~env->snp.cbit, spa, page_size,
+            ok = fill_private(env, addr & ~env->snp.cbit, *spa, page_size,
                               access, prot, fault);
         } else {
             ok = fill_hv_owned(env, spa, page_size, access, prot);
             *fault = ok ? 0 : SNP_NPF_RMP;
         }
         if (!ok) {
-            trace_snp_guest_fault(env_cpu(env)->cpu_index, addr, spa,
-                                  rmp_raw(env->snp.rmp, spa).lo, access,
+            trace_snp_refused(env_cpu(env)->cpu_index, "guest access", addr,
+                              *fault & SNP_FAULT_VC ? "ACC-02" :
+                              *fault & SNP_NPF_VMPL ? "ACC-03" :
+                              (env->snp.guest & SNP_GUEST_SNP) &&
+                              (addr & env->snp.cbit) ? "ACC-04" :
+                              env->snp.guest & SNP_GUEST_SNP ? "ACC-05" :
+                              "NSNP-01");
+            trace_snp_guest_fault(env_cpu(env)->cpu_index, addr, *spa,
+                                  rmp_raw(env->snp.rmp, *spa).lo, access,
                                   *fault);
         }
         return ok;
@@ -101,8 +116,9 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t spa,
             return true;
         }
         *error = SNP_NPF_RMP;
-        trace_snp_host_fault(env_cpu(env)->cpu_index, addr, spa,
-                             rmp_raw(env->snp.rmp, spa).lo);
+        trace_snp_refused(env_cpu(env)->cpu_index, "host write", addr, "HOST-01");
+        trace_snp_host_fault(env_cpu(env)->cpu_index, addr, *spa,
+                             rmp_raw(env->snp.rmp, *spa).lo);
         return false;
     }
 }

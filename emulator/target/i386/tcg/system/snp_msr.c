@@ -64,6 +64,8 @@ static void check_hsave(CPUX86State *env, uint64_t val, uintptr_t ra)
 
 bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
 {
+    void *host;
+
     switch (msr) {
     case MSR_AMD_SYSCFG:
         wrmsr_syscfg(env, val, ra);
@@ -92,8 +94,14 @@ bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
         env->snp.ghcb = val;
         return true;
     case MSR_AMD_VM_PAGE_FLUSH:
-        /* MSR-03; memory is coherent here, there is nothing to flush */
-        if (!(val & 0xfff)) {
+        /*
+         * MSR-03; memory is coherent here, there is nothing to flush.  The
+         * address is translated as a read.
+         */
+        if (!(val & 0xfff) ||
+            (probe_access_flags(env, val & TARGET_PAGE_MASK, 0, MMU_DATA_LOAD,
+                                cpu_mmu_index(env_cpu(env), false), true,
+                                &host, 0) & TLB_INVALID_MASK)) {
             msr_gp(env, msr, "MSR-03", ra);
         }
         return true;

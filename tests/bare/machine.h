@@ -1,17 +1,29 @@
 /*
- * The bare machine under the firmware test: ports, MSRs, PCI, memory map and
+ * The bare machine under the bare-metal tests: ports, MSRs, PCI, memory map and
  * TAP output.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef TESTS_FW_MACHINE_H
-#define TESTS_FW_MACHINE_H
+#ifndef TESTS_BARE_MACHINE_H
+#define TESTS_BARE_MACHINE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define K4              0x1000ull
 #define M2              0x200000ull
+
+/* Processors start.S has stacks for; each begins with its struct cpu */
+#define CPUS            4
+#define STACK_SIZE      0x4000
+
+/* Selectors of the GDT; one TSS per processor */
+#define SEL_DATA        16
+#define SEL_CODE        24
+#define SEL_USER_DATA   (32 | 3)
+#define SEL_USER_CODE   (40 | 3)
+#define SEL_TSS         48
 
 /*
  * Pages for the test to give away, mapped with 4 KB leaves: a write through a
@@ -26,6 +38,7 @@
 #define SYSCFG_VMPL_EN  (1ull << 25)
 #define MSR_VM_HSAVE_PA 0xc0010117
 #define MSR_RMP_BASE    0xc0010132
+#define MSR_RMP_END     0xc0010133
 
 #define PSP_BAR         0xe0000000ull
 #define EDU_BAR         0xe1000000ull
@@ -99,7 +112,46 @@ static inline void mmio_write64(uint64_t addr, uint64_t value)
 
 /* start.S: the exceptions' entry points; the page directories of 4 GB */
 extern uint64_t exception_entry[32];
-extern uint64_t pd[2048];
+extern uint64_t pml4[512], pd[2048];
+extern uint8_t stacks[CPUS * STACK_SIZE];
+/* machine.c: the page tables of AREA */
+extern uint64_t area_pt[AREA_REGIONS][512];
+
+/* An exception's frame, as start.S pushes it */
+struct frame {
+    uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx,
+             rbx, rax;
+    uint64_t vector, error, rip, cs, flags, rsp, ss;
+};
+
+struct fault {
+    uint64_t vector;            /* ~0: none */
+    uint64_t error, cr2, rip;
+};
+
+struct regs {
+    uint64_t rax, rbx, rcx, rdx, rsi, rdi, r8, flags;
+    struct fault fault;
+};
+
+/* At the bottom of each stack; start.S knows the offset of recover */
+struct cpu {
+    uint64_t recover;           /* stack of the attempt() that runs */
+};
+
+static inline struct cpu *this_cpu(void)
+{
+    return (struct cpu *)((uint64_t)__builtin_frame_address(0) &
+                          -(uint64_t)STACK_SIZE);
+}
+
+/*
+ * start.S: call @code with registers as in *@r, and store them back.  An
+ * exception in it is no disaster: it ends the code and is in r->fault.
+ * user_end is where code at CPL 3 ends: that exception counts as none.
+ */
+void attempt(struct regs *r, const void *code);
+extern char user_end[];
 
 void *memset(void *to, int byte, unsigned long len);
 void *memcpy(void *to, const void *from, unsigned long len);
@@ -107,12 +159,21 @@ int memcmp(const void *a, const void *b, unsigned long len);
 
 /* Exceptions, paging of AREA, PCI devices; ends the test if one is missing */
 void machine_init(void);
+/* One processor's part of it */
+void machine_init_cpu(unsigned cpu);
+/* Where an unexpected exception goes instead of bail() */
+extern void (*on_disaster)(const struct frame *f);
 
 /* TAP: one numbered line.  @got and @want are printed if they differ. */
 void is(uint64_t got, uint64_t want, const char *name);
 /* Print the plan and leave QEMU */
 void done(void) __attribute__((noreturn));
+/* Leave QEMU */
+void leave(void) __attribute__((noreturn));
 /* Nothing can be said any more */
 void bail(const char *why, uint64_t value) __attribute__((noreturn));
+
+void print(const char *s);
+void print_number(uint64_t value, unsigned base);
 
 #endif

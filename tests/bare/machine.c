@@ -1,5 +1,5 @@
 /*
- * The bare machine under the firmware test.
+ * The bare machine under the bare-metal tests.
  *
  * TAP goes to the first serial port.  The end is a reset by the chipset's
  * register, which -no-reboot turns into QEMU's exit.
@@ -18,7 +18,7 @@
 #define PCI_EDU         0x11e81234
 
 static struct { uint16_t off0, sel, flags, off1; uint32_t off2, zero; } idt[32];
-static uint64_t pt[AREA_REGIONS][512] __attribute__((aligned(4096)));
+uint64_t area_pt[AREA_REGIONS][512] __attribute__((aligned(4096)));
 static unsigned tests;
 
 void *memset(void *to, int byte, unsigned long len)
@@ -56,7 +56,7 @@ int memcmp(const void *a, const void *b, unsigned long len)
 
 /* ---- TAP ---- */
 
-static void put(const char *s)
+void print(const char *s)
 {
     while (*s) {
         while (!(inb(PORT_SERIAL_LSR) & LSR_THRE)) {
@@ -65,7 +65,7 @@ static void put(const char *s)
     }
 }
 
-static void put_number(uint64_t value, unsigned base)
+void print_number(uint64_t value, unsigned base)
 {
     char digits[24], *d = digits + sizeof(digits) - 1;
 
@@ -74,26 +74,26 @@ static void put_number(uint64_t value, unsigned base)
         *--d = "0123456789abcdef"[value % base];
         value /= base;
     } while (value);
-    put(d);
+    print(d);
 }
 
 void is(uint64_t got, uint64_t want, const char *name)
 {
     if (got != want) {
-        put("# got 0x");
-        put_number(got, 16);
-        put(", expected 0x");
-        put_number(want, 16);
-        put("\nnot ");
+        print("# got 0x");
+        print_number(got, 16);
+        print(", expected 0x");
+        print_number(want, 16);
+        print("\nnot ");
     }
-    put("ok ");
-    put_number(++tests, 10);
-    put(" - ");
-    put(name);
-    put("\n");
+    print("ok ");
+    print_number(++tests, 10);
+    print(" - ");
+    print(name);
+    print("\n");
 }
 
-static void __attribute__((noreturn)) leave(void)
+void leave(void)
 {
     outb(PORT_RESET, RESET_FULL);
     for (;;) {
@@ -103,37 +103,59 @@ static void __attribute__((noreturn)) leave(void)
 
 void done(void)
 {
-    put("1..");
-    put_number(tests, 10);
-    put("\n");
+    print("1..");
+    print_number(tests, 10);
+    print("\n");
     leave();
 }
 
 void bail(const char *why, uint64_t value)
 {
-    put("Bail out! ");
-    put(why);
-    put(" 0x");
-    put_number(value, 16);
-    put("\n");
+    print("Bail out! ");
+    print(why);
+    print(" 0x");
+    print_number(value, 16);
+    print("\n");
     leave();
 }
 
-/* From start.S: vector, error code, RIP ... */
-void unexpected(uint64_t *frame);
-void unexpected(uint64_t *frame)
+/* ---- exceptions ---- */
+
+void (*on_disaster)(const struct frame *f);
+extern char attempt_end[];
+
+/* From start.S */
+void exception(struct frame *f);
+void exception(struct frame *f)
 {
+    struct cpu *cpu = this_cpu();
+    struct regs *r;
     uint64_t cr2;
 
     asm volatile("mov %%cr2, %0" : "=r"(cr2));
-    put("# exception ");
-    put_number(frame[0], 10);
-    put(", error code 0x");
-    put_number(frame[1], 16);
-    put(", CR2 0x");
-    put_number(cr2, 16);
-    put("\n");
-    bail("unexpected exception at", frame[2]);
+    if (cpu->recover) {
+        r = *(struct regs **)cpu->recover;
+        if (f->vector != 6 || f->rip != (uint64_t)user_end) {
+            r->fault = (struct fault) { f->vector, f->error, cr2, f->rip };
+        }
+        f->rip = (uint64_t)attempt_end;
+        f->cs = SEL_CODE;
+        f->ss = SEL_DATA;
+        f->rsp = cpu->recover;
+        f->flags = 2;
+        return;
+    }
+    if (on_disaster) {
+        on_disaster(f);
+    }
+    print("# exception ");
+    print_number(f->vector, 10);
+    print(", error code 0x");
+    print_number(f->error, 16);
+    print(", CR2 0x");
+    print_number(cr2, 16);
+    print("\n");
+    bail("unexpected exception at", f->rip);
 }
 
 /* ---- set-up ---- */
@@ -163,9 +185,30 @@ static void pci_place(uint32_t id, unsigned bar, uint32_t addr)
     bail("no PCI device", id);
 }
 
+struct tss { uint32_t reserved; uint64_t rsp0; uint32_t rest[23]; } __attribute__((packed));
+
+static struct tss tss[CPUS];
+/* SEL_* in machine.h, then two words per TSS */
+static uint64_t gdt[6 + 2 * CPUS] = {
+    0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00af9b000000ffff,
+    0x00cff3000000ffff, 0x00affb000000ffff
+};
+
+void machine_init_cpu(unsigned cpu)
+{
+    struct { uint16_t limit; uint64_t base; } __attribute__((packed)) r;
+
+    r.limit = sizeof(gdt) - 1;
+    r.base = (uint64_t)gdt;
+    asm volatile("lgdt %0" : : "m"(r));
+    asm volatile("ltr %w0" : : "r"(SEL_TSS + 16 * cpu));
+    r.limit = sizeof(idt) - 1;
+    r.base = (uint64_t)idt;
+    asm volatile("lidt %0" : : "m"(r));
+}
+
 void machine_init(void)
 {
-    struct { uint16_t limit; uint64_t base; } __attribute__((packed)) idtr;
     unsigned i, j;
 
     for (i = 0; i < 32; i++) {
@@ -174,15 +217,21 @@ void machine_init(void)
         idt[i].flags = 0x8e00;
         idt[i].off1 = exception_entry[i] >> 16;
     }
-    idtr.limit = sizeof(idt) - 1;
-    idtr.base = (uint64_t)idt;
-    asm volatile("lidt %0" : : "m"(idtr));
+    for (i = 0; i < CPUS; i++) {
+        uint64_t base = (uint64_t)&tss[i];
+
+        /* A fault at CPL 3 comes in below what CPL 0 has on the stack */
+        tss[i].rsp0 = (uint64_t)stacks + i * STACK_SIZE + STACK_SIZE / 2;
+        gdt[6 + 2 * i] = 0x890000000067ull | (base & 0xffffff) << 16 |
+                         (base >> 24 & 0xff) << 56;
+    }
+    machine_init_cpu(0);
 
     for (i = 0; i < AREA_REGIONS; i++) {
         for (j = 0; j < 512; j++) {
-            pt[i][j] = (AREA + i * M2 + j * K4) | 3;
+            area_pt[i][j] = (AREA + i * M2 + j * K4) | 7;
         }
-        pd[AREA / M2 + i] = (uint64_t)pt[i] | 3;
+        pd[AREA / M2 + i] = (uint64_t)area_pt[i] | 7;
     }
     asm volatile("mov %%cr3, %%rax; mov %%rax, %%cr3" : : : "rax", "memory");
 

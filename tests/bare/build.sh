@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Builds and runs a bare-metal image.  Sourced.
+
+bare=$(cd "$(dirname "$0")/../bare" && pwd) || exit 1
+
+# bare_build FOLDER NAME SOURCE... : FOLDER/NAME.bin, from these and ours
+bare_build()
+{
+	_folder=$1 _name=$2
+	shift 2
+	${CC:-gcc} -std=gnu11 -O2 -Wall -Wextra -Werror -ffreestanding -fno-pic \
+		-fno-stack-protector -fno-asynchronous-unwind-tables \
+		-fcf-protection=none -mno-red-zone -mgeneral-regs-only -m64 \
+		-nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack \
+		-Wl,-z,max-page-size=4096,--no-warn-rwx-segments \
+		-I"$_folder" -I"$bare" -I"${here-.}" -T "$bare/image.lds" -o "$_folder/$_name.elf" \
+		"$bare/start.S" "$bare/machine.c" "$bare/snp.c" "$@" &&
+	${OBJCOPY:-objcopy} -O binary -R .bss "$_folder/$_name.elf" "$_folder/$_name.bin"
+}
+
+# bare_qemu : the emulator
+bare_qemu()
+{
+	_qemu=${QEMU_DIR:-$("$bare/../../scripts/build-qemu")} || return 1
+	[ -x "$_qemu/qemu-system-x86_64" ] || return 1
+	echo "$_qemu/qemu-system-x86_64"
+}
+
+# bare_run SECONDS QEMU IMAGE OUTPUT ARGUMENT... : what the image says on its
+# serial port goes to OUTPUT.  QEMU_ARGS= are more arguments.
+bare_run()
+{
+	_limit=$1 _qemu=$2 _image=$3 _output=$4
+	shift 4
+	: >"$_output"
+	# shellcheck disable=SC2086 # QEMU_ARGS is words
+	timeout -k 5 "$_limit" "$_qemu" -object x-snp-host,id=snp0 \
+		-machine q35,kernel-irqchip=split,vmport=off,usb=off \
+		-accel tcg,thread=multi -m 128 -nodefaults -no-user-config \
+		-display none -cpu \
+		EPYC-Genoa,check=off,+svm,+npt,-hypervisor,phys-bits=48,+lbrv,+nrip-save,+flushbyasid,+decodeassists \
+		-global apic.vapic=off -no-reboot -device amd-iommu -device edu \
+		-bios "$_image" -serial "file:$_output" "$@" ${QEMU_ARGS-} </dev/null
+}
