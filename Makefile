@@ -8,14 +8,15 @@ export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF
 
 .DEFAULT_GOAL := help
-.PHONY: help run check shell mutants matrix series apply unapply selftests paths
-.PHONY: packages report update clean distclean
+.PHONY: help run check conformance shell mutants matrix series apply unapply
+.PHONY: selftests paths packages report update clean distclean
 
 help:
 	@sed -n 's/^# | //p' $(firstword $(MAKEFILE_LIST))
 
 # | make run         boot a kernel on the emulated SNP host, run tests, say a verdict
 # | make check       this project's own tests (CHECK="cli judge" for some of them)
+# | make conformance the emulated host, rule by rule, without Linux (KTAP)
 # | make shell       a shell on the emulated host
 # | make mutants     wrong fixes, and which test kills which (M="01* 15*" RUNS=5)
 # | make matrix      kernels x tests, a verdict in each cell (KERNELS="7.3 6.12")
@@ -39,6 +40,7 @@ help:
 # | STOCK=1          the same QEMU with the SNP host switched off
 # | KDIR=tree        kernel and selftests from this tree; with KERNEL=, selftests alone
 # | QEMU_SRC=tree    QEMU 10.0 from here                      CONFIG=debug  lockdep, KASAN
+# | TRACE=1          what the SNP host did and refused, by which rule, to trace.log
 # | TRACE=pattern    QEMU's trace events, to qemu.log         JOBS=n     default: all CPUs
 # |
 # | Exit codes of scripts/run: 0 PASS, 1 FAIL, 4 SKIP, 5 CRASH, 124 TIMEOUT, 2 wrong
@@ -50,6 +52,9 @@ run:
 
 check:
 	@scripts/check $(CHECK)
+
+conformance:
+	@tests/conformance/run-conformance.sh
 
 shell:
 	@MODE=shell scripts/run
