@@ -32,7 +32,8 @@ help:
 # | make distclean   remove all caches
 # |
 # | KERNEL=k         7.3 (default), 7.2, 6.12, 7.3-fixed, 6.12-fixed, mutant/ID, a
-# |                  kernel tree, a bzImage (modules beside it or built in)
+# |                  kernel tree, a bzImage (modules beside it or built in), or the
+# |                  archive's own binary: debian (7.3), debian-6.12
 # | TESTS="a b"      tests of the kvm target; default: the punch-hole tests, or the
 # |                  four SEV tests while there are none
 # | ARGS="..."       arguments for these tests
