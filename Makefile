@@ -8,7 +8,7 @@ export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF
 
 .DEFAULT_GOAL := help
-.PHONY: help run check conformance shell mutants matrix series apply unapply
+.PHONY: help run check conformance fuzz shell mutants matrix series apply unapply
 .PHONY: selftests paths packages report update clean distclean
 
 help:
@@ -17,6 +17,7 @@ help:
 # | make run         boot a kernel on the emulated SNP host, run tests, say a verdict
 # | make check       this project's own tests (CHECK="cli judge" for some of them)
 # | make conformance the emulated host, rule by rule, without Linux (KTAP)
+# | make fuzz        a hypervisor and a guest that know no rules, until interrupted
 # | make shell       a shell on the emulated host
 # | make mutants     wrong fixes, and which test kills which (M="01* 15*" RUNS=5)
 # | make matrix      kernels x tests, a verdict in each cell (KERNELS="7.3 6.12")
@@ -56,6 +57,9 @@ check:
 
 conformance:
 	@tests/conformance/run-conformance.sh
+
+fuzz:
+	@FOREVER=1 tests/fuzz/run-fuzz.sh
 
 shell:
 	@MODE=shell scripts/run

@@ -14,7 +14,7 @@ bare_build()
 		-fcf-protection=none -mno-red-zone -mgeneral-regs-only -m64 \
 		-nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack \
 		-Wl,-z,max-page-size=4096,--no-warn-rwx-segments \
-		-I"$_folder" -I"$bare" -I"${here-.}" -T "$bare/image.lds" -o "$_folder/$_name.elf" \
+		-I"$_folder" -I"$bare" -I"${here-.}" ${BARE_CFLAGS-} -T "$bare/image.lds" -o "$_folder/$_name.elf" \
 		"$bare/start.S" "$bare/machine.c" "$bare/snp.c" "$@" &&
 	${OBJCOPY:-objcopy} -O binary -R .bss "$_folder/$_name.elf" "$_folder/$_name.bin"
 }

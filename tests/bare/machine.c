@@ -133,6 +133,9 @@ void exception(struct frame *f)
     uint64_t cr2;
 
     asm volatile("mov %%cr2, %0" : "=r"(cr2));
+    if (f->vector == 2) {
+        return;                 /* NMI: the fuzzer's way out of a guest */
+    }
     if (cpu->recover) {
         r = *(struct regs **)cpu->recover;
         if (f->vector != 6 || f->rip != (uint64_t)user_end) {

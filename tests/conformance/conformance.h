@@ -46,6 +46,11 @@ void check(const char *rule, uint64_t got, uint64_t want, const char *what);
 #define ASID            5
 #define OTHER_ASID      6
 
+/* SNP_EN, SNP_INIT and all on both processors */
+void start_snp(void);
+/* The plan, and a line for each rule that was checked */
+void report(void);
+
 /* A page of the host's, never handed out before */
 uint64_t fresh(void);
 
@@ -121,12 +126,18 @@ struct exit {
 
 /* Launch the guest: its image and page tables, and the nested page tables */
 void guest_launch(void);
+/* Load its image anew, after it wrecked itself */
+void guest_load(void);
+/* Leave the guest no way to what is the hypervisor's; permission maps for it */
+void guest_confine(void);
+uint64_t guest_all_ones(void);
 /* A fresh VMCB for @vcpu, its VMSA's image in @vmsa (host memory, plain) */
 void vmcb_init(unsigned vcpu);
 void vmsa_fill(uint8_t *vmsa, unsigned vcpu, unsigned vmpl);
 /* Make @spa a VMSA with these contents by SNP_LAUNCH_UPDATE */
 void vmsa_make(uint64_t spa, const uint8_t *vmsa);
-/* All of it, and run the guest to where it waits for orders; VMPL is @vmpl */
+/* All of it for a vCPU at @vmpl; and run the guest to where it waits for orders */
+void vcpu_prepare(unsigned vcpu, unsigned vmpl);
 void vcpu_start(unsigned vcpu, unsigned vmpl);
 /* VMRUN on this processor */
 struct exit vmrun(uint64_t vmcb);
@@ -157,6 +168,9 @@ void rules_host(void);
 void rules_vmrun(void);
 void rules_guest(void);
 void rules_smp(void);
+
+/* What main() runs: all.c here, fuzz.c in tests/fuzz */
+void tests(void);
 
 #define INSN(name)      extern const char i_##name[]
 INSN(load8); INSN(load1); INSN(store8); INSN(store4); INSN(store2);

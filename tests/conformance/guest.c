@@ -162,26 +162,63 @@ static void launch_page(uint64_t spa, unsigned type, uint64_t perms)
     }
 }
 
-void guest_launch(void)
+/* Nothing of ours is within the guest's reach but its image, pages and boxes */
+void guest_confine(void)
 {
-    const uint64_t policy = 1ull << 16 | 1ull << 17 | 1ull << 19;
     unsigned i;
 
-    npt_build();
+    for (i = 0; i < 2048; i++) {
+        if (i < AREA / M2 || i >= AREA / M2 + AREA_REGIONS) {
+            F64(N_PD, i * 8) = 0;
+        }
+    }
+    for (i = 0; i < 512; i++) {
+        if (i < 16 || i >= 24) {
+            npt_map(AREA + i * K4, AREA + i * K4, 0);
+        }
+    }
+    /* what a confined VMCB names: all intercepted, but for the GHCB MSR */
+    memset((void *)IOPM, 0xff, 6 * K4);
+    F8(IOPM, 5 * K4 + 0x130 / 4) = 0xfc;
+}
+
+uint64_t guest_all_ones(void)
+{
+    return IOPM;
+}
+
+/* The image as it is now, and page tables */
+void guest_load(void)
+{
+    unsigned i;
+
+    for (i = 0; i < IMAGE_PAGES + NR_TABLES; i++) {
+        if (*raw(GUEST_IMAGE + i * K4) & 1) {
+            make_shared(GUEST_IMAGE + i * K4);
+        }
+    }
     guest_tables();
     memcpy((void *)GUEST_IMAGE, (void *)IMAGE, (uint64_t)__bss_end - IMAGE);
-    make_firmware(CTX);
-    if (COMMAND(SNP_GCTX_CREATE, CTX) ||
-        COMMAND(SNP_LAUNCH_START, CTX, policy) ||
-        COMMAND(SNP_ACTIVATE, CTX, ASID)) {
-        bail("no guest", 0);
-    }
     for (i = 0; i < IMAGE_PAGES + NR_TABLES; i++) {
         if (i >= IMAGE_PAGES ||
             IMAGE + i * K4 < ((uint64_t)__bss_end + K4 - 1)) {
             launch_page(GUEST_IMAGE + i * K4, 1, 0x0f0f0f);
         }
     }
+}
+
+void guest_launch(void)
+{
+    const uint64_t policy = 1ull << 16 | 1ull << 17 | 1ull << 19;
+
+    npt_build();
+    make_firmware(CTX);
+    if (COMMAND(SNP_GCTX_CREATE, CTX) ||
+        COMMAND(SNP_LAUNCH_START, CTX, policy) ||
+        COMMAND(SNP_ACTIVATE, CTX, ASID)) {
+        bail("no guest", 0);
+    }
+    guest_load();
 }
 
 static void seg(uint8_t *vmsa, unsigned off, uint16_t sel, uint16_t attrib,
@@ -271,15 +308,21 @@ bool vcpu_done(unsigned vcpu, const struct exit *e)
            F64(VMCB(vcpu), V_GHCB) == GHCB_DONE + vcpu;
 }
 
-void vcpu_start(unsigned vcpu, unsigned vmpl)
+void vcpu_prepare(unsigned vcpu, unsigned vmpl)
 {
     static uint8_t vmsa[K4] __attribute__((aligned(4096)));
-    struct exit e;
 
     vmcb_init(vcpu);
     vmsa_fill(vmsa, vcpu, vmpl);
     vmsa_make(VMSA(vcpu), vmsa);
     memset(box(vcpu), 0, K4);
+}
+
+void vcpu_start(unsigned vcpu, unsigned vmpl)
+{
+    struct exit e;
+
+    vcpu_prepare(vcpu, vmpl);
     e = vmrun(VMCB(vcpu));
     if (!vcpu_done(vcpu, &e)) {
         print("# the guest does not come up: exit 0x");

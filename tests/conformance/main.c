@@ -56,7 +56,7 @@ void check(const char *rule, uint64_t got, uint64_t want, const char *what)
     }
 }
 
-static void report(void)
+void report(void)
 {
     unsigned i;
 
@@ -257,7 +257,7 @@ static void must(unsigned status, const char *what)
     }
 }
 
-static void start_snp(void)
+void start_snp(void)
 {
     memset((void *)rdmsr(MSR_RMP_BASE), 0,
            rdmsr(MSR_RMP_END) + 1 - rdmsr(MSR_RMP_BASE));
@@ -289,13 +289,6 @@ int main(void)
     machine_init();
     print("KTAP version 1\n");
     start_cpu(1);
-    rules_before_snp();
-    start_snp();
-    rules_host();
-    guest_launch();
-    rules_vmrun();
-    rules_guest();
-    rules_smp();
-    report();
+    tests();
     leave();
 }
