@@ -77,13 +77,6 @@ prune()
 		while read -r _old; do find "$_old" -maxdepth 0 -mmin +180 -exec rm -rf {} +; done
 }
 
-# keep RESULT COPY : a result of the cache for hours of use; other clones prune it.
-keep()
-{
-	rm -rf "$2"
-	cp -al "$1" "$2" 2>/dev/null || { rm -rf "$2"; cp -a "$1" "$2"; }
-}
-
 # long NAME SECONDS LOG COMMAND... : run COMMAND with its output in LOG.  On a
 # terminal a line counts the seconds against the time the last run of NAME
 # took here, or SECONDS for the first one; in a log it is two plain lines.
