@@ -101,6 +101,15 @@ static void run(uint64_t vmcb)
 /* Whatever the VMCB says, these keep the guest away from the image itself */
 static void confine(uint64_t v)
 {
+    static uint64_t root;
+    uint64_t table = F64(v, V_NCR3) & 0x0007fffffffff000;
+
+    /* the first VMCB is as vmcb_init() made it */
+    root = root ? root : F64(v, V_NCR3);
+    if (table < 0x8000000 && table != root) {
+        F64(v, V_NCR3) = root;
+    }
+    F64(v, V_NP) |= NP_NPT;
     F32(v, V_MISC1) |= 1u << 1 | 1u << 27 | 1u << 28 | 1u << 31;
     F32(v, V_MISC2) |= 0x7f;
     F64(v, V_IOPM) = guest_all_ones();
@@ -142,11 +151,11 @@ static void hostile_access(void)
 {
     static const char *const way[] = {
         i_load8, i_store8, i_store1, i_store16, i_xchg, i_lock_add,
-        i_cmpxchg16b, i_fxsave, i_stos, i_movs, i_exec, i_vmsave, i_invlpg,
+        i_cmpxchg16b, i_fxsave, i_stos, i_movs, i_vmsave, i_invlpg,
     };
     unsigned i = below(sizeof(way) / sizeof(*way));
 
-    touch(way[i], random_page() + (way[i] == i_exec ? 0 : below(4096 - 512)));
+    touch(way[i], random_page() + below(4096 - 512));
 }
 
 static void hostile_vmrun(void)
@@ -180,10 +189,12 @@ static void hostile_vmrun(void)
         F64(v, V_VMSA) = below(2) ? random_page() : random_word();
     }
     if (below(4) == 0) {
-        F64(v, V_NCR3) = below(2) ? random_page() : F64(v, V_NCR3) ^ 1 << below(12);
+        /* not a page that a guest may have written: it would reach us */
+        F64(v, V_NCR3) = below(2) ? UNCOVERED | (below(2) ? CBIT : 0) :
+                         F64(v, V_NCR3) ^ 1 << below(12);
     }
     if (below(8) == 0) {
-        F64(v, V_NP) = random_word();
+        F64(v, V_NP) = random_word() | NP_NPT;
     }
     if (below(8) == 0) {
         for (i = 0; i < 0x400; i += 8) {
@@ -245,6 +256,8 @@ void tests(void)
 
     make(POOL + K4, POOL + K4, false, true, ASID);
     COMMAND(SNP_LAUNCH_UPDATE, CTX, 1 << 1, POOL + K4);
+    vmcb_init(V);
+    confine(VMCB(V));
     guest_confine();
     cpu_run(1, watchdog, 0);
     print("# seed ");

@@ -7,7 +7,7 @@
 # does not even end when told to.  The image may well lose its own ground; that
 # is said, and no failure.
 #
-#     SEEDS="1 2"     these (default: 1 2)
+#     SEEDS="1 2"     these (default: 2 10)
 #     ROUNDS=n        per seed (default: 3000)
 #     FOREVER=1       new seeds until interrupted
 #     QEMU_DIR=dir    a built QEMU, such as that of SANITIZE=address
@@ -55,7 +55,7 @@ if [ -n "${FOREVER-}" ]; then
 		seed=$((seed + 1))
 	done
 else
-	for seed in ${SEEDS:-1 2}; do
+	for seed in ${SEEDS:-2 10}; do
 		one "$seed"
 	done
 fi

@@ -456,6 +456,11 @@ void snp_vmrun_commit(CPUX86State *env, uintptr_t ra)
             refuse(env, "INUSE-05", ra);
         }
     }
+    /*
+     * svm_helper.c delivers an injected event from here, with an IDT or stack that
+     * may be a device.  VMRUN ends its block, so nothing has to be run again.
+     */
+    env_cpu(env)->neg.can_do_io = true;
     env->snp.entering = false;
     env->snp.guest = env->snp.kind;
     env->snp.sev_status = 0;
