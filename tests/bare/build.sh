@@ -2,7 +2,7 @@
 #
 # Builds and runs a bare-metal image.  Sourced.
 
-bare=$(cd "$(dirname "$0")/../bare" && pwd) || exit 1
+bare=${BARE:-$(cd "$(dirname "$0")/../bare" && pwd)} || exit 1
 
 # bare_build FOLDER NAME SOURCE... : FOLDER/NAME.bin, from these and ours
 bare_build()

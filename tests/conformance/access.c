@@ -538,8 +538,7 @@ static void vmpls(void)
 
 /* ---- other guests ---- */
 
-/* A guest without SEV: it runs the host's own code on the host's page tables */
-static uint64_t plain_guest(const void *code, uint64_t rsi, uint64_t *info2)
+uint64_t plain_guest(const void *code, uint64_t rsi, uint64_t *info2)
 {
     static uint64_t stack[64];
     uint64_t v = VMCB(4), s = v + V_SAVE;

@@ -161,6 +161,13 @@ uint64_t guest_page(void);
 /* The guest's own page table entry for a private GVA in AREA: its GVA */
 uint64_t guest_pte(uint64_t gva);
 
+/*
+ * access.c: a guest without SEV runs the host's own code on the host's page
+ * tables, with RSI and RDI as given.  EXITINFO1 of a nested page fault, or the
+ * exit code, VMMCALL if all went well.
+ */
+uint64_t plain_guest(const void *code, uint64_t rsi, uint64_t *info2);
+
 /* ---- the rules ---- */
 
 void rules_before_snp(void);
@@ -187,6 +194,6 @@ INSN(pause); INSN(wbinvd); INSN(rdtsc); INSN(rdpmc); INSN(invd);
 INSN(monitor); INSN(mwait); INSN(mov_dr7); INSN(to_cr0); INSN(to_cr3);
 INSN(to_cr4); INSN(rdmsr); INSN(wrmsr); INSN(nop); INSN(int3); INSN(ud2);
 INSN(sti); INSN(spin); INSN(user); INSN(pvalidate32); INSN(rmpadjust32);
-INSN(swap); INSN(soil);
+INSN(swap); INSN(soil); INSN(work);
 
 #endif

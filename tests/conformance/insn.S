@@ -144,3 +144,19 @@ i_soil:
         movq    %rax, %xmm0
         movq    %rax, %cr2
         ret
+
+/* scripts/bench-guest: arithmetic, loads, stores and branches on (RSI) */
+        .globl  i_work
+i_work:
+        movq    $0x12345, (%rsi)
+        movl    $1000000, %ecx
+        xorl    %eax, %eax
+1:      addq    (%rsi), %rax
+        rolq    $7, %rax
+        movq    %rax, 8(%rsi)
+        testb   $16, %al
+        jz      2f
+        xorq    $0x55, %rax
+2:      decl    %ecx
+        jnz     1b
+        ret
