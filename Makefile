@@ -5,11 +5,11 @@
 # What the user sets travels to the scripts by the environment.
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
-export SIGNOFF
+export SIGNOFF SOAK VCPUS SECONDS_EACH SVG
 
 .DEFAULT_GOAL := help
 .PHONY: help run check conformance fuzz shell mutants matrix series apply unapply
-.PHONY: selftests paths packages report update clean distclean
+.PHONY: selftests paths packages report soak rates update clean distclean
 
 help:
 	@sed -n 's/^# | //p' $(firstword $(MAKEFILE_LIST))
@@ -21,6 +21,8 @@ help:
 # | make shell       a shell on the emulated host
 # | make mutants     wrong fixes, and which test kills which (M="01* 15*" RUNS=5)
 # | make matrix      kernels x tests, a verdict in each cell (KERNELS="7.3 6.12")
+# | make soak        the tests many times, and for long (RUNS=100 SOAK=3600 BATCH=10)
+# | make rates       what the stress test gets done with 1 to 32 vCPUs, with a plot
 # | make report      one HTML page of what the last runs here left behind
 # | make series      the selftests as patches for `git am` and for posting (OUT=new
 # |                  folder, SIGNOFF=1), or the fix (FIX=6.12 or 7.3)
@@ -64,7 +66,7 @@ fuzz:
 shell:
 	@MODE=shell scripts/run
 
-mutants matrix series report:
+mutants matrix series report soak rates:
 	@scripts/$@
 
 apply unapply:
