@@ -1601,10 +1601,17 @@ static void round_numa(struct driver *d, struct ap *ap)
 	const u32 nr = nr_nodes();
 	const u32 memory = random_below(&d->w, nr);
 	cpu_set_t cpus;
+	u32 cpu, left;
 
 	node_cpus(random_below(&d->w, nr), &cpus);
 	pthread_setaffinity_np(d->w.thread, sizeof(cpus), &cpus);
+	/* One CPU, see worker_pin(). */
 	node_cpus(random_below(&d->w, nr), &cpus);
+	for (cpu = 0, left = random_below(&d->w, CPU_COUNT(&cpus)); left || !CPU_ISSET(cpu, &cpus);
+	     cpu++)
+		left -= CPU_ISSET(cpu, &cpus) ? 1 : 0;
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
 	pthread_setaffinity_np(ap->w.thread, sizeof(cpus), &cpus);
 	pthread_setaffinity_np(ap->shooter.thread, sizeof(cpus), &cpus);
 
@@ -1786,6 +1793,7 @@ static const struct mode modes[] = {
 		.round = round_numa,
 		.windows = BIT(IN_GUEST),
 		.share = 1,
+		.one_driver = true,
 		.roams = true,
 	},
 	[MODE_MSI] = {
