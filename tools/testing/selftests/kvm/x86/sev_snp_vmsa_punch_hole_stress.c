@@ -39,7 +39,6 @@
 #include <linux/sizes.h>
 
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/timerfd.h>
 
 #include "test_util.h"
@@ -96,7 +95,6 @@ enum ap_mode {
 
 enum server_op {
 	OP_NOP,
-	OP_TOUCH,
 	OP_PREPARE,
 	OP_CREATE,
 	OP_PREPARE_CREATE,
@@ -186,9 +184,6 @@ static void guest_server(struct shared *shared, u64 index)
 		switch (me->op) {
 		case OP_NOP:
 			ret = 0;
-			break;
-		case OP_TOUCH:
-			ret = READ_ONCE(*(u8 *)me->arg[0]);
 			break;
 		case OP_PREPARE:
 			ret = snp_vmsa_prepare(me->arg[0], me->arg[1]);
@@ -344,6 +339,7 @@ struct ap {
 	u64 shot_heartbeat, shot_ns;
 	bool shot_done;
 	u64 start_ns;
+	u64 edge_ns;
 	u64 fill_ns;
 };
 
@@ -358,6 +354,7 @@ struct mode {
 	const char *name;
 	void (*round)(struct driver *d, struct ap *ap);
 	u32 windows;		/* BIT()s of those that have to be entered */
+	u32 min_rounds;
 	u32 share;		/* of the time */
 	bool one_driver;
 	bool roams;		/* its drivers choose their CPUs */
@@ -869,6 +866,7 @@ static void ap_start(struct driver *d, struct ap *ap, u32 page)
 	ap_wait_up(ap, nr_up, SNP_CAUSE_NO_RECOVERY, "after AP Create");
 	pthread_rwlock_unlock(&kick_lock);
 	ap->start_ns = (3 * ap->start_ns + ap->up_ns - ap->run_ns) / 4;
+	ap->edge_ns = ap->edge_ns ?: ap->start_ns;
 }
 
 static void ap_ensure_alive(struct driver *d, struct ap *ap)
@@ -921,10 +919,25 @@ static void shot_wait(struct ap *ap)
 		  SNP_CAUSE_HUNG, "a punch at vCPU %u did not happen", ap->id);
 }
 
-/* When to shoot at an AP that is about to start. */
+/*
+ * When to shoot at an AP that is about to start: any time until it executes its
+ * first instruction.  That moment moves with the load of the host.  Follow it, so
+ * that one shot in ten is too late.
+ */
 static u64 shot_delay(struct driver *d, struct ap *ap)
 {
-	return 1 + random_below(&d->w, ap->start_ns + ap->start_ns / 4);
+	return 1 + random_below(&d->w, ap->edge_ns);
+}
+
+static void shot_correct(struct ap *ap, bool too_late)
+{
+	const u64 step = ap->start_ns / 64;
+
+	if (!too_late)
+		ap->edge_ns = min(ap->edge_ns + step, 2 * ap->start_ns);
+	else if (ap->edge_ns > 9 * step)
+		ap->edge_ns -= 9 * step;
+	ap->edge_ns = max(ap->edge_ns, step);
 }
 
 /*
@@ -1026,11 +1039,12 @@ static void round_punch_reload(struct driver *d, struct ap *ap)
 static void punch_create(struct driver *d, struct ap *ap)
 {
 	const char *what = "punch of a VMSA that is about to be used";
-	u64 nr_up, last;
+	u64 starts, last;
+	bool too_late;
 
 	/* From a standing start the moment is known best. */
 	ap_stop(ap);
-	nr_up = ap->nr_up;
+	starts = READ_ONCE(ap->shared->starts);
 	ap->page = (ap->page + 1) % NR_VMSAS;
 
 	pthread_rwlock_rdlock(&kick_lock);
@@ -1043,7 +1057,9 @@ static void punch_create(struct driver *d, struct ap *ap)
 	ap_check_dead(d, ap, last, what);
 	pthread_rwlock_unlock(&kick_lock);
 
-	count(&mode_stats->windows[ap->nr_up == nr_up ? IN_CREATE : IN_GUEST]);
+	too_late = READ_ONCE(ap->shared->starts) != starts;
+	shot_correct(ap, too_late);
+	count(&mode_stats->windows[too_late ? IN_GUEST : IN_CREATE]);
 }
 
 static void round_punch_create(struct driver *d, struct ap *ap)
@@ -1061,10 +1077,8 @@ static void round_punch_fill(struct driver *d, struct ap *ap)
 	const char *what = "punch of a VMSA that is being filled in";
 	u64 nr_up, start;
 
-	if (ap->alive) {
+	if (ap->alive)
 		round_punch_running(d, ap, WARM, false);
-		return;
-	}
 
 	nr_up = ap->nr_up;
 	ap->page = random_below(&d->w, NR_VMSAS);
@@ -1224,6 +1238,8 @@ static void round_churn(struct driver *d, struct ap *ap)
 		SNP_CHECK(!ret, SNP_CAUSE_WRONG_ANSWER,
 			  "one of two AP Creation requests was answered with 0x%lx", ret);
 	}
+	if (random_percent(&d->w, 25))
+		order(d->server, OP_INIT_SIPI, 0, ap->id);
 	shot_wait(ap);
 	count(&mode_stats->windows[IN_CREATE]);
 
@@ -1736,6 +1752,7 @@ static const struct mode modes[] = {
 		.name = "probe",
 		.round = round_probe,
 		.windows = BIT(IN_GUEST),
+		.min_rounds = 4,
 		.one_driver = true,
 	},
 	[MODE_STORM] = {
@@ -2024,6 +2041,8 @@ static bool windows_entered(void)
 {
 	u32 i;
 
+	if (READ_ONCE(mode_stats->rounds) < mode->min_rounds)
+		return false;
 	for (i = 0; i < NR_WINDOWS; i++) {
 		if ((mode->windows & BIT(i)) && !READ_ONCE(mode_stats->windows[i]))
 			return false;
