@@ -34,7 +34,7 @@ all_modes()
 {
 	for m in $modes; do
 		grep -q "^# ok [0-9]* $m\$" "$LOGS/stress-7.3/ktap.log" || { echo "no ok for $m"; return 1; }
-		grep -q "^# # $m: [0-9]* rounds in .* windows\$" "$LOGS/stress-7.3/ktap.log" ||
+		grep -q "^# # $m: [1-9][0-9]* .* windows\$" "$LOGS/stress-7.3/ktap.log" ||
 			{ echo "no windows of $m"; return 1; }
 	done
 }

@@ -1849,14 +1849,22 @@ static void *driver_thread(void *__d)
 	return NULL;
 }
 
-/* Background noise: invalidations that have nothing to do with any VMSA. */
+/*
+ * Background noise: invalidations that have nothing to do with any VMSA.  If the
+ * page is mapped, then mmu_lock is held until all vCPUs have flushed their TLBs.
+ * An AP that waits for the lock meanwhile cannot be preempted until it has had it,
+ * and is then, if its shooter is due: right after it has decided about its VMSA.
+ */
 static void *storm_thread(void *__w)
 {
 	struct worker *w = __w;
 
 	worker_init(w);
 	while (!READ_ONCE(stop)) {
-		punch_file(w, spare_fd, 1 + random_below(w, 2), 1);
+		u32 page = random_below(w, 2);
+
+		pre_fault(&servers[0], GPA_SPARE + page * PAGE_SIZE);
+		punch_file(w, spare_fd, 1 + page, 1);
 		usleep(random_below(w, 500));
 	}
 	return NULL;
@@ -2094,6 +2102,8 @@ static void run_mode(enum mode_id id)
 	}
 	if (id != MODE_PROBE && (opt_amps & BIT(AMP_STORM)))
 		worker_start(&storm, storm_thread, &storm, "storm%u", 0);
+	if (storm.thread)
+		worker_pin(&storm, 0);
 	if (mode->background)
 		worker_start(&background, mode->background, &background, "flood%u", 0);
 
@@ -2149,8 +2159,8 @@ static void run_mode(enum mode_id id)
 			  SNP_CAUSE_NO_WINDOW, "%s: no punch hit: %s, in %lu s", mode->name,
 			  window_str[i], mode_stats->ns / SEC);
 	}
-	snp_note("%lu rounds in %lu ms, %swindows", mode_stats->rounds,
-		 mode_stats->ns / 1000000, line);
+	snp_note("%lu rounds in %lu ms", mode_stats->rounds, mode_stats->ns / 1000000);
+	snp_note("%swindows", line);
 }
 
 #define MODE_CASE(_name, _id)		\
