@@ -5,7 +5,7 @@
 # What the user sets travels to the scripts by the environment.
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
-export SIGNOFF SOAK VCPUS SECONDS_EACH SVG
+export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB
 
 .DEFAULT_GOAL := help
 .PHONY: help run check conformance fuzz shell mutants matrix series apply unapply
@@ -46,6 +46,7 @@ help:
 # | QEMU_SRC=tree    QEMU 10.0 from here                      CONFIG=debug  lockdep, KASAN
 # | TRACE=1          what the SNP host did and refused, by which rule, to trace.log
 # | TRACE=pattern    QEMU's trace events, to qemu.log         JOBS=n     default: all CPUs
+# | SCHED=seed=1,mode=random   the interleaving follows from a seed (docs/schedule.md)
 # |
 # | Exit codes of scripts/run: 0 PASS, 1 FAIL, 4 SKIP, 5 CRASH, 124 TIMEOUT, 2 wrong
 # | input or set-up (make itself says "Error N" and exits 2 for all but PASS).

@@ -6,6 +6,9 @@
 # machine_args QEMU_DIR on|off : QEMU's arguments, one per line, for the machine
 # with the SNP host (on) or the same machine on stock QEMU (off).  Four CPUs in
 # two sockets on two NUMA nodes, so that a vCPU can run far from its memory.
+# SCHED= (options of emulator/accel/tcg/tcg-sched.c, and shift= of -icount) makes
+# it a machine whose every step follows from its inputs: one thread, a clock that
+# counts instructions, nothing random.
 machine_args()
 {
 	# Linux does not look for SNP where the hypervisor bit is set.
@@ -15,6 +18,15 @@ machine_args()
 		_cpu=$_cpu,+lbrv,+nrip-save,+flushbyasid,+decodeassists
 		printf '%s\n' -object x-snp-host,id=snp0 -device amd-psp
 	fi
+	_threads=multi
+	if [ -n "${SCHED-}" ]; then
+		_threads=single
+		_shift=$(printf '%s\n' "$SCHED" | tr , '\n' | sed -n 's/^shift=//p')
+		_sched=$(printf '%s\n' "$SCHED" | tr , '\n' | sed '/^shift=/d; /^$/d; s/^/,/' | tr -d '\n')
+		printf '%s\n' -object "x-sched,id=sched0$_sched" \
+			-icount "shift=${_shift:-3},sleep=off" \
+			-rtc base=2026-01-01,clock=vm -seed 1
+	fi
 	cat <<-END
 	-cpu
 	$_cpu
@@ -23,7 +35,7 @@ machine_args()
 	-machine
 	q35,kernel-irqchip=split,vmport=off,usb=off
 	-accel
-	tcg,thread=multi
+	tcg,thread=$_threads
 	-smp
 	${SMP:-4}$([ "${SMP:-4}" != 4 ] || echo ,sockets=2,cores=2)
 	-m

@@ -11,7 +11,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "crypto/random.h"
+#include "qemu/guest-random.h"
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
 #include "hw/boards.h"
@@ -92,7 +92,7 @@ static SevStatus snp_fw_gctx_create(SnpFw *fw, void *buf)
     guest = g_new0(SnpGuest, 1);
     guest->gctx = spa;
     guest->state = SNP_GUEST_INIT;
-    if (qcrypto_random_bytes(guest->vmpck, sizeof(guest->vmpck), NULL)) {
+    if (qemu_guest_getrandom(guest->vmpck, sizeof(guest->vmpck), NULL)) {
         g_free(guest);
         return snp_fw_refuse(fw, SEV_RESOURCE_LIMIT, "no random numbers");
     }

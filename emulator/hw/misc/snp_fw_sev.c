@@ -13,7 +13,7 @@
 #include "qemu/units.h"
 #include "crypto/hash.h"
 #include "crypto/hmac.h"
-#include "crypto/random.h"
+#include "qemu/guest-random.h"
 #include "qemu/bswap.h"
 #include "qemu/log.h"
 #include "qemu/units.h"
@@ -263,7 +263,7 @@ static SevStatus snp_fw_sev_launch_start(SnpFw *fw, void *buf)
     guest = g_new0(SevGuest, 1);
     guest->digest = qcrypto_hash_new(QCRYPTO_HASH_ALGO_SHA256, NULL);
     if (!guest->digest ||
-        qcrypto_random_bytes(guest->tik, sizeof(guest->tik), NULL)) {
+        qemu_guest_getrandom(guest->tik, sizeof(guest->tik), NULL)) {
         snp_fw_sev_guest_free(guest);
         return snp_fw_refuse(fw, SEV_RESOURCE_LIMIT, "no SHA-256");
     }
@@ -476,7 +476,7 @@ static bool snp_fw_sev_make_measurement(SevGuest *guest,
     uint8_t *result = in.digest;
     g_autoptr(QCryptoHmac) hmac = NULL;
 
-    if (qcrypto_random_bytes(in.mnonce, sizeof(in.mnonce), NULL) ||
+    if (qemu_guest_getrandom(in.mnonce, sizeof(in.mnonce), NULL) ||
         qcrypto_hash_finalize_bytes(guest->digest, &result, &len, NULL)) {
         return false;
     }

@@ -20,6 +20,7 @@
 #include "exec/address-spaces.h"
 #include "hw/i386/e820_memory_layout.h"
 #include "cpu.h"
+#include "accel/tcg/tcg-sched.h"
 #include "snp_host.h"
 #include "snp_msr.h"
 
@@ -207,6 +208,7 @@ void snp_host_flush_tlbs(void)
      * stale entry does not outlive the instruction either.
      */
     if (current_cpu) {
+        tcg_sched_point(current_cpu, TCG_SCHED_TLB, 0);
         tlb_flush_all_cpus_synced(current_cpu);
     } else {
         CPUState *cs;

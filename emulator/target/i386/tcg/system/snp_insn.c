@@ -16,6 +16,7 @@
 #include "tcg/helper-tcg.h"
 #include "snp/snp_host.h"
 #include "snp/vmsa.h"
+#include "accel/tcg/tcg-sched.h"
 #include "trace.h"
 
 /* INSN-06: EAX and the flags follow the return code; CF is the caller's */
@@ -115,6 +116,7 @@ void helper_rmpupdate(CPUX86State *env)
     if (!hv_insn(env, ra)) {
         return;
     }
+    tcg_sched_point(env_cpu(env), TCG_SCHED_RMPUPDATE, ra);
     /* RMPUPDATE-03 */
     lo = cpu_ldq_data_ra(env, env->regs[R_ECX], ra);
     hi = cpu_ldq_data_ra(env, env->regs[R_ECX] + 8, ra);

@@ -17,6 +17,7 @@
 #include "exec/address-spaces.h"
 #include "exec/cputlb.h"
 #include "tcg/helper-tcg.h"
+#include "accel/tcg/tcg-sched.h"
 #include "snp/snp_host.h"
 #include "snp/snp_msr.h"
 #include "snp/vmsa.h"
@@ -48,6 +49,7 @@ void snp_vmrun_begin(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
 {
     const char *rule = NULL;
 
+    tcg_sched_point(env_cpu(env), TCG_SCHED_VMRUN, ra);
     if (env->snp.rmp) {
         if (!rmp_hv_owned(env->snp.rmp, vmcb, RMP_PAGE_4K)) {
             rule = "VMRUN-01";
@@ -749,6 +751,7 @@ void snp_vmexit_end(CPUX86State *env)
     }
     /* INUSE-02, INUSE-07: all state is saved, the host has not run yet */
     end_guest(env);
+    tcg_sched_point(env_cpu(env), TCG_SCHED_VMEXIT, 0);
 }
 
 void snp_cpu_reset(CPUX86State *env)

@@ -1,0 +1,791 @@
+/*
+ * Schedule control: which processor runs, and for how long, is a function of a
+ * seed (-object x-sched).
+ *
+ * All processors run in the main loop's thread, a slice of instructions at a
+ * time, and the clock of the machine is the number of instructions: nothing that
+ * the guest can see depends on the host's scheduler or clock.  A single thread
+ * is also what fork() can copy, which makes a snapshot of the whole machine.
+ *
+ * Modes:
+ *   fixed   slices of the same length, round robin
+ *   random  the next processor at random, slices of random length
+ *   pct     random priorities, the highest runs; at DEPTH - 1 random moments the
+ *           one that runs drops below all others (Burckhardt et al., "A
+ *           Randomized Scheduler with Probabilistic Guarantees of Finding Bugs",
+ *           ASPLOS 2010).  So does one that executes PAUSE, and one that has
+ *           run for a whole slice: kernels spin, and guests never stop.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include "qapi/error.h"
+#include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/notify.h"
+#include "qemu/rcu.h"
+#include "qemu/timer.h"
+#include "block/aio.h"
+#include "exec/cpu-common.h"
+#include "hw/core/cpu.h"
+#include "qom/object_interfaces.h"
+#include "system/cpu-timers.h"
+#include "system/cpus.h"
+#include "system/system.h"
+#include "tcg/startup.h"
+#include "tcg-accel-ops.h"
+#include "tcg-sched.h"
+#include "trace.h"
+
+#define TYPE_TCG_SCHED "x-sched"
+OBJECT_DECLARE_SIMPLE_TYPE(TcgSched, TCG_SCHED)
+
+/* Slices until the seed takes over, whatever the options say */
+#define BOOT_SLICE      10000
+/* Instructions until the main loop gets its turn */
+#define QUOTA           200000
+#define MAX_SYMBOLS     16
+#define MAX_DEPTH       64
+#define MAX_CPUS        256
+
+/* Exit code of a machine that has used up its limit= */
+#define EXIT_LIMIT      3
+
+typedef enum {
+    MODE_FIXED,
+    MODE_RANDOM,
+    MODE_PCT,
+} SchedMode;
+
+static const char *const mode_names[] = { "fixed", "random", "pct" };
+static const char *const point_names[TCG_SCHED_NR_POINTS] = {
+    "rmpupdate", "vmrun", "vmexit", "ipi", "tlb", "symbol", "pause",
+};
+
+struct TcgSched {
+    Object parent_obj;
+
+    /* properties */
+    SchedMode mode;
+    uint64_t seed;
+    uint32_t slice;
+    uint32_t depth;
+    uint32_t horizon;
+    uint32_t points;
+    uint32_t after;
+    uint64_t limit;
+    char *server;
+    uint64_t symbols[MAX_SYMBOLS];
+    unsigned nr_symbols;
+
+    /* the processor whose turn it is */
+    CPUState *cpu;
+    int64_t slice_left;
+    bool yield;
+
+    /* since the seed took over */
+    bool start_pending;
+    bool started;
+    uint64_t rng;
+    uint64_t insns;
+    uint64_t events;
+    uint64_t switches;
+    uint64_t signature;         /* of the order in which points were met */
+    int64_t start_ns;
+    uint64_t change[MAX_DEPTH]; /* pct: events or instructions */
+    unsigned next_change;
+    int64_t priority[MAX_CPUS];
+    int64_t lowest;
+    bool held[MAX_CPUS];        /* its instruction was put off */
+
+    Notifier poll;
+    Notifier machine_done;
+};
+
+static TcgSched *sched;
+uint32_t tcg_sched_points;
+
+/* splitmix64 */
+static uint64_t sched_random(TcgSched *s)
+{
+    uint64_t z = s->rng += 0x9e3779b97f4a7c15ull;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15ull;
+    return hash ^ (hash >> 29);
+}
+
+/* ---- whose turn it is ---- */
+
+static bool sched_runnable(CPUState *cpu)
+{
+    return cpu_can_run(cpu) && (!cpu->halted || cpu_has_work(cpu));
+}
+
+static bool sched_pct_by_events(TcgSched *s)
+{
+    return s->points;
+}
+
+static void sched_demote(TcgSched *s, CPUState *cpu)
+{
+    s->priority[cpu->cpu_index] = --s->lowest;
+}
+
+static CPUState *sched_next(CPUState *cpu)
+{
+    cpu = cpu ? CPU_NEXT(cpu) : NULL;
+    return cpu ? cpu : first_cpu;
+}
+
+/* The processor to run, or NULL if all sleep; sets slice_left for a new one. */
+static CPUState *sched_pick(TcgSched *s)
+{
+    CPUState *cpu, *best = NULL;
+    unsigned n = 0;
+
+    if (!s->started || s->mode == MODE_FIXED) {
+        best = s->cpu;
+        do {
+            best = sched_next(best);
+            if (sched_runnable(best)) {
+                s->slice_left = s->started ? s->slice : BOOT_SLICE;
+                return best;
+            }
+            /* Once around, the one that had its turn included */
+        } while (s->cpu ? best != s->cpu : CPU_NEXT(best) != NULL);
+        return NULL;
+    }
+
+    CPU_FOREACH(cpu) {
+        if (!sched_runnable(cpu)) {
+            continue;
+        }
+        n++;
+        if (s->mode == MODE_RANDOM) {
+            if (!best || sched_random(s) % n == 0) {
+                best = cpu;
+            }
+        } else if (!best || s->priority[cpu->cpu_index] >
+                            s->priority[best->cpu_index]) {
+            best = cpu;
+        }
+    }
+    if (!best) {
+        return NULL;
+    }
+    if (s->mode == MODE_RANDOM) {
+        /* Each power of two up to the slice as often as the others */
+        uint64_t max = 1ull << sched_random(s) % (64 - clz64(s->slice));
+
+        s->slice_left = 1 + sched_random(s) % max;
+    } else if (best != s->cpu || s->slice_left <= 0) {
+        s->slice_left = s->slice;
+    }
+    return best;
+}
+
+/* pct: a change point of the one that runs */
+static void sched_pct_steps(TcgSched *s, uint64_t now)
+{
+    while (s->next_change < s->depth - 1 && s->change[s->next_change] <= now) {
+        s->next_change++;
+        sched_demote(s, s->cpu);
+        s->yield = true;
+    }
+}
+
+static int compare_u64(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void sched_server(TcgSched *s);
+
+/* From here on the seed decides. */
+static void sched_start(TcgSched *s)
+{
+    CPUState *cpu;
+
+    s->start_pending = false;
+    s->started = true;
+    if (s->server) {
+        sched_server(s);
+    }
+    s->rng = s->seed;
+    s->cpu = NULL;
+    s->slice_left = 0;
+    s->start_ns = icount_get();
+    CPU_FOREACH(cpu) {
+        s->priority[cpu->cpu_index] = sched_random(s) >> 1;
+    }
+    for (unsigned i = 0; i < s->depth - 1; i++) {
+        s->change[i] = sched_random(s) % s->horizon;
+    }
+    qsort(s->change, s->depth - 1, sizeof(s->change[0]), compare_u64);
+    tcg_sched_points = s->points | 1u << TCG_SCHED_PAUSE;
+}
+
+void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
+{
+    TcgSched *s = sched;
+    bool before = false;
+
+    if (point == TCG_SCHED_PAUSE) {
+        s->yield = true;
+        if (s->started && s->mode == MODE_PCT) {
+            sched_demote(s, cpu);
+        }
+        return;
+    }
+    if (!s->started) {
+        if (!s->start_pending && !--s->after) {
+            s->start_pending = true;
+            cpu_exit(cpu);
+        }
+        return;
+    }
+    if (ra && s->held[cpu->cpu_index]) {
+        /* That was its turn to wait */
+        s->held[cpu->cpu_index] = false;
+        return;
+    }
+    s->events++;
+    s->signature = mix(s->signature, cpu->cpu_index << 8 | point);
+    trace_tcg_sched_point(s->insns, cpu->cpu_index, point_names[point]);
+
+    if (s->mode == MODE_RANDOM) {
+        uint64_t r = sched_random(s);
+
+        s->yield |= r & 1;
+        before = r & 2;
+    } else if (s->mode == MODE_PCT && sched_pct_by_events(s)) {
+        sched_pct_steps(s, s->events);
+        before = true;
+    }
+    if (!s->yield) {
+        return;
+    }
+    if (ra && before) {
+        s->held[cpu->cpu_index] = true;
+        cpu->exception_index = EXCP_INTERRUPT;
+        cpu_loop_exit_restore(cpu, ra);
+    }
+    cpu_exit(cpu);
+}
+
+bool tcg_sched_is_symbol(uint64_t pc)
+{
+    if (likely(!sched)) {
+        return false;
+    }
+    for (unsigned i = 0; i < sched->nr_symbols; i++) {
+        if (sched->symbols[i] == pc) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- the loop ---- */
+
+/* Returns how many instructions @cpu has executed, at most @budget. */
+static int64_t sched_exec(CPUState *cpu, int64_t budget)
+{
+    int64_t executed;
+    int r;
+
+    cpu->exit_request = false;
+    cpu->icount_budget = budget;
+    cpu->neg.icount_decr.u16.low = MIN(0xffff, budget);
+    cpu->icount_extra = budget - cpu->neg.icount_decr.u16.low;
+
+    bql_unlock();
+    r = tcg_cpu_exec(cpu);
+    icount_update(cpu);
+    executed = budget - cpu->icount_budget;
+    cpu->neg.icount_decr.u16.low = 0;
+    cpu->icount_extra = 0;
+    cpu->icount_budget = 0;
+    bql_lock();
+
+    if (r == EXCP_DEBUG) {
+        cpu_handle_guest_debug(cpu);
+    } else if (r == EXCP_ATOMIC) {
+        bql_unlock();
+        cpu_exec_step_atomic(cpu);
+        bql_lock();
+    }
+    return executed;
+}
+
+/* Work that is queued for a processor; false if the machine has to stop. */
+static bool sched_work(void)
+{
+    bool go = true;
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (cpu->stop || !cpu_work_list_empty(cpu)) {
+            current_cpu = cpu;
+            qemu_wait_io_event_common(cpu);
+        }
+        go &= !cpu->stopped;
+    }
+    current_cpu = NULL;
+    return go;
+}
+
+static void sched_run(TcgSched *s)
+{
+    int64_t quota = QUOTA, deadline, budget, executed;
+
+    while (quota > 0 && sched_work()) {
+        deadline = qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL,
+                                              QEMU_TIMER_ATTR_ALL);
+        if (deadline == 0) {
+            qemu_clock_run_timers(QEMU_CLOCK_VIRTUAL);
+            continue;
+        }
+        if (s->start_pending) {
+            sched_start(s);
+        }
+        if (s->limit && s->started && s->insns >= s->limit) {
+            error_report("x-sched: not done after %" PRIu64 " instructions",
+                         s->limit);
+            exit(EXIT_LIMIT);
+        }
+        if (!s->cpu || s->slice_left <= 0 || s->yield ||
+            !sched_runnable(s->cpu) || (s->started && s->mode == MODE_PCT)) {
+            CPUState *last = s->cpu;
+
+            if (s->started && s->mode == MODE_PCT && last && s->slice_left <= 0) {
+                sched_demote(s, last);
+            }
+            s->cpu = sched_pick(s);
+            s->yield = false;
+            if (!s->cpu) {
+                s->cpu = last;
+                s->slice_left = 0;
+                return;
+            }
+            if (s->started && s->cpu != last) {
+                s->switches++;
+                trace_tcg_sched_switch(s->insns, icount_get() - s->start_ns,
+                                       s->cpu->cpu_index,
+                                       s->cpu->cc->get_pc(s->cpu));
+            }
+        }
+
+        budget = deadline < 0 ? INT32_MAX : MIN(icount_round(deadline), INT32_MAX);
+        budget = MIN(budget, s->slice_left);
+        if (s->started && s->mode == MODE_PCT && !sched_pct_by_events(s) &&
+            s->next_change < s->depth - 1) {
+            budget = MIN(budget, MAX(s->change[s->next_change], s->insns + 1) -
+                                 s->insns);
+        }
+        current_cpu = s->cpu;
+        executed = sched_exec(s->cpu, budget);
+        current_cpu = NULL;
+        s->slice_left -= executed;
+        quota -= MAX(executed, 1);
+        if (s->started) {
+            s->insns += executed;
+            if (s->mode == MODE_PCT && !sched_pct_by_events(s)) {
+                sched_pct_steps(s, s->insns);
+            }
+        }
+    }
+}
+
+static void sched_poll(Notifier *n, void *data)
+{
+    TcgSched *s = container_of(n, TcgSched, poll);
+    MainLoopPoll *poll = data;
+
+    if (poll->state != MAIN_LOOP_POLL_FILL) {
+        return;
+    }
+    sched_run(s);
+    /* Asleep or not, there is a next thing to do unless no timer is left. */
+    if (!cpu_is_stopped(first_cpu) &&
+        (!all_cpu_threads_idle() ||
+         qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL,
+                                    QEMU_TIMER_ATTR_ALL) >= 0)) {
+        poll->timeout = 0;
+    }
+}
+
+bool tcg_sched_start_vcpu(CPUState *cpu)
+{
+    static bool first = true;
+
+    if (!sched) {
+        return false;
+    }
+    if (!icount_enabled()) {
+        error_report("x-sched needs -icount shift=N,sleep=off");
+        exit(EXIT_FAILURE);
+    }
+    if (cpu->cpu_index >= MAX_CPUS) {
+        error_report("x-sched is for %d processors at most", MAX_CPUS);
+        exit(EXIT_FAILURE);
+    }
+    tcg_cpu_init_cflags(cpu, false);
+    qemu_thread_get_self(cpu->thread);
+    cpu->thread_id = qemu_get_thread_id();
+    cpu->neg.can_do_io = true;
+    cpu->created = true;
+    if (first) {
+        first = false;
+        tcg_register_thread();
+        sched->poll.notify = sched_poll;
+        main_loop_poll_add_notifier(&sched->poll);
+        tcg_sched_points = 1u << TCG_SCHED_VMRUN | 1u << TCG_SCHED_PAUSE;
+        sched->start_pending = !sched->after;
+    }
+    return true;
+}
+
+/* ---- snapshots ---- */
+
+static int sched_dofork(RAMBlock *rb, void *opaque)
+{
+    madvise(qemu_ram_get_host_addr(rb), qemu_ram_get_max_length(rb),
+            MADV_DOFORK);
+    return 0;
+}
+
+/* An event descriptor of our own, or two machines wake each other up. */
+static void sched_renew_notifier(AioContext *ctx)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    dup2(fd, event_notifier_get_fd(&ctx->notifier));
+    close(fd);
+}
+
+/* Log files in the server's folder: this machine writes to those in @dir. */
+static void sched_renew_files(const char *server, const char *dir)
+{
+    g_autofree char *from = g_path_get_dirname(server);
+    g_autoptr(GDir) fds = g_dir_open("/proc/self/fd", 0, NULL);
+    const char *name;
+
+    while (fds && (name = g_dir_read_name(fds))) {
+        g_autofree char *link = g_strconcat("/proc/self/fd/", name, NULL);
+        g_autofree char *path = g_file_read_link(link, NULL);
+        g_autofree char *in = path ? g_path_get_dirname(path) : NULL;
+        g_autofree char *file = path ? g_path_get_basename(path) : NULL;
+        g_autofree char *new = NULL;
+        int fd = atoi(name), fd2;
+
+        if (!in || strcmp(in, from) ||
+            (fcntl(fd, F_GETFL) & O_ACCMODE) != O_WRONLY ||
+            !g_file_test(path, G_FILE_TEST_IS_REGULAR)) {
+            continue;
+        }
+        new = g_strconcat(dir, "/", file, NULL);
+        fd2 = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+        if (fd2 < 0 || dup2(fd2, fd) < 0) {
+            error_report("x-sched: %s: %s", new, strerror(errno));
+            exit(EXIT_FAILURE);
+        }
+        close(fd2);
+    }
+}
+
+/* One line from @fd, without its newline; NULL at the end */
+static char *sched_read_line(int fd)
+{
+    GString *line = g_string_new(NULL);
+    char c;
+
+    while (read(fd, &c, 1) == 1) {
+        if (c == '\n') {
+            return g_string_free(line, false);
+        }
+        g_string_append_c(line, c);
+    }
+    g_string_free(line, true);
+    return NULL;
+}
+
+/* In a new machine: take over what "DIR OPTION=VALUE..." says. */
+static void sched_child(TcgSched *s, char *line)
+{
+    g_auto(GStrv) words = g_strsplit(line, " ", -1);
+
+    sched_renew_notifier(qemu_get_aio_context());
+    sched_renew_notifier(iohandler_get_aio_context());
+    rcu_register_thread();
+    sched_renew_files(s->server, words[0]);
+    for (char **w = words + 1; *w; w++) {
+        char *value = strchr(*w, '=');
+
+        if (value) {
+            *value++ = '\0';
+            object_property_parse(OBJECT(s), *w, value, &error_fatal);
+        }
+    }
+    g_clear_pointer(&s->server, g_free);
+}
+
+/*
+ * For each line from SERVER.in a copy of the machine; its end is told to
+ * SERVER.out: "DIR exit CODE" or "DIR signal NUMBER".  Returns in the copies.
+ */
+static void sched_server(TcgSched *s)
+{
+    g_autofree char *in_name = g_strconcat(s->server, ".in", NULL);
+    g_autofree char *out_name = g_strconcat(s->server, ".out", NULL);
+    g_autoptr(GHashTable) dirs = g_hash_table_new(NULL, NULL);
+    bool eof = false;
+    int in, out;
+
+    out = open(out_name, O_WRONLY | O_CLOEXEC);
+    in = open(in_name, O_RDONLY | O_CLOEXEC);
+    if (in < 0 || out < 0) {
+        error_report("x-sched: cannot open %s, %s: %s", in_name, out_name,
+                     strerror(errno));
+        exit(EXIT_FAILURE);
+    }
+    qemu_ram_foreach_block(sched_dofork, NULL);
+    rcu_enable_atfork();
+    dprintf(out, "ready\n");
+
+    while (!eof || g_hash_table_size(dirs)) {
+        struct pollfd pfd = { .fd = eof ? -1 : in, .events = POLLIN };
+        int status;
+        pid_t pid;
+
+        if (poll(&pfd, 1, g_hash_table_size(dirs) ? 5 : -1) > 0) {
+            char *line = sched_read_line(in);
+
+            if (!line) {
+                eof = true;
+            } else if (!(pid = fork())) {
+                close(in);
+                close(out);
+                sched_child(s, line);
+                g_free(line);
+                return;
+            } else {
+                line[strcspn(line, " ")] = '\0';
+                g_hash_table_insert(dirs, GINT_TO_POINTER(pid), line);
+            }
+        }
+        while (g_hash_table_size(dirs) &&
+               (pid = waitpid(-1, &status, WNOHANG)) > 0) {
+            char *dir = g_hash_table_lookup(dirs, GINT_TO_POINTER(pid));
+
+            if (dir) {
+                dprintf(out, "%s %s %d\n", dir,
+                        WIFEXITED(status) ? "exit" : "signal",
+                        WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+                g_hash_table_remove(dirs, GINT_TO_POINTER(pid));
+                g_free(dir);
+            }
+        }
+    }
+    _exit(EXIT_SUCCESS);
+}
+
+/* ---- the object ---- */
+
+/* What a run was like, for whoever looks for different ones */
+static void sched_report(void)
+{
+    TcgSched *s = sched;
+
+    if (s->started) {
+        fprintf(stderr, "x-sched: mode=%s seed=%" PRIu64 " instructions=%" PRIu64
+                " switches=%" PRIu64 " points=%" PRIu64 " order=%016" PRIx64 "\n",
+                mode_names[s->mode], s->seed, s->insns, s->switches, s->events,
+                s->signature);
+    }
+}
+
+static void sched_machine_done(Notifier *n, void *data)
+{
+    if (!sched->poll.notify) {
+        error_report("x-sched needs -accel tcg,thread=single "
+                     "-icount shift=N,sleep=off");
+        exit(EXIT_FAILURE);
+    }
+}
+
+static void sched_complete(UserCreatable *uc, Error **errp)
+{
+    TcgSched *s = TCG_SCHED(uc);
+
+    if (sched) {
+        error_setg(errp, "there is one x-sched per machine");
+        return;
+    }
+    if (!s->slice || !s->horizon || !s->depth || s->depth > MAX_DEPTH) {
+        error_setg(errp, "x-sched: slice, horizon and depth are 1 at least, "
+                   "depth %d at most", MAX_DEPTH);
+        return;
+    }
+    sched = s;
+    s->machine_done.notify = sched_machine_done;
+    qemu_add_machine_init_done_notifier(&s->machine_done);
+    atexit(sched_report);
+}
+
+static char *sched_get_mode(Object *obj, Error **errp)
+{
+    return g_strdup(mode_names[TCG_SCHED(obj)->mode]);
+}
+
+static void sched_set_mode(Object *obj, const char *value, Error **errp)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(mode_names); i++) {
+        if (!strcmp(value, mode_names[i])) {
+            TCG_SCHED(obj)->mode = i;
+            return;
+        }
+    }
+    error_setg(errp, "x-sched: mode is fixed, random or pct, not '%s'", value);
+}
+
+static char *sched_get_points(Object *obj, Error **errp)
+{
+    GString *value = g_string_new(NULL);
+
+    for (unsigned i = 0; i < TCG_SCHED_PAUSE; i++) {
+        if (TCG_SCHED(obj)->points & (1u << i)) {
+            g_string_append_printf(value, "%s%s", value->len ? "+" : "",
+                                   point_names[i]);
+        }
+    }
+    return g_string_free(value, false);
+}
+
+static void sched_set_points(Object *obj, const char *value, Error **errp)
+{
+    g_auto(GStrv) words = g_strsplit(value, "+", -1);
+    uint32_t points = 0;
+    unsigned i;
+
+    for (char **w = words; *w; w++) {
+        for (i = 0; i < TCG_SCHED_PAUSE && strcmp(*w, point_names[i]); i++) {
+        }
+        if (i < TCG_SCHED_PAUSE) {
+            points |= 1u << i;
+        } else if (!strcmp(*w, "all")) {
+            points = (1u << TCG_SCHED_PAUSE) - 1;
+        } else if (**w && strcmp(*w, "none")) {
+            error_setg(errp, "x-sched: no point '%s'; there are rmpupdate, "
+                       "vmrun, vmexit, ipi, tlb, symbol, all, none", *w);
+            return;
+        }
+    }
+    TCG_SCHED(obj)->points = points;
+}
+
+static char *sched_get_symbols(Object *obj, Error **errp)
+{
+    GString *value = g_string_new(NULL);
+
+    for (unsigned i = 0; i < TCG_SCHED(obj)->nr_symbols; i++) {
+        g_string_append_printf(value, "%s0x%" PRIx64, i ? "+" : "",
+                               TCG_SCHED(obj)->symbols[i]);
+    }
+    return g_string_free(value, false);
+}
+
+static void sched_set_symbols(Object *obj, const char *value, Error **errp)
+{
+    g_auto(GStrv) words = g_strsplit(value, "+", -1);
+    TcgSched *s = TCG_SCHED(obj);
+
+    s->nr_symbols = 0;
+    for (char **w = words; *w; w++) {
+        if (s->nr_symbols == MAX_SYMBOLS ||
+            qemu_strtou64(*w, NULL, 16, &s->symbols[s->nr_symbols])) {
+            error_setg(errp, "x-sched: symbols are up to %d addresses, joined "
+                       "by '+', not '%s'", MAX_SYMBOLS, value);
+            return;
+        }
+        s->nr_symbols++;
+    }
+}
+
+static char *sched_get_server(Object *obj, Error **errp)
+{
+    return g_strdup(TCG_SCHED(obj)->server);
+}
+
+static void sched_set_server(Object *obj, const char *value, Error **errp)
+{
+    g_free(TCG_SCHED(obj)->server);
+    TCG_SCHED(obj)->server = g_strdup(value);
+}
+
+static void sched_init(Object *obj)
+{
+    TcgSched *s = TCG_SCHED(obj);
+
+    s->slice = 1000;
+    s->depth = 3;
+    s->horizon = 1000;
+    s->after = 1;
+    object_property_add_uint64_ptr(obj, "seed", &s->seed, OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "slice", &s->slice, OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "depth", &s->depth, OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "horizon", &s->horizon, OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "after", &s->after, OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint64_ptr(obj, "limit", &s->limit, OBJ_PROP_FLAG_READWRITE);
+}
+
+static bool sched_can_be_deleted(UserCreatable *uc)
+{
+    return false;
+}
+
+static void sched_class_init(ObjectClass *oc, void *data)
+{
+    UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
+
+    ucc->complete = sched_complete;
+    ucc->can_be_deleted = sched_can_be_deleted;
+    object_class_property_add_str(oc, "mode", sched_get_mode, sched_set_mode);
+    object_class_property_add_str(oc, "points", sched_get_points, sched_set_points);
+    object_class_property_add_str(oc, "symbols", sched_get_symbols,
+                                  sched_set_symbols);
+    object_class_property_add_str(oc, "server", sched_get_server,
+                                  sched_set_server);
+}
+
+static const TypeInfo sched_info = {
+    .name = TYPE_TCG_SCHED,
+    .parent = TYPE_OBJECT,
+    .instance_size = sizeof(TcgSched),
+    .instance_init = sched_init,
+    .class_init = sched_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_USER_CREATABLE },
+        { }
+    },
+};
+
+static void sched_register(void)
+{
+    type_register_static(&sched_info);
+}
+
+type_init(sched_register)

@@ -1,0 +1,52 @@
+/*
+ * Schedule control: which processor runs, and for how long, is a function of a
+ * seed (-object x-sched).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TCG_SCHED_H
+#define TCG_SCHED_H
+
+#include "hw/core/cpu.h"
+
+/* Where another processor may be given its turn, besides after a slice. */
+typedef enum TcgSchedPoint {
+    TCG_SCHED_RMPUPDATE,
+    TCG_SCHED_VMRUN,
+    TCG_SCHED_VMEXIT,
+    TCG_SCHED_IPI,
+    TCG_SCHED_TLB,
+    TCG_SCHED_SYMBOL,
+    TCG_SCHED_PAUSE,
+    TCG_SCHED_NR_POINTS,
+} TcgSchedPoint;
+
+/* Bit mask of the points that are looked at: 0 without x-sched */
+extern uint32_t tcg_sched_points;
+
+void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra);
+
+/*
+ * @cpu, which is the one that runs, has come to @point.  With a return address
+ * @ra the instruction may be put off: then this does not return, and the
+ * instruction starts again when @cpu has its next turn.  Call it before anything
+ * has changed.  Without one, the turn may end after the translation block.
+ */
+static inline void tcg_sched_point(CPUState *cpu, TcgSchedPoint point,
+                                   uintptr_t ra)
+{
+    if (unlikely(tcg_sched_points & (1u << point))) {
+        tcg_sched_do_point(cpu, point, ra);
+    }
+}
+
+/*
+ * Is @pc one of the addresses that the option symbols= names?  Translated code
+ * then calls tcg_sched_point() first.
+ */
+bool tcg_sched_is_symbol(uint64_t pc);
+
+/* Round robin is about to create @cpu's thread: true if x-sched runs it. */
+bool tcg_sched_start_vcpu(CPUState *cpu);
+
+#endif
