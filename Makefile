@@ -5,11 +5,12 @@
 # What the user sets travels to the scripts by the environment.
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
-export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB
+export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT
 
 .DEFAULT_GOAL := help
-.PHONY: help run check conformance fuzz shell mutants matrix series apply unapply
-.PHONY: selftests paths packages report soak rates update clean distclean
+.PHONY: help run check conformance fuzz shell mutants explore replay matrix series
+.PHONY: apply unapply selftests paths packages report soak rates update clean
+.PHONY: distclean
 
 help:
 	@sed -n 's/^# | //p' $(firstword $(MAKEFILE_LIST))
@@ -20,6 +21,8 @@ help:
 # | make fuzz        a hypervisor and a guest that know no rules, until interrupted
 # | make shell       a shell on the emulated host
 # | make mutants     wrong fixes, and which test kills which (M="01* 15*" RUNS=5)
+# | make explore     search for an interleaving that fails (M=14 or KERNEL=, BUDGET=60)
+# | make replay      run one that was found again, SEED=n, and draw it (GDB=1: under gdb)
 # | make matrix      kernels x tests, a verdict in each cell (KERNELS="7.3 6.12")
 # | make soak        the tests many times, and for long (RUNS=100 SOAK=3600 BATCH=10)
 # | make rates       what the stress test gets done with 1 to 32 vCPUs, with a plot
@@ -67,11 +70,14 @@ fuzz:
 shell:
 	@MODE=shell scripts/run
 
-mutants matrix series report soak rates:
+mutants matrix series report explore soak rates:
 	@scripts/$@
 
 apply unapply:
 	@scripts/apply $@
+
+replay:
+	@scripts/explore --replay
 
 selftests:
 	@scripts/packages

@@ -235,7 +235,8 @@ static void sched_start(TcgSched *s)
         s->change[i] = sched_random(s) % s->horizon;
     }
     qsort(s->change, s->depth - 1, sizeof(s->change[0]), compare_u64);
-    tcg_sched_points = s->points | 1u << TCG_SCHED_PAUSE;
+    /* All are part of the order, those in s->points end turns. */
+    tcg_sched_points = (1u << TCG_SCHED_NR_POINTS) - 1;
 }
 
 void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
@@ -262,10 +263,12 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
         s->held[cpu->cpu_index] = false;
         return;
     }
-    s->events++;
     s->signature = mix(s->signature, cpu->cpu_index << 8 | point);
     trace_tcg_sched_point(s->insns, cpu->cpu_index, point_names[point]);
-
+    if (!(s->points & (1u << point))) {
+        return;
+    }
+    s->events++;
     if (s->mode == MODE_RANDOM) {
         uint64_t r = sched_random(s);
 

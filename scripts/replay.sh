@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Sourced by scripts/explore --replay, which has set up kernel, image and folders.
+
+dir=$out/replay
+export SCHED QUIET TRACE
+saw=$out/seed-$SEED
+SCHED=$(grep "^{\"seed\":$SEED," "$results" 2>/dev/null | sed 's/.*"sched":"\([^"]*\)".*/\1/')
+[ -n "$SCHED" ] || SCHED=$(schedule "$SEED")
+QUIET=1 TRACE="tcg_sched_* snp_*"
+say "replaying seed $SEED on kernel $KERNEL: $SCHED"
+"$TOP/vm/run" --limit $((BUDGET > 600 ? BUDGET : 600)) "$qemu" "$kernel" "$out/initramfs.cpio" "$dir" 8>&-
+. "$dir/result"
+# shellcheck disable=SC2046,SC2154
+set -- $(judge "$dir" exit "$qemu")
+echo "seed $SEED: $1${2:+ ($2: $3)}; logs: $dir"
+tr -d '\r' <"$dir/ktap.log" | grep -E '^not ok|^# cause:' | head -n 4 || :
+tr -d '\r' <"$dir/console.log" | grep -m 2 -E 'RMPUPDATE failed|Oops: |WARNING: ' || :
+if [ ! -d "$saw" ]; then
+	echo "no search has kept this seed's logs: nothing to compare with"
+	exit 0
+fi
+for f in console ktap; do
+	cat "$out/snapshot/$f.log" "$saw/$f.log" | cmp -s - "$dir/$f.log" ||
+		die "$f.log is not what the search saw: $saw/$f.log; is this the same machine image?"
+done
+echo "the same run, byte for byte, as in the search"
+exit 0
