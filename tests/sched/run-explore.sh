@@ -1,0 +1,57 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# make explore finds the bug of the canary by itself, and make replay shows the
+# same failure again, byte for byte.  Two copies of one snapshot with the same
+# seed are the same run; a search goes on where it ended.
+cd "$(dirname "$0")/../.." || exit 2
+. tests/tap.sh
+. tests/host/host.sh
+unset SCHED SEED GDB ALL LIMIT M KERNEL SMP MEM TESTS FRESH
+OUT=$LOGS/explore
+BUDGET=300
+export OUT BUDGET
+dir=$OUT/mutant_00-canary
+
+search()
+{
+	_src=0
+	M=00 scripts/explore >"$OUT.out" 2>"$OUT.err" || _src=$?
+	[ "$_src" = "$1" ] || { echo "exit $_src"; cat "$OUT.out" "$OUT.err"; return 1; }
+}
+
+said() { grep -q -- "$1" "$OUT.out" || { cat "$OUT.out"; return 1; }; }
+
+replays()
+{
+	M=00 SEED=$1 scripts/explore --replay >"$OUT-replay.out" 2>&1 ||
+		{ tail -n 12 "$OUT-replay.out"; return 1; }
+	grep -q "$2" "$OUT-replay.out" || { tail -n 12 "$OUT-replay.out"; return 1; }
+}
+
+refused()
+{
+	_rrc=0
+	_rp=$1
+	shift
+	_ro=$(env "$@" 2>&1) || _rrc=$?
+	[ $_rrc = 2 ] && printf '%s\n' "$_ro" | grep -q -- "$_rp" ||
+		{ printf '%s\n' "exit $_rrc" "$_ro"; return 1; }
+}
+
+rm -rf "$OUT"
+check "the canary: a seed fails" search 1
+check "... for the bug it has" said '^first failing seed: [0-9]* (.*vmsa-in-use'
+check "... and the command to replay it" said '^replay: make replay SEED=[0-9]* KERNEL="mutant/00-canary"'
+seed=$(sed -n 's/^first failing seed: \([0-9]*\) .*/\1/p' "$OUT.out")
+check "replay: it fails again" replays "$seed" "^seed $seed: failed (.*vmsa-in-use)"
+check "... as the same run, byte for byte" grep -q '^the same run, byte for byte' "$OUT-replay.out"
+lines=$(wc -l <"$dir/results.jsonl")
+check "the search goes on" search 1
+check "... behind the last seed, and keeps what it had" \
+	sh -c "[ $(wc -l <"$dir/results.jsonl") -gt $lines ] && [ -z \"\$(sed 's/,.*//' '$dir/results.jsonl' | sort | uniq -d)\" ]"
+check "a replay without a seed is refused" refused 'which seed' M=00 scripts/explore --replay
+check "an unknown mutant is refused" refused 'no such mutant' M=99-none scripts/explore
+check "a budget that is none is refused" refused 'are numbers' BUDGET=soon scripts/explore
+check "an unknown test is refused" refused "no test 'sev_none'" TESTS=sev_none scripts/explore
+done_testing
