@@ -16,6 +16,9 @@ set -- $(judge "$dir" exit "$qemu")
 echo "seed $SEED: $1${2:+ ($2: $3)}; logs: $dir"
 tr -d '\r' <"$dir/ktap.log" | grep -E '^not ok|^# cause:' | head -n 4 || :
 tr -d '\r' <"$dir/console.log" | grep -m 2 -E 'RMPUPDATE failed|Oops: |WARNING: ' || :
+"$here/timeline" "$dir" "$kernel" 60 >"$dir/timeline.txt"
+echo "timeline: $dir/timeline.txt; around the failure:"
+grep -B 24 -A 4 '<== failed' "$dir/timeline.txt" || tail -n 24 "$dir/timeline.txt"
 if [ ! -d "$saw" ]; then
 	echo "no search has kept this seed's logs: nothing to compare with"
 	exit 0
