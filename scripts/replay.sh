@@ -9,6 +9,33 @@ SCHED=$(grep "^{\"seed\":$SEED," "$results" 2>/dev/null | sed 's/.*"sched":"\([^
 [ -n "$SCHED" ] || SCHED=$(schedule "$SEED")
 QUIET=1 TRACE="tcg_sched_* snp_*"
 say "replaying seed $SEED on kernel $KERNEL: $SCHED"
+# Under gdb the machine stops where it complains.  A breakpoint makes QEMU
+# translate its page instruction by instruction, and slices count instructions.
+if [ -n "${GDB-}" ]; then
+	command -v gdb >/dev/null || die "GDB=1 needs gdb"
+	vmlinux=$(cat "$kernel/build" 2>/dev/null)/vmlinux
+	# The tree may have built another kernel since.
+	[ -r "$vmlinux" ] && [ "$(nm "$vmlinux" | grep -E ' (_end|panic|__warn)$' | sort)" = \
+		"$(grep -E ' (_end|panic|__warn)$' "$kernel/System.map" | sort)" ] || vmlinux=
+	mkdir -p "$dir"
+	. "$TOP/vm/machine.sh"
+	{
+		echo "set pagination off"
+		printf 'target remote | exec %s -gdb stdio -S' "$qemu/qemu-system-x86_64"
+		machine_args "$qemu" on | sed "s/.*/'&'/" | tr '\n' ' ' | sed 's/^/ /'
+		printf "%s %s %s '%s' %s %s 2>%s\n" -kernel "$kernel/bzImage" \
+			"-initrd $out/initramfs.cpio -append" "$MACHINE_CMDLINE" \
+			"-serial file:$dir/console.log" "-serial file:$dir/ktap.log" "$dir/qemu.log"
+		for f in dump_stack_lvl __warn panic oops_enter; do
+			a=$(awk -v f="$f" '$3 == f { print $1; exit }' "$kernel/System.map")
+			[ -z "$a" ] || echo "hbreak *0x$a"
+		done
+		echo "continue"
+		echo "backtrace 16"
+	} >"$dir/gdb"
+	say "gdb stops where the kernel complains; console: $dir/console.log"
+	exec gdb -q ${BATCH:+-batch} ${vmlinux:+"$vmlinux"} -x "$dir/gdb"
+fi
 "$TOP/vm/run" --limit $((BUDGET > 600 ? BUDGET : 600)) "$qemu" "$kernel" "$out/initramfs.cpio" "$dir" 8>&-
 . "$dir/result"
 # shellcheck disable=SC2046,SC2154
