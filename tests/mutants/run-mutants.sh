@@ -64,7 +64,8 @@ for id in 00-canary $chosen; do
 	echo "# $id: $(cat "$tmp/mutants/$id.json"); once more"
 	FRESH=1 run "$id"
 done
-verdict clean-1 passed >/dev/null || {
+# The one failure that is known and not explained, see docs/results.md.
+! grep -qs '"verdict":"killed".*"cause":"wrong-exit"' "$tmp/mutants/clean-1.json" || {
 	echo "# clean-1: $(cat "$tmp/mutants/clean-1.json"); once more"
 	FRESH=1 run 00-canary
 }
