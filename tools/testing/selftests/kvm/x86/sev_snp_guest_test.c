@@ -17,6 +17,9 @@
 #define VMSA_SLOT	10
 #define VMSA_GPA	(SZ_4G + PAGE_SIZE)
 
+/* How often the AP is given a new VMSA while it handles a #VC. */
+#define NR_RESTARTS	(SNP_VC_NESTING + 1)
+
 /* Shared with the host, passed to the guest as the first argument. */
 struct guest_args {
 	gva_t private_gva;
@@ -30,6 +33,7 @@ struct guest_args {
 enum {
 	STAGE_REGS,
 	STAGE_SHARED_IS_VISIBLE,
+	STAGE_AP_CREATED,
 	STAGE_AP,
 };
 
@@ -168,6 +172,10 @@ static void guest_test_bad_requests(void)
 
 static void guest_ap(struct guest_args *args)
 {
+	struct snp_vcpu_area *area = (void *)snp_this_cpu();
+
+	/* All but the last start end in the #VC of this, see NR_RESTARTS. */
+	GUEST_ASSERT_EQ(snp_vc_stack(area), snp_vc_stack_top(area));
 	GUEST_SYNC(STAGE_AP);
 
 	/* CPUID is a round trip through this vCPU's own GHCB. */
@@ -179,6 +187,8 @@ static void guest_ap(struct guest_args *args)
 
 static void guest_bsp(struct guest_args *args)
 {
+	int i;
+
 	GUEST_SYNC(STAGE_REGS);
 
 	guest_test_msr_protocol();
@@ -188,8 +198,11 @@ static void guest_bsp(struct guest_args *args)
 	guest_test_page_state_change(args);
 	guest_test_bad_requests();
 
-	GUEST_ASSERT_EQ(snp_vmsa_prepare(VMSA_GPA, 1), SNP_RMP_OK);
-	GUEST_ASSERT_EQ(snp_ap_create(1, VMSA_GPA), 0);
+	for (i = 0; i <= NR_RESTARTS; i++) {
+		GUEST_ASSERT_EQ(snp_vmsa_prepare(VMSA_GPA, 1), SNP_RMP_OK);
+		GUEST_ASSERT_EQ(snp_ap_create(1, VMSA_GPA), 0);
+		GUEST_SYNC(STAGE_AP_CREATED);
+	}
 	while (!READ_ONCE(args->ap_alive))
 		cpu_relax();
 	GUEST_ASSERT(READ_ONCE(args->ap_cpuid));
@@ -260,7 +273,7 @@ int main(int argc, char *argv[])
 	pthread_t ap;
 	void *shared;
 	gva_t gva;
-	int fd, r;
+	int fd, i, r;
 
 	TEST_REQUIRE_SNP();
 
@@ -283,13 +296,18 @@ int main(int argc, char *argv[])
 	vcpu_arch_set_entry_point(vcpus[1], guest_ap);
 	snp_vm_launch(vm, snp_test_policy());
 
-	signal(SIGUSR1, ignore_signal);
-	r = pthread_create(&ap, NULL, ap_thread, vcpus[1]);
-	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
-
 	run_until_stage(vcpus[0], STAGE_REGS);
 	run_until_stage(vcpus[0], STAGE_SHARED_IS_VISIBLE);
 	TEST_ASSERT_EQ(*(u8 *)shared, 0x55);
+	for (i = 0; i < NR_RESTARTS; i++) {
+		run_until_stage(vcpus[0], STAGE_AP_CREATED);
+		run_until_stage(vcpus[1], STAGE_AP);
+	}
+	run_until_stage(vcpus[0], STAGE_AP_CREATED);
+
+	signal(SIGUSR1, ignore_signal);
+	r = pthread_create(&ap, NULL, ap_thread, vcpus[1]);
+	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
 	TEST_ASSERT_EQ(run_until_ucall(vcpus[0], &uc), UCALL_DONE);
 
 	vcpus[1]->run->immediate_exit = 1;

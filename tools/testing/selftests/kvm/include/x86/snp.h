@@ -217,6 +217,11 @@ struct snp_vcpu_area {
 	u8 vc_stack[SNP_VC_NESTING * SNP_VC_STACK_SIZE];
 };
 
+static inline u64 snp_vc_stack_top(struct snp_vcpu_area *area)
+{
+	return (u64)&area->vc_stack[sizeof(area->vc_stack)];
+}
+
 /*
  * Guest only from here to "Host".
  */
@@ -228,6 +233,23 @@ static inline struct snp_percpu *snp_this_cpu(void)
 
 	asm volatile("movq %%gs:0, %0" : "=r"(percpu));
 	return percpu;
+}
+
+/* Where the next #VC of a vCPU starts its stack; the TSS is not aligned. */
+static inline u64 snp_vc_stack(struct snp_vcpu_area *area)
+{
+	u64 ist1;
+
+	memcpy(&ist1, (void *)&area->percpu + SNP_PERCPU_IST1, sizeof(ist1));
+	return ist1;
+}
+
+/* For a vCPU that starts over, wherever it was. */
+static inline void snp_vc_stack_reset(struct snp_vcpu_area *area)
+{
+	u64 ist1 = snp_vc_stack_top(area);
+
+	memcpy((void *)&area->percpu + SNP_PERCPU_IST1, &ist1, sizeof(ist1));
 }
 
 /* One round trip of the GHCB MSR protocol, returns the hypervisor's MSR value. */

@@ -38,20 +38,27 @@ snp_vc_entry:
 	 * the top below this frame so that one may nest, e.g. to report a
 	 * failed assertion.
 	 */
+	mov %gs:SNP_PERCPU_IST1, %rax
 	subq $SNP_VC_STACK_SIZE, %gs:SNP_PERCPU_IST1
 
-	/* 22 quadwords since the aligned top of the stack, i.e. still aligned. */
+	/*
+	 * 22 quadwords since the aligned top of the stack, i.e. still aligned.  The
+	 * old top goes above the SSE registers: a vCPU that is given a new VMSA
+	 * while it is in here starts over with a whole stack, hence what was
+	 * subtracted cannot simply be added again.
+	 */
 	mov %rsp, %rdi
-	sub $512, %rsp
+	sub $(512 + 16), %rsp
+	mov %rax, 512(%rsp)
 	fxsave64 (%rsp)
 
 	cld
 	call snp_handle_vc
 
 	fxrstor64 (%rsp)
-	add $512, %rsp
-
-	addq $SNP_VC_STACK_SIZE, %gs:SNP_PERCPU_IST1
+	mov 512(%rsp), %rax
+	add $(512 + 16), %rsp
+	mov %rax, %gs:SNP_PERCPU_IST1
 
 	pop %rax
 	pop %rcx

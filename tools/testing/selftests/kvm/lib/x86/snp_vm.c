@@ -46,7 +46,7 @@ static void vcpu_init_percpu(struct kvm_vcpu *vcpu, gva_t ghcb)
 {
 	struct snp_vcpu_area *area = &vm_areas(vcpu->vm)[vcpu->id];
 	struct snp_percpu *percpu = addr_gva2hva(vcpu->vm, (gva_t)&area->percpu);
-	u64 ist1 = (u64)&area->vc_stack[sizeof(area->vc_stack)];
+	u64 ist1 = snp_vc_stack_top(area);
 	struct kvm_sregs sregs;
 
 	percpu->self = &area->percpu;

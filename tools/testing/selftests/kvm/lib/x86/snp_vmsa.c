@@ -21,6 +21,9 @@ u32 snp_vmsa_prepare(gva_t gva, u32 vcpu_id)
 	u64 nr_unvalidated;
 	u32 rc;
 
+	/* The last VMSA may have been lost in the middle of a #VC. */
+	snp_vc_stack_reset(area);
+
 	do {
 		nr_unvalidated = snp_nr_unvalidated();
 
@@ -39,14 +42,16 @@ u32 snp_vmsa_prepare(gva_t gva, u32 vcpu_id)
 		/* A created vCPU has to register its GHCB anew. */
 		area->percpu.ghcb_registered = false;
 
+		/*
+		 * If the host replaced the page after the first access, then
+		 * only a part of the image is there, which must not run.
+		 */
+		if (snp_nr_unvalidated() != nr_unvalidated)
+			continue;
+
 		rc = snp_rmpadjust(gva, SNP_RMPADJUST_VMPL1 | SNP_RMPADJUST_VMSA);
 		if (rc)
 			return rc;
-
-		/*
-		 * If the host replaced the page after the first access, then
-		 * only a part of the image is there.
-		 */
 	} while (snp_nr_unvalidated() != nr_unvalidated);
 
 	return SNP_RMP_OK;
