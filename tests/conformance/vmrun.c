@@ -306,7 +306,7 @@ static const uint8_t *decrypt(uint64_t spa)
 static void swapped(void)
 {
     static uint64_t view[8];
-    uint64_t v = VMCB(0), host = HSAVE(0) + V_SAVE;
+    uint64_t v = VMCB(0), host = HSAVE(0) + V_SAVE, cr0, back;
     struct regs r;
     struct exit e;
     const uint8_t *s;
@@ -367,6 +367,21 @@ static void swapped(void)
     check("EXIT-14", vcpu_done(0, &e) && r.fault.vector == NONE, true,
           "which cannot be intercepted");
     F8(F64(v, V_MSRPM), 0x1000 + 0x131 / 4) = 0;
+
+    /* the host's CR0, CR4 and EFER come back whatever the guest's allow */
+    vmsa_fill(vmsa, 0, 0);
+    F64(vmsa, S_EFER) = 0x1900;             /* LME, but not LMA */
+    F64(vmsa, S_CR0) = 0x33;
+    F64(vmsa, S_CR4) = 0;
+    F16(vmsa, S_CS + 2) = 0xc9b;
+    vmsa_make(VMSA(0), vmsa);
+    vmcb_init(0);
+    asm volatile("mov %%cr0, %0" : "=r"(cr0));
+    e = vmrun(v);
+    check("SWAP-03", e.fault == NONE && e.code != EXIT_INVALID, true,
+          "a guest without paging and PAE that has EFER.LME");
+    asm volatile("mov %%cr0, %0" : "=r"(back));
+    check("SWAP-03", back, cr0, "the host's CR0 after it");
 
     /* SWAP-07 */
     vmsa_fill(vmsa, 0, 0);
