@@ -4,6 +4,12 @@
 
 bare=${BARE:-$(cd "$(dirname "$0")/../bare" && pwd)} || exit 1
 
+# What a sanitizer finds (make check SANITIZE=address) ends QEMU with an error.  At
+# its end QEMU does not free what it still uses.
+ASAN_OPTIONS=${ASAN_OPTIONS-detect_leaks=0}
+UBSAN_OPTIONS=${UBSAN_OPTIONS-halt_on_error=1:print_stacktrace=1}
+export ASAN_OPTIONS UBSAN_OPTIONS
+
 # bare_build FOLDER NAME SOURCE... : FOLDER/NAME.bin, from these and ours
 bare_build()
 {
