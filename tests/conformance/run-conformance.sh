@@ -7,6 +7,7 @@
 #
 #     QEMU_DIR=dir    a built QEMU (default: scripts/build-qemu's)
 #     QEMU_ARGS=...   more arguments for it, such as -trace snp_refused
+#     LIMIT=seconds   (120)
 #     CC, OBJCOPY     for x86-64
 set -u
 
@@ -22,7 +23,7 @@ bare_build "$build" conformance "$here/insn.S" "$here"/*.c ||
 
 rc=0
 ktap=$build/ktap
-bare_run 120 "$qemu" "$build/conformance.bin" "$ktap" -smp 2 -device amd-psp \
+bare_run "${LIMIT:-120}" "$qemu" "$build/conformance.bin" "$ktap" -smp 2 -device amd-psp \
 	>"$build/qemu" 2>&1
 status=$?
 sed 's/^/# /' "$build/qemu"

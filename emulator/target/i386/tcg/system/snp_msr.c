@@ -62,10 +62,29 @@ static void check_hsave(CPUX86State *env, uint64_t val, uintptr_t ra)
     }
 }
 
+/* MSRs that neither host nor guest of this processor has */
+static void check_absent(CPUX86State *env, uint32_t msr, uintptr_t ra)
+{
+    switch (msr) {
+    case MSR_AMD_GUEST_TSC_FREQ:
+        msr_gp(env, msr, "MSR-05", ra);
+    case MSR_AMD_VIRTUAL_TOM:
+    case MSR_AMD_SECURE_AVIC:
+        msr_gp(env, msr, "MSR-06", ra);
+    case MSR_AMD_RMP_CFG:
+        /* no segmented RMP: CPUID 8000_001F EAX[23] is 0 */
+        msr_gp(env, msr, "RST-01", ra);
+    case MSR_AMD_VIRT_RMPUPDATE:
+    case MSR_AMD_VIRT_PSMASH:
+        msr_gp(env, msr, "MSR-07", ra);
+    }
+}
+
 bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
 {
     void *host;
 
+    check_absent(env, msr, ra);
     switch (msr) {
     case MSR_AMD_SYSCFG:
         wrmsr_syscfg(env, val, ra);
@@ -107,16 +126,6 @@ bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
         return true;
     case MSR_AMD_SEV_STATUS:
         msr_gp(env, msr, "EXIT-14", ra);
-    case MSR_AMD_GUEST_TSC_FREQ:
-        msr_gp(env, msr, "MSR-05", ra);
-    case MSR_AMD_VIRTUAL_TOM:
-    case MSR_AMD_SECURE_AVIC:
-        msr_gp(env, msr, "MSR-06", ra);
-    case MSR_AMD_RMP_CFG:
-        msr_gp(env, msr, "RST-01", ra);
-    case MSR_AMD_VIRT_RMPUPDATE:
-    case MSR_AMD_VIRT_PSMASH:
-        msr_gp(env, msr, "MSR-07", ra);
     case MSR_AMD_IORR_FIRST ... MSR_AMD_IORR_LAST:
     case MSR_AMD_TOP_MEM:
     case MSR_AMD_TOP_MEM2:
@@ -138,6 +147,7 @@ bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
 
 bool snp_rdmsr(CPUX86State *env, uint32_t msr, uint64_t *val, uintptr_t ra)
 {
+    check_absent(env, msr, ra);
     switch (msr) {
     case MSR_AMD_SYSCFG:
         *val = env->snp.syscfg;
@@ -151,9 +161,6 @@ bool snp_rdmsr(CPUX86State *env, uint32_t msr, uint64_t *val, uintptr_t ra)
     case MSR_AMD_RMP_END:
         *val = env->snp.rmp_end;
         return true;
-    case MSR_AMD_RMP_CFG:
-        /* no segmented RMP: CPUID 8000_001F EAX[23] is 0 */
-        msr_gp(env, msr, "RST-01", ra);
     case MSR_AMD_GHCB:
         if (!(env->snp.guest & SNP_GUEST_ES)) {
             msr_gp(env, msr, "EXIT-13", ra);
@@ -166,14 +173,6 @@ bool snp_rdmsr(CPUX86State *env, uint32_t msr, uint64_t *val, uintptr_t ra)
         return true;
     case MSR_AMD_VM_PAGE_FLUSH:
         msr_gp(env, msr, "MSR-03", ra);
-    case MSR_AMD_GUEST_TSC_FREQ:
-        msr_gp(env, msr, "MSR-05", ra);
-    case MSR_AMD_VIRTUAL_TOM:
-    case MSR_AMD_SECURE_AVIC:
-        msr_gp(env, msr, "MSR-06", ra);
-    case MSR_AMD_VIRT_RMPUPDATE:
-    case MSR_AMD_VIRT_PSMASH:
-        msr_gp(env, msr, "MSR-07", ra);
     }
     return false;
 }
