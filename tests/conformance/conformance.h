@@ -192,7 +192,8 @@ INSN(lock_rmpupdate); INSN(lock_psmash); INSN(lock_pvalidate);
 INSN(lock_rmpadjust); INSN(cpuid); INSN(inb); INSN(outb); INSN(hlt);
 INSN(pause); INSN(wbinvd); INSN(rdtsc); INSN(rdpmc); INSN(invd);
 INSN(monitor); INSN(mwait); INSN(mov_dr7); INSN(to_cr0); INSN(to_cr3);
-INSN(to_cr4); INSN(rdmsr); INSN(wrmsr); INSN(nop); INSN(int3); INSN(ud2);
+INSN(to_cr4); INSN(to_cr8); INSN(rdmsr); INSN(wrmsr); INSN(nop); INSN(int3);
+INSN(ud2);
 INSN(sti); INSN(spin); INSN(user); INSN(pvalidate32); INSN(rmpadjust32);
 INSN(swap); INSN(soil); INSN(work);
 

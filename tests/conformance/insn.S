@@ -73,6 +73,7 @@ i_\name:
         insn    to_cr0, "movq %rax, %cr0"
         insn    to_cr3, "movq %rax, %cr3"
         insn    to_cr4, "movq %rax, %cr4"
+        insn    to_cr8, "movq %rax, %cr8"
         insn    rdmsr, "rdmsr"                    /* ECX, EAX, EDX */
         insn    wrmsr, "wrmsr"
         insn    nop, "nop"

@@ -393,6 +393,13 @@ static void swapped(void)
     vcpu_start(0, 0);
     check("SWAP-07", F64(v, V_INT_STATE) & 2, 0, "IF is 0");
 
+    /* a virtual interrupt that waits for IF while the guest lowers its TPR */
+    F32(v, V_INT_CTL) = 1 << 24 | 1 << 8 | 0xf << 16;
+    r = (struct regs) { 0 };
+    e = vcpu_call(0, &r, i_to_cr8);
+    check("VMRUN-25", vcpu_done(0, &e) && F32(v, V_INT_CTL) >> 8 & 1, true,
+          "V_IRQ and MOV to CR8");
+
     /* SWAP-08 */
     asm volatile("mov %0, %%dr0" : : "r"(0x12345ull));
     vcpu_start(0, 0);
