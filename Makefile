@@ -5,12 +5,12 @@
 # What the user sets travels to the scripts by the environment.
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
-export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT
+export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
 
 .DEFAULT_GOAL := help
 .PHONY: help run check conformance fuzz shell mutants explore replay matrix series
-.PHONY: apply unapply selftests paths packages report soak rates update clean
-.PHONY: distclean
+.PHONY: apply unapply selftests paths packages report soak rates linux-guest update
+.PHONY: clean distclean
 
 help:
 	@sed -n 's/^# | //p' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +26,7 @@ help:
 # | make matrix      kernels x tests, a verdict in each cell (KERNELS="7.3 6.12")
 # | make soak        the tests many times, and for long (RUNS=100 SOAK=3600 BATCH=10)
 # | make rates       what the stress test gets done with 1 to 32 vCPUs, with a plot
+# | make linux-guest Debian's QEMU, OVMF and kernel: an SNP guest with CPUS=2
 # | make report      one HTML page of what the last runs here left behind
 # | make series      the selftests as patches for `git am` and for posting (OUT=new
 # |                  folder, SIGNOFF=1), or the fix (FIX=6.12 or 7.3)
@@ -70,7 +71,7 @@ fuzz:
 shell:
 	@MODE=shell scripts/run
 
-mutants matrix series report explore soak rates:
+mutants matrix series report explore soak rates linux-guest:
 	@scripts/$@
 
 apply unapply:
