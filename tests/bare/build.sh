@@ -33,6 +33,15 @@ bare_qemu()
 	echo "$_qemu/qemu-system-x86_64"
 }
 
+# bare_start : $qemu, and a folder $build that goes with the script
+bare_start()
+{
+	qemu=$(bare_qemu) || { echo "Bail out! no QEMU"; exit 1; }
+	build=$(mktemp -d) || exit 1
+	trap 'rm -rf "$build"' EXIT
+	trap 'exit 1' HUP INT TERM
+}
+
 # bare_run SECONDS QEMU IMAGE OUTPUT ARGUMENT... : what the image says on its
 # serial port goes to OUTPUT.  QEMU_ARGS= are more arguments.
 bare_run()

@@ -17,10 +17,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 . "$here/../bare/build.sh"
 rules=$here/../conformance
-qemu=$(bare_qemu) || { echo "Bail out! no QEMU"; exit 1; }
-build=$(mktemp -d) || exit 1
-trap 'rm -rf "$build"' EXIT
-trap 'exit 1' HUP INT TERM
+bare_start
 
 n=0 rc=0
 one()

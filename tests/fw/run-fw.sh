@@ -13,10 +13,7 @@ set -u
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 . "$here/../bare/build.sh"
-qemu=$(bare_qemu) || { echo "Bail out! no QEMU"; exit 1; }
-build=$(mktemp -d) || exit 1
-trap 'rm -rf "$build"' EXIT
-trap 'exit 1' HUP INT TERM
+bare_start
 
 # The launch digest the firmware must come to, by another SHA-384 than its own
 "$here/expected-digest" >"$build/digest.h" ||
