@@ -127,7 +127,7 @@ static void guest_say_up(u64 id)
 {
 	struct snp_ghcb *ghcb = snp_ghcb_begin();
 
-	/* Without #VC: a vCPU that dies in the handler would use up its stack. */
+	/* Without #VC: the fewer instructions until then, the narrower the window. */
 	snp_ghcb_set(ghcb, rax, id);
 	snp_ghcb_exit(ghcb, SVM_EXIT_IOIO, (u64)UP_PORT << 16 | BIT(6), 0);
 }
