@@ -16,6 +16,9 @@
  *           ASPLOS 2010).  So does one that executes PAUSE, and one that has
  *           run for a whole slice: kernels spin, and guests never stop.
  *
+ * An IPI may take a random time until it arrives, as on hardware: nothing there
+ * says how long, and the target goes on meanwhile.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
@@ -63,7 +66,7 @@ typedef enum {
 
 static const char *const mode_names[] = { "fixed", "random", "pct" };
 static const char *const point_names[TCG_SCHED_NR_POINTS] = {
-    "rmpupdate", "vmrun", "vmexit", "ipi", "tlb", "symbol", "pause",
+    "rmpupdate", "vmrun", "vmexit", "ipi", "tlb", "arrival", "symbol", "pause",
 };
 
 struct TcgSched {
@@ -77,6 +80,7 @@ struct TcgSched {
     uint32_t horizon;
     uint32_t points;
     uint32_t after;
+    uint32_t ipi;
     uint64_t limit;
     char *server;
     uint64_t symbols[MAX_SYMBOLS];
@@ -101,6 +105,7 @@ struct TcgSched {
     int64_t priority[MAX_CPUS];
     int64_t lowest;
     bool held[MAX_CPUS];        /* its instruction was put off */
+    int64_t ipi_due[MAX_CPUS];  /* when the last one sent to it arrives */
 
     Notifier poll;
     Notifier machine_done;
@@ -117,6 +122,14 @@ static uint64_t sched_random(TcgSched *s)
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
     return z ^ (z >> 31);
+}
+
+/* 1 to @max, each power of two as often as the others */
+static uint64_t sched_up_to(TcgSched *s, uint32_t max)
+{
+    uint64_t power = 1ull << sched_random(s) % (64 - clz64(max));
+
+    return 1 + sched_random(s) % power;
 }
 
 static uint64_t mix(uint64_t hash, uint64_t value)
@@ -185,10 +198,7 @@ static CPUState *sched_pick(TcgSched *s)
         return NULL;
     }
     if (s->mode == MODE_RANDOM) {
-        /* Each power of two up to the slice as often as the others */
-        uint64_t max = 1ull << sched_random(s) % (64 - clz64(s->slice));
-
-        s->slice_left = 1 + sched_random(s) % max;
+        s->slice_left = sched_up_to(s, s->slice);
     } else if (best != s->cpu || s->slice_left <= 0) {
         s->slice_left = s->slice;
     }
@@ -287,6 +297,49 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
         cpu_loop_exit_restore(cpu, ra);
     }
     cpu_exit(cpu);
+}
+
+/* ---- IPIs that take their time ---- */
+
+typedef struct SchedIpi {
+    QEMUTimer timer;
+    CPUState *to;
+    TcgSchedDeliver *deliver;
+    uint32_t what;
+} SchedIpi;
+
+static void sched_ipi_arrives(void *opaque)
+{
+    SchedIpi *ipi = opaque;
+
+    ipi->deliver(ipi->to, ipi->what);
+    tcg_sched_point(ipi->to, TCG_SCHED_ARRIVAL, 0);
+    timer_del(&ipi->timer);
+    g_free(ipi);
+}
+
+bool tcg_sched_delay_ipi(CPUState *from, CPUState *to, TcgSchedDeliver *deliver,
+                         uint32_t what)
+{
+    TcgSched *s = sched;
+    SchedIpi *ipi;
+    int64_t now, *due;
+
+    /* What a processor sends to itself need not go far */
+    if (!s || !s->started || !s->ipi || from == to) {
+        return false;
+    }
+    now = icount_get();
+    due = &s->ipi_due[to->cpu_index];
+    *due = MAX(*due, now + icount_to_ns(sched_random(s) % (s->ipi + 1ull)));
+    ipi = g_new0(SchedIpi, 1);
+    ipi->to = to;
+    ipi->deliver = deliver;
+    ipi->what = what;
+    timer_init_ns(&ipi->timer, QEMU_CLOCK_VIRTUAL, sched_ipi_arrives, ipi);
+    timer_mod(&ipi->timer, *due);
+    trace_tcg_sched_ipi(s->insns, from->cpu_index, to->cpu_index, *due - now);
+    return true;
 }
 
 bool tcg_sched_is_symbol(uint64_t pc)
@@ -693,7 +746,8 @@ static void sched_set_points(Object *obj, const char *value, Error **errp)
             points = (1u << TCG_SCHED_PAUSE) - 1;
         } else if (**w && strcmp(*w, "none")) {
             error_setg(errp, "x-sched: no point '%s'; there are rmpupdate, "
-                       "vmrun, vmexit, ipi, tlb, symbol, all, none", *w);
+                       "vmrun, vmexit, ipi, arrival, tlb, symbol, "
+                       "all, none", *w);
             return;
         }
     }
@@ -752,6 +806,7 @@ static void sched_init(Object *obj)
     object_property_add_uint32_ptr(obj, "depth", &s->depth, OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint32_ptr(obj, "horizon", &s->horizon, OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint32_ptr(obj, "after", &s->after, OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "ipi", &s->ipi, OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint64_ptr(obj, "limit", &s->limit, OBJ_PROP_FLAG_READWRITE);
 }
 

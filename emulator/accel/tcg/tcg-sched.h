@@ -16,6 +16,7 @@ typedef enum TcgSchedPoint {
     TCG_SCHED_VMEXIT,
     TCG_SCHED_IPI,
     TCG_SCHED_TLB,
+    TCG_SCHED_ARRIVAL,
     TCG_SCHED_SYMBOL,
     TCG_SCHED_PAUSE,
     TCG_SCHED_NR_POINTS,
@@ -45,6 +46,14 @@ static inline void tcg_sched_point(CPUState *cpu, TcgSchedPoint point,
  * then calls tcg_sched_point() first.
  */
 bool tcg_sched_is_symbol(uint64_t pc);
+
+/*
+ *  has sent an IPI to @to.  True if it takes its time: then deliver(to, what)
+ * is called when it arrives.  No IPI overtakes another one to the same processor.
+ */
+typedef void TcgSchedDeliver(CPUState *to, uint32_t what);
+bool tcg_sched_delay_ipi(CPUState *from, CPUState *to, TcgSchedDeliver *deliver,
+                         uint32_t what);
 
 /* Round robin is about to create @cpu's thread: true if x-sched runs it. */
 bool tcg_sched_start_vcpu(CPUState *cpu);
