@@ -2371,6 +2371,53 @@ static void case_weakness_slot_deletion(void)
 			     nr_late, nr_rounds);
 }
 
+/*
+ * The same without a flood: KVM kicks all vCPUs, without waiting, when one of them
+ * is reset, which AP Creation does.  A guest starts its APs one after another, and
+ * the first one loses its VMSA meanwhile.  This may kill the host.
+ */
+static void case_weakness_create_beside_punch(void)
+{
+	const u32 nr_rounds = 10 * snp_case_rounds();
+	struct window w = { };
+	struct punch_work work;
+	u32 i, j, nr_creations = 0;
+	pthread_t thread;
+	u64 status;
+	int r;
+
+	setup(2);
+	ap_start(2, PAGE(A, 4));
+
+	for (i = 0; i < nr_rounds; i++) {
+		ap_start(1, PAGE(A, 2));
+		set_temp(COLD, PAGE(A, 2), 1);
+		window_open(&w, "cold punch beside a creation", 1, 1);
+
+		work = (struct punch_work) {
+			.fd = slots[SLOT_A].fd,
+			.pgoff = slots[SLOT_A].pgoff + 2,
+			.nr_pages = 1,
+		};
+		for (j = 0; !READ_ONCE(work.done); j++) {
+			/* The guest has been at it for a while */
+			if (j == 2) {
+				r = pthread_create(&thread, NULL, punch_thread, &work);
+				TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+			}
+			status = bsp(OP_CREATE, 2, PAGE(A, 4), 0);
+			SNP_CHECK(!status, SNP_CAUSE_WRONG_ANSWER,
+				  "AP Create was answered with 0x%lx", status);
+			nr_creations++;
+		}
+		pthread_join(thread, NULL);
+		window_sample(&w);
+
+		window_check_dead(&w);
+	}
+	snp_note("%u rounds, %u creations", nr_rounds, nr_creations);
+}
+
 static bool stop_flood;
 
 static void *nmi_flood(void *arg)
@@ -2542,6 +2589,14 @@ static const struct snp_case cases[] = {
 		.name = "weakness_kick_no_wait",
 		.what = "punch may overtake a kick, may kill the host",
 		.fn = case_weakness_kick_no_wait,
+		.windows = BIT(SNP_WINDOW_COLD),
+		.opt_in = true,
+		.weakness = true,
+		.timeout_s = 120,
+	}, {
+		.name = "weakness_create_beside_punch",
+		.what = "the same beside a creation, may kill the host",
+		.fn = case_weakness_create_beside_punch,
 		.windows = BIT(SNP_WINDOW_COLD),
 		.opt_in = true,
 		.weakness = true,
