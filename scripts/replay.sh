@@ -4,9 +4,15 @@
 
 dir=$out/replay
 export SCHED QUIET TRACE
-saw=$out/seed-$SEED
-SCHED=$(grep "^{\"seed\":$SEED," "$results" 2>/dev/null | sed 's/.*"sched":"\([^"]*\)".*/\1/')
-[ -n "$SCHED" ] || SCHED=$(schedule "$SEED")
+saw=
+[ "$(cat "$out/key" 2>/dev/null)" != "$key" ] || saw=$out/seed-$SEED
+SCHED=$(schedule "$SEED")
+# Or is it the smaller version of one that was found?
+case $(cat "$out/key" 2>/dev/null) in
+"$machine"/*)
+	! tail -n 1 "$smaller" 2>/dev/null | grep -q "\"sched\":\"$SCHED\"" || saw=$out/smaller-$SEED ;;
+esac
+[ -n "$saw" ] || say "no search with these inputs is on record here; replaying anyway"
 QUIET=1 TRACE="tcg_sched_* snp_*"
 say "replaying seed $SEED on kernel $KERNEL: $SCHED"
 # Under gdb the machine stops where it complains.  A breakpoint makes QEMU
