@@ -3,7 +3,15 @@
 # Sourced by scripts/explore --replay, which has set up kernel, image and folders.
 
 dir=$out/replay
+# Where the kernel's functions are, only a boot can tell.
+if ! grep -qx "# $machine" "$out/symbols" 2>/dev/null; then
+	say "booting once to see where modules are"
+	M='' KERNEL=$KERNEL TESTS=$TESTS ARGS=$ARGS LIMIT=$LIMIT SEEDS=0 OUT=$out/boot "$here/explore" >/dev/null 8>&-
+	cp "$out/boot/${out##*/}/symbols" "$out/symbols"
+fi
+resolve
 export SCHED QUIET TRACE
+command=$(settings "${SCHED-}" "${SMP-}")
 saw=
 [ "$(cat "$out/key" 2>/dev/null)" != "$key" ] || saw=$out/seed-$SEED
 SCHED=$(schedule "$SEED")
@@ -49,7 +57,10 @@ set -- $(judge "$dir" exit "$qemu")
 echo "seed $SEED: $1${2:+ ($2: $3)}; logs: $dir"
 tr -d '\r' <"$dir/ktap.log" | grep -E '^not ok|^# cause:' | head -n 4 || :
 tr -d '\r' <"$dir/console.log" | grep -m 2 -E 'RMPUPDATE failed|Oops: |WARNING: ' || :
-"$here/timeline" "$dir" "$kernel" 60 >"$dir/timeline.txt"
+{
+	echo "# make replay SEED=$SEED$command"
+	"$here/timeline" "$dir" "$kernel" 60
+} >"$dir/timeline.txt"
 echo "timeline: $dir/timeline.txt; around the failure:"
 grep -B 24 -A 4 '<== failed' "$dir/timeline.txt" || tail -n 24 "$dir/timeline.txt"
 if [ ! -d "$saw" ]; then

@@ -7,10 +7,11 @@
 cd "$(dirname "$0")/../.." || exit 2
 . tests/tap.sh
 . tests/host/host.sh
-unset SCHED SEED GDB ALL LIMIT M KERNEL SMP MEM TESTS FRESH
+unset SCHED SEED SEEDS GDB ALL LIMIT M KERNEL SMP MEM TESTS FRESH RUNS ARGS
 OUT=$LOGS/explore
 BUDGET=300
-export OUT BUDGET
+SHRINK=20
+export OUT BUDGET SHRINK
 dir=$OUT/mutant_00-canary
 
 search()
@@ -43,9 +44,12 @@ rm -rf "$OUT"
 check "the canary: a seed fails" search 1
 check "... for the bug it has" said '^first failing seed: [0-9]* (.*vmsa-in-use'
 check "... and the command to replay it" said '^replay: make replay SEED=[0-9]* KERNEL="mutant/00-canary"'
+check "... and a smaller version, or that none was found" \
+	said '^smaller ([0-9]* switches): make replay SEED=\|^fewer CPUs: make replay SEED=\|^no smaller version was found'
 seed=$(sed -n 's/^first failing seed: \([0-9]*\) .*/\1/p' "$OUT.out")
 check "replay: it fails again" replays "$seed" "^seed $seed: failed (.*vmsa-in-use)"
 check "... as the same run, byte for byte" grep -q '^the same run, byte for byte' "$OUT-replay.out"
+SHRINK=0
 lines=$(wc -l <"$dir/results.jsonl")
 check "the search goes on" search 1
 check "... behind the last seed, and keeps what it had" \
@@ -53,5 +57,8 @@ check "... behind the last seed, and keeps what it had" \
 check "a replay without a seed is refused" refused 'which seed' M=00 scripts/explore --replay
 check "an unknown mutant is refused" refused 'no such mutant' M=99-none scripts/explore
 check "a budget that is none is refused" refused 'are numbers' BUDGET=soon scripts/explore
+check "medians without mutants are refused" refused 'needs M=' RUNS=3 scripts/explore
+check "a function that is none is refused" refused 'has no such function' \
+	SCHED=mode=fixed,symbols=no_such_function scripts/explore
 check "an unknown test is refused" refused "no test 'sev_none'" TESTS=sev_none scripts/explore
 done_testing

@@ -24,6 +24,7 @@
 #include "qemu/osdep.h"
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include "qapi/error.h"
 #include "qemu/cutils.h"
@@ -34,6 +35,7 @@
 #include "qemu/timer.h"
 #include "block/aio.h"
 #include "exec/cpu-common.h"
+#include "exec/tb-flush.h"
 #include "hw/core/cpu.h"
 #include "qom/object_interfaces.h"
 #include "system/cpu-timers.h"
@@ -54,6 +56,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(TcgSched, TCG_SCHED)
 #define MAX_SYMBOLS     16
 #define MAX_DEPTH       64
 #define MAX_CPUS        256
+/* Kinds of points, each symbol being one */
+#define NR_KINDS        (TCG_SCHED_SYMBOL + MAX_SYMBOLS)
 
 /* Exit code of a machine that has used up its limit= */
 #define EXIT_LIMIT      3
@@ -99,6 +103,11 @@ struct TcgSched {
     uint64_t events;
     uint64_t switches;
     uint64_t signature;         /* of the order in which points were met */
+    /* How often one kind on one processor came right behind another elsewhere */
+    uint32_t windows[NR_KINDS][NR_KINDS];
+    int last_cpu;
+    unsigned last_kind;
+    unsigned symbol;            /* the one that is met */
     int64_t start_ns;
     uint64_t change[MAX_DEPTH]; /* pct: events or instructions */
     unsigned next_change;
@@ -236,6 +245,11 @@ static void sched_start(TcgSched *s)
     }
     s->rng = s->seed;
     s->cpu = NULL;
+    s->last_cpu = -1;
+    if (s->nr_symbols) {
+        /* Code that was translated before does not know of them */
+        tb_flush(first_cpu);
+    }
     s->slice_left = 0;
     s->start_ns = icount_get();
     CPU_FOREACH(cpu) {
@@ -253,6 +267,7 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
 {
     TcgSched *s = sched;
     bool before = false;
+    unsigned kind;
 
     if (point == TCG_SCHED_PAUSE) {
         s->yield = true;
@@ -273,8 +288,16 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
         s->held[cpu->cpu_index] = false;
         return;
     }
-    s->signature = mix(s->signature, cpu->cpu_index << 8 | point);
-    trace_tcg_sched_point(s->insns, cpu->cpu_index, point_names[point]);
+    kind = point == TCG_SCHED_SYMBOL ? TCG_SCHED_SYMBOL + s->symbol : point;
+    s->signature = mix(s->signature, cpu->cpu_index << 8 | kind);
+    if (s->last_cpu >= 0 && s->last_cpu != cpu->cpu_index) {
+        s->windows[s->last_kind][kind]++;
+    }
+    s->last_cpu = cpu->cpu_index;
+    s->last_kind = kind;
+    trace_tcg_sched_point(s->insns, cpu->cpu_index,
+                          point == TCG_SCHED_SYMBOL ? s->symbols[s->symbol] : 0,
+                          point_names[point]);
     if (!(s->points & (1u << point))) {
         return;
     }
@@ -342,17 +365,23 @@ bool tcg_sched_delay_ipi(CPUState *from, CPUState *to, TcgSchedDeliver *deliver,
     return true;
 }
 
-bool tcg_sched_is_symbol(uint64_t pc)
+int tcg_sched_symbol(uint64_t pc)
 {
     if (likely(!sched)) {
-        return false;
+        return -1;
     }
     for (unsigned i = 0; i < sched->nr_symbols; i++) {
         if (sched->symbols[i] == pc) {
-            return true;
+            return i;
         }
     }
-    return false;
+    return -1;
+}
+
+void tcg_sched_at_symbol(CPUState *cpu, unsigned symbol, uintptr_t ra)
+{
+    sched->symbol = symbol;
+    tcg_sched_point(cpu, TCG_SCHED_SYMBOL, ra);
 }
 
 /* ---- the loop ---- */
@@ -601,7 +630,8 @@ static void sched_child(TcgSched *s, char *line)
 
 /*
  * For each line from SERVER.in a copy of the machine; its end is told to
- * SERVER.out: "DIR exit CODE" or "DIR signal NUMBER".  Returns in the copies.
+ * SERVER.out: "DIR exit CODE MS" or "DIR signal NUMBER MS", MS being what it
+ * has cost in milliseconds of CPU time.  Returns in the copies.
  */
 static void sched_server(TcgSched *s)
 {
@@ -624,6 +654,7 @@ static void sched_server(TcgSched *s)
 
     while (!eof || g_hash_table_size(dirs)) {
         struct pollfd pfd = { .fd = eof ? -1 : in, .events = POLLIN };
+        struct rusage cost;
         int status;
         pid_t pid;
 
@@ -644,13 +675,15 @@ static void sched_server(TcgSched *s)
             }
         }
         while (g_hash_table_size(dirs) &&
-               (pid = waitpid(-1, &status, WNOHANG)) > 0) {
+               (pid = wait4(-1, &status, WNOHANG, &cost)) > 0) {
             char *dir = g_hash_table_lookup(dirs, GINT_TO_POINTER(pid));
 
             if (dir) {
-                dprintf(out, "%s %s %d\n", dir,
+                dprintf(out, "%s %s %d %ld\n", dir,
                         WIFEXITED(status) ? "exit" : "signal",
-                        WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+                        WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+                        (cost.ru_utime.tv_sec + cost.ru_stime.tv_sec) * 1000L +
+                        (cost.ru_utime.tv_usec + cost.ru_stime.tv_usec) / 1000);
                 g_hash_table_remove(dirs, GINT_TO_POINTER(pid));
                 g_free(dir);
             }
@@ -660,6 +693,15 @@ static void sched_server(TcgSched *s)
 }
 
 /* ---- the object ---- */
+
+static void sched_report_kind(unsigned kind)
+{
+    if (kind < TCG_SCHED_SYMBOL) {
+        fprintf(stderr, "%s", point_names[kind]);
+    } else {
+        fprintf(stderr, "%" PRIx64, sched->symbols[kind - TCG_SCHED_SYMBOL]);
+    }
+}
 
 /* What a run was like, for whoever looks for different ones */
 static void sched_report(void)
@@ -671,6 +713,16 @@ static void sched_report(void)
                 " switches=%" PRIu64 " points=%" PRIu64 " order=%016" PRIx64 "\n",
                 mode_names[s->mode], s->seed, s->insns, s->switches, s->events,
                 s->signature);
+        for (unsigned i = 0; i < NR_KINDS * NR_KINDS; i++) {
+            if (s->windows[i / NR_KINDS][i % NR_KINDS]) {
+                fprintf(stderr, "x-sched: window ");
+                sched_report_kind(i / NR_KINDS);
+                fprintf(stderr, ">");
+                sched_report_kind(i % NR_KINDS);
+                fprintf(stderr, " %u\n",
+                        s->windows[i / NR_KINDS][i % NR_KINDS]);
+            }
+        }
     }
 }
 

@@ -42,10 +42,11 @@ static inline void tcg_sched_point(CPUState *cpu, TcgSchedPoint point,
 }
 
 /*
- * Is @pc one of the addresses that the option symbols= names?  Translated code
- * then calls tcg_sched_point() first.
+ * Which of the addresses that the option symbols= names is @pc, or -1?  Translated
+ * code then calls tcg_sched_at_symbol() first.
  */
-bool tcg_sched_is_symbol(uint64_t pc);
+int tcg_sched_symbol(uint64_t pc);
+void tcg_sched_at_symbol(CPUState *cpu, unsigned symbol, uintptr_t ra);
 
 /*
  *  has sent an IPI to @to.  True if it takes its time: then deliver(to, what)
