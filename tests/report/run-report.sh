@@ -19,7 +19,7 @@ nothing()
 }
 check "nothing was run: one line, exit 2, no page" nothing
 
-mkdir -p "$tmp/build/run" "$tmp/build/matrix" "$tmp/build/mutants"
+mkdir -p "$tmp/build/run" "$tmp/build/matrix" "$tmp/build/mutants" "$tmp/build/explore/7.3/replay"
 cat >"$tmp/build/run/ktap.log" <<'LOG'
 TAP version 13
 1..1
@@ -38,6 +38,13 @@ printf 'qemu=0\nseconds=3\nemulator=on\n' >"$tmp/build/run/result"
 printf "kernel='7.3'\ntests='t'\nsnp='not'\nexpected='1'\n" >"$tmp/build/run/run"
 echo '{"kernel":"6.12","tests":"functional","verdict":"PASS","expected":"KILL","ok":false,"seconds":3,"cause":"","key":"0"}' >"$tmp/build/matrix/results.json"
 echo '{"id":"01-kick-dropped","verdict":"killed","kills":1,"runs":1,"killer":"functional:stuck","cause":"hung","median_s":2.50,"worst_s":4.00,"windows":3,"kind":"deterministic"}' >"$tmp/build/mutants/results.json"
+cat >"$tmp/build/explore/7.3/replay/timeline.txt" <<'TIMELINE'
+# make replay SEED=2
+instructions  CPU 0                       CPU 1
+      503139  the guest
+      503197  |                           punch_<hole>
+              |                           RMPUPDATE 0x41e75000 rc 3 <== failed
+TIMELINE
 
 check "the page is made" scripts/report
 has() { grep -qF -- "$1" "$OUT" || { echo "not in the page: $1"; return 1; }; }
@@ -45,6 +52,8 @@ check "the verdict" has "<b>FAIL</b>"
 check "a case that passed, one that failed" sh -c "grep -q 'fine</li>' '$OUT' && grep -q 'stuck</span></li>' '$OUT'"
 check "what a test says is text, not HTML" has "a &lt;vCPU&gt; hung"
 check "events are in the lanes of their threads" has '<td></td><td class="enter">enter KVM_RUN</td>'
+check "an interleaving is in the lanes of its CPUs" has '503197</td><td></td><td class="">punch_&lt;hole&gt;</td>'
+check "... and what failed stands out" has '<td class="bad">RMPUPDATE 0x41e75000 rc 3'
 check "a cell that is not as expected says what was" has "expected: KILL"
 check "time to kill" has "stuck, hung</text>"
 check "what was not run is said so" has "Not run yet: <code>make rates"
