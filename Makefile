@@ -6,6 +6,7 @@
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
+export SEEDS SHRINK
 
 .DEFAULT_GOAL := help
 .PHONY: help run check conformance fuzz shell mutants explore replay matrix series
@@ -22,6 +23,7 @@ help:
 # | make shell       a shell on the emulated host
 # | make mutants     wrong fixes, and which test kills which (M="01* 15*" RUNS=5)
 # | make explore     search for an interleaving that fails (M=14 or KERNEL=, BUDGET=60)
+# |                  with RUNS=10 M="14* 17*": medians, beside the stress test's
 # | make replay      run one that was found again, SEED=n, and draw it (GDB=1: under gdb)
 # | make matrix      kernels x tests, a verdict in each cell (KERNELS="7.3 6.12")
 # | make soak        the tests many times, and for long (RUNS=100 SOAK=3600 BATCH=10)
