@@ -10,8 +10,8 @@ export SEEDS SHRINK
 
 .DEFAULT_GOAL := help
 .PHONY: help run check conformance fuzz shell mutants explore replay matrix series
-.PHONY: apply unapply selftests paths packages report soak rates linux-guest update
-.PHONY: clean distclean
+.PHONY: apply unapply selftests paths packages report soak rates livelock
+.PHONY: linux-guest update clean distclean
 
 help:
 	@sed -n 's/^# | //p' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,7 @@ help:
 # | make explore     search for an interleaving that fails (M=14 or KERNEL=, BUDGET=60)
 # |                  with RUNS=10 M="14* 17*": medians, beside the stress test's
 # | make replay      run one that was found again, SEED=n, and draw it (GDB=1: under gdb)
+# | make livelock    creations against virtual time, 1 to 32 vCPUs (KERNELS="7.3 7.3-fixed")
 # | make matrix      kernels x tests, a verdict in each cell (KERNELS="7.3 6.12")
 # | make soak        the tests many times, and for long (RUNS=100 SOAK=3600 BATCH=10)
 # | make rates       what the stress test gets done with 1 to 32 vCPUs, with a plot
@@ -73,7 +74,7 @@ fuzz:
 shell:
 	@MODE=shell scripts/run
 
-mutants matrix series report explore soak rates linux-guest:
+mutants matrix series report explore soak rates livelock linux-guest:
 	@scripts/$@
 
 apply unapply:
