@@ -114,16 +114,28 @@ skips()
 
 has_snp() { grep -qsx '[Y1]' /sys/module/kvm_amd/parameters/sev_snp; }
 
-# fragment : a kernel that was configured with it has what it names
-fragment()
+# configured CONFIG : x86's defconfig and that fragment, as bots merge them
+configured()
 {
+	rm -rf "$tmp/config"
 	mkdir -p "$tmp/config"
 	make -C "$pristine" O="$tmp/config" defconfig >/dev/null &&
-	"$pristine/scripts/kconfig/merge_config.sh" -m -O "$tmp/config" "$tmp/config/.config" "$tree/$kvm/config" >/dev/null &&
-	make -C "$pristine" O="$tmp/config" olddefconfig >/dev/null || return
-	for line in $(cat "$tree/$kvm/config"); do
+	"$pristine/scripts/kconfig/merge_config.sh" -m -O "$tmp/config" "$tmp/config/.config" "$1" >/dev/null &&
+	make -C "$pristine" O="$tmp/config" olddefconfig >/dev/null
+}
+
+# fragment : KVM is built in, nothing that is named is lost, and what that is to
+# bring about is there.  Without the series' lines there is no SEV.
+fragment()
+{
+	configured "$tree/$kvm/config" || return
+	for line in $(cat "$tree/$kvm/config") CONFIG_KVM_AMD=y CONFIG_EFI_STUB=y \
+			CONFIG_KVM_GUEST_MEMFD=y CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES=y \
+			CONFIG_HAVE_KVM_ARCH_GMEM_INVALIDATE=y; do
 		grep -qx "$line" "$tmp/config/.config" || { echo "lost: $line"; return 1; }
 	done
+	configured "$pristine/$kvm/config" || return
+	! grep '^CONFIG_KVM_AMD_SEV=' "$tmp/config/.config"
 }
 
 # in_and_out : twice as good as once, back to nothing, nothing lost
@@ -159,7 +171,7 @@ check "our tests need the libraries of upstream's, no other" self_contained
 if ! has_snp; then
 	check "where there is no SNP, our tests are skipped" skips
 fi
-check "the config fragment survives olddefconfig" fragment
+check "defconfig with the config fragment has SEV, without the series it has none" fragment
 check "apply, apply, unapply" in_and_out
 check "unapply refuses a file that is not from here" refused lib/x86/snp_vm.c unapply "int x;" "not from here"
 check "apply refuses changes that are not committed" refused config apply CONFIG_FOO=y "not committed"
