@@ -14,7 +14,7 @@ export SEEDS SHRINK
 .PHONY: linux-guest update clean distclean
 
 help:
-	@sed -n 's/^# | //p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^# |\( \|$$\)//p' $(firstword $(MAKEFILE_LIST))
 
 # | make run         boot a kernel on the emulated SNP host, run tests, say a verdict
 # | make check       this project's own tests (CHECK="cli judge" for some of them)
@@ -29,6 +29,7 @@ help:
 # | make matrix      kernels x tests, a verdict in each cell (KERNELS="7.3 6.12")
 # | make soak        the tests many times, and for long (RUNS=100 SOAK=3600 BATCH=10)
 # | make rates       what the stress test gets done with 1 to 32 vCPUs, with a plot
+# |                  (VCPUS="1 4" SECONDS_EACH=10 SVG=file)
 # | make linux-guest Debian's QEMU, OVMF and kernel: an SNP guest with CPUS=2
 # | make report      one HTML page of what the last runs here left behind
 # | make series      the selftests as patches for `git am` and for posting (OUT=new
@@ -44,16 +45,21 @@ help:
 # | KERNEL=k         7.3 (default), 7.2, 6.12, 7.3-fixed, 6.12-fixed, mutant/ID, a
 # |                  kernel tree, a bzImage (modules beside it or built in), or the
 # |                  archive's own binary: debian (7.3), debian-6.12
-# | TESTS="a b"      tests of the kvm target; default: the punch-hole tests, or the
-# |                  four SEV tests while there are none
+# | TESTS="a b"      tests of the kvm target; default: ours, sev_snp_*
 # | ARGS="..."       arguments for these tests
 # | LOOPS=n          every test n times in one boot          TIMEOUT=s  per test
 # | STOCK=1          the same QEMU with the SNP host switched off
 # | KDIR=tree        kernel and selftests from this tree; with KERNEL=, selftests alone
-# | QEMU_SRC=tree    QEMU 10.0 from here                      CONFIG=debug  lockdep, KASAN
+# | QEMU_SRC=tree    QEMU 10.0 from here             CONFIG=debug  lockdep, KASAN (or a file)
 # | TRACE=1          what the SNP host did and refused, by which rule, to trace.log
 # | TRACE=pattern    QEMU's trace events, to qemu.log         JOBS=n     default: all CPUs
 # | SCHED=seed=1,mode=random   the interleaving follows from a seed (docs/schedule.md)
+# | DEBUG=items      QEMU's -d items, to qemu.log            QUIET=1    no live output
+# | SMP=n MEM=MiB    processors and memory of the SNP host (4, 2048)
+# | SANITIZE=address  QEMU built with ASan and UBSan, or SANITIZE=thread
+# | PARALLEL=n       mutants, matrix, explore: machines at a time
+# | FRESH=1          ... and forget what they have found out before
+# | ALL=1 LIMIT=n    explore: go on after a failure; instructions until a run is given up
 # |
 # | Exit codes of scripts/run: 0 PASS, 1 FAIL, 4 SKIP, 5 CRASH, 124 TIMEOUT, 2 wrong
 # | input or set-up (make itself says "Error N" and exits 2 for all but PASS).

@@ -24,6 +24,12 @@ JOBS=${JOBS:-$(nproc)}
 PYTHON=/usr/bin/python3
 [ -x "$PYTHON" ] || PYTHON=python3
 
+# Not every shell expands the tilde of "make run KDIR=~/linux".
+for _v in KERNEL KDIR QEMU_SRC CONFIG OUT; do
+	eval "_w=\${$_v-}"
+	case $_w in "~/"*) eval "$_v=\$HOME/\${_w#??}" ;; esac
+done
+
 say()	{ printf '%s\n' "$*" >&2; }
 die()	{ printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
 
