@@ -56,5 +56,24 @@ fragment()
 	sed -n 's/^ *- \(CONFIG_.*\)/\1/p' docs/bots/kernelci-jobs.yaml | sort >"$tmp/a"
 	sed -n 's/^+\(CONFIG_.*\)/\1/p' patches/selftests/*-config-fragment.patch | sort | diff - "$tmp/a"
 }
+
+# KernelCI schedules what is defined, and every file names tests that there are.
+scheduled()
+{
+	sed -n "s/^ *- job: //p; s/^      name: \\(kbuild-.*\\)/\\1/p; s/^      - \\(epyc-.*\\)/\\1/p" docs/bots/kernelci-jobs.yaml |
+	while read -r name; do
+		grep -qx "  $name:" docs/bots/kernelci-jobs.yaml || echo "not defined: $name"
+	done | grep . && return 1 || return 0
+}
+named()
+{
+	for f in docs/bots/*; do
+		grep -o "sev_[a-z0-9_]*" "$f" | sort -u | while read -r t; do
+			[ -e "tools/testing/selftests/kvm/x86/$t.c" ] || [ "$t" = sev_snp ] || echo "$f: $t"
+		done
+	done | grep . && return 1 || return 0
+}
 check "KernelCI's fragment is the series' one" fragment
+check "what KernelCI schedules is defined" scheduled
+check "the tests that are named are there" named
 done_testing
