@@ -31,7 +31,6 @@
 #include "test_util.h"
 #include "kvm_util.h"
 #include "processor.h"
-#include "apic.h"
 #include "snp.h"
 #include "snp_case.h"
 
@@ -195,16 +194,6 @@ static u64 guest_create_without_rax(u64 info_1, u64 info_2)
 	return snp_ghcb_exit(snp_ghcb_begin(), SVM_VMGEXIT_AP_CREATION, info_1, info_2);
 }
 
-static u64 guest_init_sipi(u64 apic_id)
-{
-	const u64 icr = apic_id << 32 | APIC_DEST_PHYSICAL | APIC_INT_ASSERT;
-
-	x2apic_enable();
-	x2apic_write_reg(APIC_ICR, icr | APIC_DM_INIT);
-	x2apic_write_reg(APIC_ICR, icr | APIC_DM_STARTUP);
-	return 0;
-}
-
 /*
  * Replace the VMSA of a vCPU by another, or by none if @vmsa is 0, and release the
  * old one at once.  Once the request is answered, the vCPU has left it.
@@ -268,7 +257,8 @@ static void guest_bsp(struct shared *shared)
 			ret = guest_create_without_rax(shared->arg[0], shared->arg[1]);
 			break;
 		case OP_INIT_SIPI:
-			ret = guest_init_sipi(shared->arg[0]);
+			snp_init_sipi(shared->arg[0]);
+			ret = 0;
 			break;
 		case OP_REPLACE:
 			ret = guest_replace(shared->arg[0], shared->arg[1], shared->arg[2]);
@@ -482,39 +472,6 @@ static void ap_check_blocks(u32 id, u32 as, u64 start, const char *what)
 	SNP_CHECK(heartbeat(as) == start, SNP_CAUSE_WRONG_VMSA, "%s: vCPU %u ran", what, id);
 }
 
-/*
- * If a page was freed that still belongs to the guest, then it is the next one
- * that the host will use on this CPU, and that kills the host.  Have some good
- * pages on top of it, which have to be allocated by then.
- */
-#define NR_BALLAST_PAGES	128
-
-static int ballast_fd;
-static int punch_cpu;
-
-static void bury_page(void)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(punch_cpu, &cpus);
-	sched_setaffinity(0, sizeof(cpus), &cpus);
-
-	snp_event("free %lu good pages", NR_BALLAST_PAGES, 0);
-	fallocate(ballast_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-		  NR_BALLAST_PAGES * PAGE_SIZE);
-}
-
-static void setup_ballast(void)
-{
-	int r;
-
-	ballast_fd = vm_create_guest_memfd(vm, NR_BALLAST_PAGES * PAGE_SIZE, 0);
-	r = fallocate(ballast_fd, FALLOC_FL_KEEP_SIZE, 0, NR_BALLAST_PAGES * PAGE_SIZE);
-	TEST_ASSERT(!r, "Failed to allocate ballast");
-	snp_on_damage(bury_page);
-}
-
 static void setup(u32 nr_aps)
 {
 	pthread_condattr_t attr;
@@ -578,7 +535,7 @@ static void setup(u32 nr_aps)
 	}
 
 	snp_vm_launch(vm, snp_test_policy());
-	setup_ballast();
+	snp_add_ballast(vm);
 }
 
 /*
@@ -957,14 +914,10 @@ static void window_wait_dead(struct window *w)
 
 static void gmem_punch(int fd, u64 pgoff, u64 nr_pages)
 {
-	int r;
-
 	snp_step("fallocate(PUNCH_HOLE) at page %lu, %lu pages", pgoff, nr_pages);
 	errno = 0;
-	r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		      pgoff * PAGE_SIZE, nr_pages * PAGE_SIZE);
-	punch_cpu = sched_getcpu();
-	TEST_ASSERT(!r, "PUNCH_HOLE failed, errno %d", errno);
+	TEST_ASSERT(!snp_punch_hole(fd, pgoff * PAGE_SIZE, nr_pages * PAGE_SIZE),
+		    "PUNCH_HOLE failed, errno %d", errno);
 }
 
 /* Punch pages of one slot. */
@@ -2064,39 +2017,6 @@ static void case_identity_signaled(void)
 	__case_identity(true, true);
 }
 
-/*
- * A page that is in no file any more, but not free either, stays on one of the
- * lists it came to by being in a file.
- */
-static u64 nr_listed_pages(void)
-{
-	static const char * const lists[] = {
-		"nr_unevictable", "nr_inactive_file", "nr_active_file",
-	};
-	u64 val, nr = 0;
-	u32 i;
-	char name[64];
-	FILE *f;
-	int fd;
-
-	/* Each CPU has its own share of the counter, and reports now and then. */
-	fd = open("/proc/sys/vm/stat_refresh", O_RDONLY);
-	if (fd < 0 || read(fd, name, sizeof(name)) < 0)
-		usleep(2500000);
-	if (fd >= 0)
-		close(fd);
-
-	f = fopen("/proc/vmstat", "r");
-	TEST_ASSERT(f, "Cannot read /proc/vmstat");
-	while (fscanf(f, "%63s %lu", name, &val) == 2) {
-		for (i = 0; i < ARRAY_SIZE(lists); i++)
-			nr += strcmp(name, lists[i]) ? 0 : val;
-	}
-	fclose(f);
-	errno = 0;
-	return nr;
-}
-
 static void pin_apart(pthread_t first, pthread_t second)
 {
 	cpu_set_t allowed, one;
@@ -2133,7 +2053,7 @@ static void case_pages_freed(void)
 	pin_apart(pthread_self(), aps[1].thread);
 
 	for (attempt = 0; attempt < 4; attempt++) {
-		lost = nr_listed_pages();
+		lost = snp_nr_listed_pages(true);
 		start = snp_now();
 		for (i = 0; i < nr_punches; i++) {
 			ap_start(1, PAGE(A, 2));
@@ -2141,16 +2061,16 @@ static void case_pages_freed(void)
 			ap_wait_failed(1, "punch under a running vCPU");
 		}
 		ns = snp_now() - start;
-		lost = (s64)nr_listed_pages() - lost;
+		lost = (s64)snp_nr_listed_pages(true) - lost;
 
 		snp_count_window(SNP_WINDOW_PLAIN);
 		snp_event("%lu punches, %lu pages more", nr_punches, lost);
 		if (lost < nr_punches / 2)
 			return;
 
-		noise = nr_listed_pages();
+		noise = snp_nr_listed_pages(true);
 		usleep(ns / 1000);
-		noise = (s64)nr_listed_pages() - noise;
+		noise = (s64)snp_nr_listed_pages(true) - noise;
 		snp_event("no punches, %lu pages more", noise, 0);
 		if (noise > nr_punches / 16 || noise < -nr_punches / 16) {
 			snp_note("the host is too busy to count pages");
@@ -2496,7 +2416,7 @@ static void case_page_reuse(void)
 	u32 i, j;
 
 	setup(1);
-	snp_on_damage(NULL);
+	snp_forget_ballast();
 
 	/* Freed pages come back first on the CPU that has freed them. */
 	CPU_ZERO(&cpus);

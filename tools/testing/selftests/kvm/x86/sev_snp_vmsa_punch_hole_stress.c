@@ -44,7 +44,6 @@
 #include "test_util.h"
 #include "kvm_util.h"
 #include "processor.h"
-#include "apic.h"
 #include "snp.h"
 #include "snp_case.h"
 
@@ -160,16 +159,6 @@ static void guest_ap(struct shared *shared, u64 index)
 	}
 }
 
-static u64 guest_init_sipi(u64 apic_id)
-{
-	const u64 icr = apic_id << 32 | APIC_DEST_PHYSICAL | APIC_INT_ASSERT;
-
-	x2apic_enable();
-	x2apic_write_reg(APIC_ICR, icr | APIC_DM_INIT);
-	x2apic_write_reg(APIC_ICR, icr | APIC_DM_STARTUP);
-	return 0;
-}
-
 /* Serve the host's orders one by one. */
 static void guest_server(struct shared *shared, u64 index)
 {
@@ -203,7 +192,8 @@ static void guest_server(struct shared *shared, u64 index)
 			ret = snp_ap_destroy(me->arg[1]);
 			break;
 		case OP_INIT_SIPI:
-			ret = guest_init_sipi(me->arg[1]);
+			snp_init_sipi(me->arg[1]);
+			ret = 0;
 			break;
 		default:
 			GUEST_FAIL("Unknown order %lu", me->op);
@@ -568,38 +558,15 @@ static u64 order(struct server *s, enum server_op op, u64 arg0, u64 arg1)
 /*
  * Punches
  */
-static int punch_cpu;
-
 static void punch_file(struct worker *w, int fd, u64 pgoff, u64 nr_pages)
 {
 	int r;
 
 	worker_busy(w, "fallocate(PUNCH_HOLE)");
-	r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		      pgoff * PAGE_SIZE, nr_pages * PAGE_SIZE);
+	r = snp_punch_hole(fd, pgoff * PAGE_SIZE, nr_pages * PAGE_SIZE);
 	worker_idle(w);
-	punch_cpu = sched_getcpu();
 	TEST_ASSERT(!r, "PUNCH_HOLE failed, errno %d", errno);
 	count(&mode_stats->punches);
-}
-
-/*
- * If a page was freed that still belongs to the guest, then it is the next one
- * that the host will use on this CPU.  Have some good pages on top of it.
- */
-#define NR_BALLAST_PAGES	128
-
-static int ballast_fd;
-
-static void bury_page(void)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(punch_cpu, &cpus);
-	sched_setaffinity(0, sizeof(cpus), &cpus);
-	fallocate(ballast_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-		  NR_BALLAST_PAGES * PAGE_SIZE);
 }
 
 /*
@@ -1267,42 +1234,8 @@ static void round_churn(struct driver *d, struct ap *ap)
 	pthread_rwlock_unlock(&kick_lock);
 }
 
-/*
- * A page that is in no file any more, but not free either, stays on one of the
- * lists it came to by being in a file.
- */
 #define LEAK_SEGMENT	64
 #define LEAK_STRIKES	4
-
-static u64 nr_listed_pages(void)
-{
-	static const char * const lists[] = {
-		"nr_unevictable", "nr_inactive_file", "nr_active_file",
-	};
-	u64 val, nr = 0;
-	char name[64];
-	FILE *f;
-	u32 i;
-	int fd;
-
-	/* Have all CPUs settle their accounts, if we may. */
-	fd = open("/proc/sys/vm/stat_refresh", O_RDONLY);
-	if (fd >= 0) {
-		if (read(fd, name, sizeof(name)) < 0)
-			errno = 0;
-		close(fd);
-	}
-
-	f = fopen("/proc/vmstat", "r");
-	while (f && fscanf(f, "%63s %lu", name, &val) == 2) {
-		for (i = 0; i < ARRAY_SIZE(lists); i++)
-			nr += strcmp(name, lists[i]) ? 0 : val;
-	}
-	if (f)
-		fclose(f);
-	errno = 0;
-	return nr;
-}
 
 /* Pages lost per punched VMSA, several times in a row. */
 static struct leak {
@@ -1318,7 +1251,7 @@ static bool leak_is_suspected(void)
 	if (leak.ns && kills < leak.kills + LEAK_SEGMENT)
 		return false;
 
-	pages = nr_listed_pages();
+	pages = snp_nr_listed_pages(false);
 	now = snp_now();
 	if (leak.ns && pages > leak.pages + (kills - leak.kills) / 3) {
 		leak.strikes++;
@@ -1340,11 +1273,11 @@ static bool leak_is_suspected(void)
 /* It is no leak if others add pages as well, i.e. while nothing is punched. */
 static void leak_confirm(void)
 {
-	s64 noise = nr_listed_pages();
+	s64 noise = snp_nr_listed_pages(false);
 
 	snp_event("%lu punched VMSAs, %lu pages more", leak.nr_kills, leak.nr_pages);
 	usleep(min_t(u64, leak.nr_ns, 5 * SEC) / 1000);
-	noise = (s64)nr_listed_pages() - noise;
+	noise = (s64)snp_nr_listed_pages(false) - noise;
 	if (noise > LEAK_SEGMENT / 8 || noise < -LEAK_SEGMENT / 8) {
 		snp_note("the host is too busy to count pages");
 		return;
@@ -1660,7 +1593,7 @@ static u64 node_pages(u32 node)
 	u64 val, ret = 0;
 	FILE *f;
 
-	nr_listed_pages();
+	snp_nr_listed_pages(false);
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/vmstat", node);
 	f = fopen(path, "r");
 	while (f && fscanf(f, "%63s %lu", name, &val) == 2) {
@@ -2005,10 +1938,7 @@ static void setup(void)
 
 	snp_vm_launch(vm, snp_test_policy());
 
-	ballast_fd = vm_create_guest_memfd(vm, NR_BALLAST_PAGES * PAGE_SIZE, 0);
-	r = fallocate(ballast_fd, FALLOC_FL_KEEP_SIZE, 0, NR_BALLAST_PAGES * PAGE_SIZE);
-	TEST_ASSERT(!r, "Failed to allocate ballast");
-	snp_on_damage(bury_page);
+	snp_add_ballast(vm);
 
 	for (i = 0; i < NR_SERVERS; i++)
 		setup_server(i);

@@ -16,6 +16,8 @@
 
 #include "kselftest.h"
 
+struct kvm_vm;
+
 /* Why a case has failed; the name of a cause is stable, see snp_case.c. */
 enum snp_cause {
 	SNP_CAUSE_NONE,
@@ -101,10 +103,26 @@ void __printf(1, 2) snp_note(const char *fmt, ...);
 void __noreturn __printf(2, 3) snp_fail(enum snp_cause cause, const char *fmt, ...);
 
 /*
- * Have @fn called when a case fails with SNP_CAUSE_IN_USE, while the damage is
- * fresh, to keep the host alive for a little longer.
+ * Punch a hole of @size bytes at @offset into guest_memfd @fd.  Returns what
+ * fallocate() returns, and remembers the CPU that has freed the pages.
  */
-void snp_on_damage(void (*fn)(void));
+int snp_punch_hole(int fd, u64 offset, u64 size);
+
+/*
+ * Allocate good pages of @vm that are freed on top of the bad one when a case
+ * fails with SNP_CAUSE_IN_USE, to keep the host alive for a little longer.
+ */
+void snp_add_ballast(struct kvm_vm *vm);
+
+/* For a case that is about what becomes of the host. */
+void snp_forget_ballast(void);
+
+/*
+ * How many pages of the host are on the lists of file pages and of unevictable
+ * ones.  A page that is in no file any more, but not free either, stays on them.
+ * Who may not have all CPUs settle their counts can @wait until they have.
+ */
+u64 snp_nr_listed_pages(bool wait);
 
 /*
  * Fail if the kernel has logged something it should not have, and do it now,

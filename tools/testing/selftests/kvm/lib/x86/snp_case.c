@@ -3,7 +3,9 @@
  * Run cases one by one in processes of their own, and judge them.
  */
 #include <dirent.h>
+#include <fcntl.h>
 #include <fnmatch.h>
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
 
@@ -19,6 +21,8 @@
 #define NR_EVENTS_PRINTED	32
 #define NR_NOTES		16
 #define LINE			256
+
+#define NR_BALLAST_PAGES	128
 
 #define DEFAULT_ROUNDS		2
 #define DEFAULT_TIMEOUT_S	60
@@ -106,7 +110,8 @@ struct verdict {
 
 static struct verdict *verdict;
 static bool in_case;
-static void (*on_damage)(void);
+static int ballast_fd = -1;
+static int punch_cpu;
 
 static u32 opt_rounds = DEFAULT_ROUNDS;
 static u32 opt_timeout_s = DEFAULT_TIMEOUT_S;
@@ -290,9 +295,75 @@ void snp_check_kernel_log(void)
 		snp_fail(cause, "the kernel logged: %.*s", LINE - 32, line);
 }
 
-void snp_on_damage(void (*fn)(void))
+int snp_punch_hole(int fd, u64 offset, u64 size)
 {
-	on_damage = fn;
+	int r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size);
+
+	WRITE_ONCE(punch_cpu, sched_getcpu());
+	return r;
+}
+
+void snp_add_ballast(struct kvm_vm *vm)
+{
+	int r;
+
+	ballast_fd = vm_create_guest_memfd(vm, NR_BALLAST_PAGES * PAGE_SIZE, 0);
+	r = fallocate(ballast_fd, FALLOC_FL_KEEP_SIZE, 0, NR_BALLAST_PAGES * PAGE_SIZE);
+	TEST_ASSERT(!r, "Failed to allocate ballast");
+}
+
+void snp_forget_ballast(void)
+{
+	ballast_fd = -1;
+}
+
+/*
+ * If a page was freed that still belongs to the guest, then it is the next one
+ * that the host will use on this CPU, and that kills the host.  Have some good
+ * pages on top of it, which have to be allocated by then.
+ */
+static void bury_page(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(READ_ONCE(punch_cpu), &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+
+	snp_event("free %lu good pages", NR_BALLAST_PAGES, 0);
+	fallocate(ballast_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+		  NR_BALLAST_PAGES * PAGE_SIZE);
+}
+
+u64 snp_nr_listed_pages(bool wait)
+{
+	static const char * const lists[] = {
+		"nr_unevictable", "nr_inactive_file", "nr_active_file",
+	};
+	u64 val, nr = 0;
+	bool settled;
+	char name[64];
+	FILE *f;
+	u32 i;
+	int fd;
+
+	/* Each CPU has its own share of the counter, and reports now and then. */
+	fd = open("/proc/sys/vm/stat_refresh", O_RDONLY);
+	settled = fd >= 0 && read(fd, name, sizeof(name)) >= 0;
+	if (fd >= 0)
+		close(fd);
+	if (!settled && wait)
+		usleep(2500000);
+
+	f = fopen("/proc/vmstat", "r");
+	TEST_ASSERT(f, "Cannot read /proc/vmstat");
+	while (fscanf(f, "%63s %lu", name, &val) == 2) {
+		for (i = 0; i < ARRAY_SIZE(lists); i++)
+			nr += strcmp(name, lists[i]) ? 0 : val;
+	}
+	fclose(f);
+	errno = 0;
+	return nr;
 }
 
 void snp_fail(enum snp_cause cause, const char *fmt, ...)
@@ -302,8 +373,8 @@ void snp_fail(enum snp_cause cause, const char *fmt, ...)
 
 	snp_event("failed", 0, 0);
 
-	if (cause == SNP_CAUSE_IN_USE && on_damage)
-		on_damage();
+	if (cause == SNP_CAUSE_IN_USE && ballast_fd >= 0)
+		bury_page();
 
 	va_start(ap, fmt);
 	vsnprintf(verdict->msg, LINE, fmt, ap);

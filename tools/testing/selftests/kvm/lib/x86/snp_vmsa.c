@@ -2,6 +2,7 @@
 /*
  * Guest side of AP Creation: VMSAs and the requests that start and stop APs.
  */
+#include "apic.h"
 #include "snp.h"
 
 u32 snp_vmsa_release(gva_t gva)
@@ -80,4 +81,13 @@ u64 snp_ap_create_on_init(u32 apic_id, gpa_t vmsa_gpa)
 u64 snp_ap_destroy(u32 apic_id)
 {
 	return __snp_ap_creation((u64)apic_id << 32 | SVM_VMGEXIT_AP_DESTROY, 0, 0);
+}
+
+void snp_init_sipi(u32 apic_id)
+{
+	const u64 icr = (u64)apic_id << 32 | APIC_DEST_PHYSICAL | APIC_INT_ASSERT;
+
+	x2apic_enable();
+	x2apic_write_reg(APIC_ICR, icr | APIC_DM_INIT);
+	x2apic_write_reg(APIC_ICR, icr | APIC_DM_STARTUP);
 }
