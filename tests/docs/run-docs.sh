@@ -88,7 +88,7 @@ helped()
 		for goal in $(goals); do
 			[ "$goal" = help ] || grep -q "^make $goal \|(make $goal:" "$tmp/help" || echo "not in the help: $goal"
 		done
-		for goal in $(sed -n 's/^make \([a-z]*\).*/\1/p' "$tmp/help"); do
+		for goal in $(sed -n 's/^make \([a-z-]*\).*/\1/p' "$tmp/help"); do
 			goals | grep -qx "$goal" || echo "no such goal: $goal"
 		done
 		for var in $(variables); do
