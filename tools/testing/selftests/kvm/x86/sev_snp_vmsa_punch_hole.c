@@ -26,6 +26,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <linux/kvm_para.h>
 #include <linux/sizes.h>
 
 #include "test_util.h"
@@ -45,6 +46,10 @@
 
 /* How long to look for what must not happen. */
 #define WATCH_NS	500000ull
+
+/* What the last exit may have left in struct kvm_run. */
+#define STALE_BYTE	0x5a
+#define STALE_CPU	0x5a5a5a5au
 
 /*
  * Memslots, none of them at offset 0 of its file, none with a gfn that equals
@@ -85,6 +90,9 @@ static struct slot {
 #define GPA_NO_GMEM		(SZ_4G + 40 * SZ_2M + 0x1000)
 #define SLOT_ID_NO_GMEM		20
 
+/* Aligned to 2M and no more. */
+#define GPA_2M			(SZ_4G + SZ_2M)
+
 enum ap_mode {
 	AP_SPIN,
 	AP_HALT,
@@ -92,6 +100,7 @@ enum ap_mode {
 	AP_USE_STACK,
 	AP_STAY_IN_NMI,
 	AP_CREATE_BSP,
+	AP_DESTROY_SELF,
 };
 
 enum bsp_op {
@@ -106,6 +115,7 @@ enum bsp_op {
 	OP_CREATE_WITHOUT_RAX,
 	OP_INIT_SIPI,
 	OP_REPLACE,
+	OP_UNHALT,
 	OP_SPIN,
 };
 
@@ -185,6 +195,9 @@ static void guest_ap(struct shared *shared, u64 id)
 			guest_create_bsp(shared);
 			WRITE_ONCE(ap->mode, AP_SPIN);
 			break;
+		case AP_DESTROY_SELF:
+			snp_ap_destroy(id);
+			break;
 		}
 	}
 }
@@ -263,6 +276,9 @@ static void guest_bsp(struct shared *shared)
 		case OP_REPLACE:
 			ret = guest_replace(shared->arg[0], shared->arg[1], shared->arg[2]);
 			break;
+		case OP_UNHALT:
+			ret = kvm_hypercall(KVM_HC_KICK_CPU, 0, shared->arg[0], 0, 0);
+			break;
 		case OP_SPIN:
 			guest_bsp_spin();
 			break;
@@ -304,6 +320,7 @@ static struct ap {
 } aps[NR_APS_MAX + 1];
 
 static void ap_wait_halted(u32 id, u64 halts);
+static void ap_wake(u32 id, bool force);
 
 static void nop_signal(int sig)
 {
@@ -742,13 +759,24 @@ static void ap_wait_failed(u32 id, const char *what)
 	ap_check_failed(id, what);
 }
 
-/* KVM_RUN once more: the same failure, at once, and nothing executed. */
+/*
+ * KVM_RUN once more: the same failure, at once, reported in full, and nothing
+ * executed.
+ */
 static void ap_check_rerun(u32 id, const char *what)
 {
+	struct kvm_run *run = vcpus[id]->run;
 	u64 start = heartbeat(id);
+
+	/* Nobody reads it any more, and KVM has to fill it in. */
+	run->exit_reason = KVM_EXIT_UNKNOWN;
+	memset(&run->fail_entry, STALE_BYTE, sizeof(run->fail_entry));
 
 	ap_run(id);
 	ap_wait_failed(id, what);
+	SNP_CHECK(run->exit_reason != KVM_EXIT_FAIL_ENTRY || run->fail_entry.cpu != STALE_CPU,
+		  SNP_CAUSE_WRONG_EXIT, "%s: KVM_RUN of vCPU %u does not say on which CPU",
+		  what, id);
 	SNP_CHECK(heartbeat(id) == start, SNP_CAUSE_IN_USE,
 		  "%s: KVM_RUN of vCPU %u executed guest code before it failed", what, id);
 }
@@ -966,6 +994,9 @@ static void case_create_run_destroy(void)
 
 	for (i = 0; i < snp_case_rounds(); i++) {
 		ap_start(1, PAGE(A, 2 + i % 4));
+		/* This ends the next sleep of the vCPU, but not that of one that is gone. */
+		if (i & 1)
+			bsp(OP_UNHALT, 1, 0, 0);
 		SNP_CHECK(!bsp(OP_DESTROY, 1, 0, 0), SNP_CAUSE_WRONG_ANSWER,
 			  "AP Destroy failed");
 
@@ -982,6 +1013,17 @@ static void case_create_run_destroy(void)
 	}
 	SNP_CHECK(shared->ap[1].starts == snp_case_rounds(), SNP_CAUSE_WRONG_VMSA,
 		  "%u creations, but %lu starts", snp_case_rounds(), shared->ap[1].starts);
+
+	/* It may as well destroy itself. */
+	ap_start(1, PAGE(A, 2));
+	WRITE_ONCE(shared->ap[1].mode, AP_DESTROY_SELF);
+	if (!ap_wait_blocked(1))
+		fail_exit(1, "after AP Destroy by the vCPU itself");
+	last = heartbeat(1);
+	ap_wake(1, true);
+	ap_wait_failed(1, "destroyed by itself, forced to be runnable");
+	SNP_CHECK(heartbeat(1) == last, SNP_CAUSE_WRONG_VMSA,
+		  "vCPU 1 ran on after it had destroyed itself");
 }
 
 /*
@@ -1309,6 +1351,11 @@ static void case_punch_neighbors(void)
 	ap_start(1, PAGE(A, 4));
 
 	while (window_next(&w)) {
+		/* In the file, but in no memslot: next to the first, and to the last. */
+		punch(SLOT_A, -1, 1);
+		punch(SLOT_A2, slots[SLOT_A2].nr_pages, 1);
+		ap_check_unharmed(1, "punch beside a memslot");
+
 		for (j = 0; j < ARRAY_SIZE(neighbors); j++) {
 			set_temp(w.temp, page(neighbors[j].slot, neighbors[j].index), 1);
 			window_open(&w, neighbors[j].what, 1, 1);
@@ -1318,6 +1365,10 @@ static void case_punch_neighbors(void)
 		}
 	}
 	SNP_CHECK(shared->ap[1].starts == 1, SNP_CAUSE_FALSE_KILL, "vCPU 1 was restarted");
+
+	/* All of these are over, and in nobody's way. */
+	ap_create(1, PAGE(A, 5));
+	ap_wait_start(1, 1, "created anew after punches of its neighbors");
 }
 
 static void case_punch_many(void)
@@ -1752,7 +1803,7 @@ static void case_init_of_running(void)
 	while (window_next(&w)) {
 		ap_start(1, PAGE(A, 2));
 		for (i = 0; i < 2; i++) {
-			status = bsp(OP_CREATE_ON_INIT, 1, i ? PAGE(A, 2) + 0x10 : SZ_4G, 0);
+			status = bsp(OP_CREATE_ON_INIT, 1, i ? PAGE(A, 2) + 0x10 : GPA_2M, 0);
 			SNP_CHECK(status == SNP_GHCB_ERR_INVALID_INPUT, SNP_CAUSE_WRONG_ANSWER,
 				  "a bad AP Create on INIT was answered with 0x%lx", status);
 		}
@@ -1883,7 +1934,7 @@ static void case_refused_requests(void)
 	setup(2);
 	ap_start(1, vmsa);
 
-	check_refused("VMSA aligned to 2M", bsp(OP_CREATE, 1, SZ_4G, 0), invalid);
+	check_refused("VMSA aligned to 2M", bsp(OP_CREATE, 1, GPA_2M, 0), invalid);
 	check_refused("VMSA not aligned to 4K", bsp(OP_CREATE, 1, vmsa + 0x10, 0), invalid);
 	check_refused("VMSA beyond MAXPHYADDR",
 		      bsp(OP_CREATE, 1, 1ull << 52 | PAGE_SIZE, 0), invalid);
@@ -1916,7 +1967,8 @@ static void case_refused_requests(void)
 
 /*
  * If the first AP Create fails, then there is no VMSA, and in particular the one
- * that KVM made at launch has had its day.
+ * that KVM made at launch has had its day.  The same goes for a vCPU that the guest
+ * destroys before it has ever created it.
  */
 static void case_first_create_fails(void)
 {
@@ -1929,7 +1981,7 @@ static void case_first_create_fails(void)
 	};
 	u32 i, id;
 
-	setup(2);
+	setup(3);
 	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, GPA_NO_GMEM, SLOT_ID_NO_GMEM,
 				    1, 0);
 
@@ -1941,6 +1993,9 @@ static void case_first_create_fails(void)
 		SNP_CHECK(!ap_wait_blocked(id), SNP_CAUSE_HUNG,
 			  "%s: KVM_RUN sleeps for ever instead of failing", places[i].what);
 		ap_check_failed(id, places[i].what);
+		SNP_CHECK(aps[id].exit.type == SNP_EXIT_FAIL_ENTRY, SNP_CAUSE_WRONG_EXIT,
+			  "%s: there is nothing to run, and vCPU %u got %s", places[i].what, id,
+			  snp_exit_str(aps[id].exit.type));
 		ap_check_rerun(id, "KVM_RUN again");
 		SNP_CHECK(!shared->ap[id].starts, SNP_CAUSE_WRONG_VMSA,
 			  "vCPU %u ran guest code", id);
@@ -1948,6 +2003,13 @@ static void case_first_create_fails(void)
 
 		ap_start(id, PAGE(A, 2 * id));
 	}
+
+	SNP_CHECK(!bsp(OP_DESTROY, 3, 0, 0), SNP_CAUSE_WRONG_ANSWER, "AP Destroy failed");
+	ap_run(3);
+	ap_check_blocks(3, 3, 0, "AP Destroy before the first AP Create");
+	ap_wake(3, true);
+	ap_wait_failed(3, "destroyed before the first AP Create, forced to be runnable");
+	ap_start(3, PAGE(A, 6));
 }
 
 /*
@@ -1955,8 +2017,16 @@ static void case_first_create_fails(void)
  * for the VMSA of another vCPU of the same VM.  A vCPU that comes back to the
  * old physical address would then run that.
  */
-static void __case_identity(bool stopped, bool signaled)
+enum way_back {
+	WOKEN,
+	ENTERED,
+	ENTERED_SIGNALED,
+	INIT,
+};
+
+static void __case_identity(enum way_back way)
 {
+	const bool stopped = way == ENTERED || way == ENTERED_SIGNALED;
 	const u64 nr_spares = 3;
 	struct window w = { };
 	u64 last, deadline;
@@ -1965,6 +2035,11 @@ static void __case_identity(bool stopped, bool signaled)
 	setup(2);
 
 	while (window_next(&w)) {
+		const bool on_init = way == INIT && (w.round & 1);
+
+		if (on_init)
+			ap_prepare(1, PAGE(A, 3));
+
 		if (stopped) {
 			ap_start(1, PAGE(A, 1));
 			ap_stop(1);
@@ -1982,11 +2057,18 @@ static void __case_identity(bool stopped, bool signaled)
 		for (j = 0; j < nr_spares; j++)
 			ap_prepare(2, PAGE(A, 5 + j));
 
-		WRITE_ONCE(aps[1].signaled, signaled);
+		/* With AP Create on INIT, the VMSA that is gone is the current one still. */
+		if (on_init)
+			SNP_CHECK(!bsp(OP_CREATE_ON_INIT, 1, PAGE(A, 3), 0),
+				  SNP_CAUSE_WRONG_ANSWER, "AP Create on INIT failed");
+
+		WRITE_ONCE(aps[1].signaled, way == ENTERED_SIGNALED);
 		if (stopped)
 			ap_run(1);
+		else if (way == INIT && !on_init)
+			bsp(OP_INIT_SIPI, 1, 0, 0);
 		else
-			ap_wake(1, w.round & 1);
+			ap_wake(1, way == WOKEN && (w.round & 1));
 		snp_step("wait for KVM_RUN of vCPU %lu to fail", 1, 0);
 		deadline = snp_now() + TIMEOUT_NS;
 		while (!ap_wait(1, 1000000) && heartbeat(2) == last)
@@ -1999,22 +2081,38 @@ static void __case_identity(bool stopped, bool signaled)
 		ap_check_failed(1, w.what);
 		window_check_frozen(&w);
 		WRITE_ONCE(aps[1].signaled, false);
+
+		if (on_init) {
+			u64 starts = shared->ap[1].starts;
+
+			bsp(OP_INIT_SIPI, 1, 0, 0);
+			ap_run(1);
+			ap_wait_start(1, starts, "INIT, with a good VMSA waiting for it");
+			ap_destroy(1);
+			ap_stop(1);
+		}
 	}
 }
 
 static void case_identity(void)
 {
-	__case_identity(false, false);
+	__case_identity(WOKEN);
 }
 
 static void case_identity_stopped(void)
 {
-	__case_identity(true, false);
+	__case_identity(ENTERED);
 }
 
 static void case_identity_signaled(void)
 {
-	__case_identity(true, true);
+	__case_identity(ENTERED_SIGNALED);
+}
+
+/* Neither INIT nor the promise of another VMSA makes up for the one that is gone. */
+static void case_identity_init(void)
+{
+	__case_identity(INIT);
 }
 
 static void pin_apart(pthread_t first, pthread_t second)
@@ -2464,7 +2562,7 @@ static const struct snp_case cases[] = {
 	CASE(create_wakes, PLAIN, "AP Create of a vCPU that sleeps"),
 	CASE(last_request_counts, PLAIN, "several AP Creation requests before KVM_RUN"),
 	CASE(refused_requests, PLAIN, "AP Creation requests that KVM has to refuse"),
-	CASE(first_create_fails, PLAIN, "a first AP Create without memory behind it"),
+	CASE(first_create_fails, PLAIN, "a first AP Create without memory, or AP Destroy"),
 	CASE(ap_data_converted, PLAIN, "data page of a vCPU converted and restored"),
 	CASE(ap_stack_converted, PLAIN, "stack page of a vCPU converted and restored"),
 	CASE(punch_neighbors, COLD_WARM, "punch around a VMSA, which has to survive"),
@@ -2480,6 +2578,7 @@ static const struct snp_case cases[] = {
 	CASE(identity, COLD_WARM, "punched page reused as the VMSA of another vCPU"),
 	CASE(identity_stopped, COLD_WARM, "the same, with the vCPU not in KVM_RUN"),
 	CASE(identity_signaled, COLD_WARM, "the same, and a signal pending when it enters"),
+	CASE(identity_init, COLD_WARM, "the same, with INIT or AP Create on INIT before it"),
 	{
 		.name = "punch_running",
 		.what = "punch under a running vCPU",

@@ -77,8 +77,16 @@ struct kvm_vm *snp_vm_create(u32 nr_vcpus, void *guest_code,
 	struct kvm_vm *vm;
 	int i;
 
-	vm = __vm_create_with_vcpus(shape, nr_vcpus, snp_vm_nr_pages(nr_vcpus),
-				    guest_code, vcpus);
+	vm = __vm_create(shape, nr_vcpus, snp_vm_nr_pages(nr_vcpus));
+
+	/*
+	 * Only the first one is where its ID says, so that KVM cannot take the ID
+	 * of an AP for its index.
+	 */
+	vcpus[0] = vm_vcpu_add(vm, 0, guest_code);
+	for (i = nr_vcpus - 1; i > 0; i--)
+		vcpus[i] = vm_vcpu_add(vm, i, guest_code);
+	kvm_arch_vm_finalize_vcpus(vm);
 
 	areas = __vm_alloc(vm, nr_vcpus * sizeof(struct snp_vcpu_area),
 			   KVM_UTIL_MIN_VADDR, MEM_REGION_DATA);
