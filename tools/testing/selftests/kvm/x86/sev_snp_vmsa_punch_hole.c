@@ -54,8 +54,11 @@
 /*
  * Memslots, none of them at offset 0 of its file, none with a gfn that equals
  * its offset in the file, none aligned to 2M.  A and A2 are neighbors in one
- * file.
+ * file, far enough from its start that the difference between a gfn and its
+ * offset is negative.
  */
+#define FAR		(2 * SZ_4G / PAGE_SIZE)
+#define NR_TAIL_PAGES	59
 enum {
 	SLOT_A,
 	SLOT_A2,
@@ -74,8 +77,8 @@ static struct slot {
 	u64 pgoff;
 	int fd;
 } slots[NR_SLOTS] = {
-	[SLOT_A]	= { 10, SZ_4G + 0 * SZ_2M + 0x3000, 8, 0, 5 },
-	[SLOT_A2]	= { 11, SZ_4G + 4 * SZ_2M + 0x7000, 4, 0, 13 },
+	[SLOT_A]	= { 10, SZ_4G + 0 * SZ_2M + 0x3000, 8, 0, FAR + 5 },
+	[SLOT_A2]	= { 11, SZ_4G + 4 * SZ_2M + 0x7000, 4, 0, FAR + 13 },
 	[SLOT_B]	= { 12, SZ_4G + 8 * SZ_2M + 0x1000, 2, 1, 2 },
 	[SLOT_C]	= { 13, SZ_4G + 12 * SZ_2M + 0x5000, 2, 2, 3 },
 	[SLOT_DATA]	= { 14, SZ_4G + 16 * SZ_2M + 0x9000, 1, 3, 1 },
@@ -515,7 +518,8 @@ static void setup(u32 nr_aps)
 
 		/* Sized to hold both slots of the first file, and a tail. */
 		if (fds[slot->file] < 0)
-			fds[slot->file] = vm_create_guest_memfd(vm, 64 * PAGE_SIZE, 0);
+			fds[slot->file] = vm_create_guest_memfd(vm, (slot->pgoff + NR_TAIL_PAGES) *
+								PAGE_SIZE, 0);
 		slot->fd = fds[slot->file];
 		snp_vm_add_slot(vm, slot->id, slot->gpa, slot->nr_pages, slot->fd,
 				slot->pgoff * PAGE_SIZE);
@@ -1427,7 +1431,7 @@ static void case_punch_edges(void)
 		{ 3, 2, "hole that begins at a VMSA" },
 		{ 2, 2, "hole that ends behind a VMSA" },
 		{ 0, 8, "hole over the whole slot" },
-		{ -5, 64, "hole over the whole file" },
+		{ -5 - FAR, FAR + 5 + NR_TAIL_PAGES, "hole over the whole file" },
 	};
 	struct window w = { };
 	u32 j;
@@ -2036,22 +2040,24 @@ static void __case_identity(enum way_back way)
 
 	while (window_next(&w)) {
 		const bool on_init = way == INIT && (w.round & 1);
+		/* A page that is new in the file may wait on a list when it is punched. */
+		const u64 index = 1 + (w.next - 1) % 4;
 
 		if (on_init)
-			ap_prepare(1, PAGE(A, 3));
+			ap_prepare(1, PAGE(A2, 1));
 
 		if (stopped) {
-			ap_start(1, PAGE(A, 1));
+			ap_start(1, PAGE(A, index));
 			ap_stop(1);
 		} else {
-			ap_start_halted(1, PAGE(A, 1));
+			ap_start_halted(1, PAGE(A, index));
 		}
 
 		/* Make room for pages that have to be allocated anew. */
 		punch(SLOT_A, 5, nr_spares);
 
 		last = heartbeat(2);
-		punch_idle(&w, 1, SLOT_A, 1, "punched page reused for another VMSA");
+		punch_idle(&w, 1, SLOT_A, index, "punched page reused for another VMSA");
 
 		/* The freed page is most likely among them. */
 		for (j = 0; j < nr_spares; j++)
@@ -2059,7 +2065,7 @@ static void __case_identity(enum way_back way)
 
 		/* With AP Create on INIT, the VMSA that is gone is the current one still. */
 		if (on_init)
-			SNP_CHECK(!bsp(OP_CREATE_ON_INIT, 1, PAGE(A, 3), 0),
+			SNP_CHECK(!bsp(OP_CREATE_ON_INIT, 1, PAGE(A2, 1), 0),
 				  SNP_CAUSE_WRONG_ANSWER, "AP Create on INIT failed");
 
 		WRITE_ONCE(aps[1].signaled, way == ENTERED_SIGNALED);
