@@ -1247,6 +1247,8 @@ static void case_punch_before_first_run(void)
 static void case_recreate_after_punch(void)
 {
 	struct window w = { };
+	bool failed;
+	u64 starts;
 	u32 j;
 
 	setup(1);
@@ -1256,6 +1258,20 @@ static void case_recreate_after_punch(void)
 			ap_start(1, PAGE(A, 5));
 			punch_running(&w, 1, SLOT_A, 5, "punch before the vCPU is re-created");
 		}
+
+		/* On another page, before the vCPU has taken notice of the punch. */
+		ap_start_halted(1, PAGE(A, 5));
+		punch_idle(&w, 1, SLOT_A, 5, "punch before the vCPU is re-created elsewhere");
+		failed = ap_wait(1, WATCH_NS);
+		starts = shared->ap[1].starts;
+		WRITE_ONCE(shared->ap[1].mode, AP_SPIN);
+		ap_create(1, PAGE(A, 3));
+		if (failed)
+			ap_run(1);
+		ap_wait_start(1, starts, "created elsewhere after a punch");
+		ap_check_unharmed(1, "created elsewhere after a punch");
+		ap_destroy(1);
+		ap_stop(1);
 	}
 
 	ap_start(1, PAGE(A, 5));
