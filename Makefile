@@ -60,6 +60,7 @@ help:
 # | PARALLEL=n       mutants, matrix, explore: machines at a time
 # | FRESH=1          ... and forget what they have found out before
 # | ALL=1 LIMIT=n    explore: go on after a failure; instructions until a run is given up
+# | SEEDS=n SHRINK=s  explore: the last seed to try; seconds to look for a smaller failure
 # |
 # | Exit codes of scripts/run: 0 PASS, 1 FAIL, 4 SKIP, 5 CRASH, 124 TIMEOUT, 2 wrong
 # | input or set-up (make itself says "Error N" and exits 2 for all but PASS).
