@@ -7,7 +7,9 @@
 
 shrink_end=$(($(date +%s) + SHRINK))
 seed=$(printf '%s\n' "$first" | sed 's/^{"seed":\([0-9]*\),.*/\1/')
-cur=$(schedule "$seed" | sed 's/,seed=.*//')
+# Without the symbols, which are the same in all
+cur=$(schedule "$seed" | sed 's/,seed=.*//; s/,symbols=.*//')
+full() { echo "$1${symbols:+,symbols=$symbols},seed=$2,limit=$LIMIT"; }
 # failure LINE : where and why, without numbers, which differ from run to run
 failure() { printf '%s\n' "$1" | sed 's/.*"where":"\([^"]*\)","cause":"\([^"]*\)".*/\1 \2/; s/_PFN_[0-9a-f]*//; s/[0-9]//g'; }
 alike=$(failure "$first")
@@ -24,7 +26,7 @@ finished()
 	set -- $(judge "$d" "$how" "$code")
 	[ "$1" = failed ] || return 0
 	_line=$(printf '{"seed":%d,"verdict":"%s","where":"%s","cause":"%s",%s,"sched":"%s"}' \
-		"${d##*/}" "$1" "$2" "$3" "$(stats "$d")" "$try,seed=${d##*/},limit=$LIMIT")
+		"${d##*/}" "$1" "$2" "$3" "$(stats "$d")" "$(full "$try" "${d##*/}")")
 	[ "$(failure "$_line")" = "$alike" ] || return 0
 	[ -n "$hit" ] && [ "$hit" -le "${d##*/}" ] || hit=${d##*/} hit_line=$_line
 }
@@ -37,7 +39,7 @@ try()
 	seen="$seen$1 " try=$1 hit=
 	for _s in "$seed" $((seed + 1)) $((seed + 2)) $((seed + 3)); do
 		[ "$running" -lt "$PARALLEL" ] || finished
-		send "$out/smaller/$_s" "$1,seed=$_s,limit=$LIMIT"
+		send "$out/smaller/$_s" "$(full "$1" "$_s")"
 	done
 	while [ "$running" -gt 0 ]; do
 		finished
@@ -87,7 +89,7 @@ rm -rf "$out/smaller"
 # Half the CPUs are another machine, with its own boot.
 _left=$((shrink_end - $(date +%s)))
 if [ "${SMP:-4}" -ge 4 ] && [ $_left -gt 0 ] &&
-   _fewer=$(SMP=$((${SMP:-4} / 2)) SCHED=$cur M='' KERNEL=$KERNEL TESTS=$TESTS ARGS=$ARGS \
+   _fewer=$(SMP=$((${SMP:-4} / 2)) SCHED=$cur${must:+,symbols=$(echo $must | tr ' ' +)} M='' KERNEL=$KERNEL TESTS=$TESTS ARGS=$ARGS \
 	LIMIT=$LIMIT SHRINK=0 SEEDS=4 BUDGET=$_left FRESH=1 ALL='' OUT=$out/fewer-cpus \
 	"$here/explore" 3>&- 4>&- 8>&-; [ $? = 1 ]); then
 	_fewer=$(printf '%s\n' "$_fewer" | sed -n 's/^replay: //p')
