@@ -49,7 +49,7 @@ int tcg_sched_symbol(uint64_t pc);
 void tcg_sched_at_symbol(CPUState *cpu, unsigned symbol, uintptr_t ra);
 
 /*
- *  has sent an IPI to @to.  True if it takes its time: then deliver(to, what)
+ * @from has sent an IPI to @to.  True if it takes its time: then deliver(to, what)
  * is called when it arrives.  No IPI overtakes another one to the same processor.
  */
 typedef void TcgSchedDeliver(CPUState *to, uint32_t what);
