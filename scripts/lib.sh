@@ -118,3 +118,11 @@ long()
 	printf '%s\n' "$_ltook" >"$_lfile.$$" && mv "$_lfile.$$" "$_lfile"
 	say "$_lname: done in $_ltook s"
 }
+
+# For an awk program: the median of r[1] to r[n], which are put in order.
+# shellcheck disable=SC2034 # for who includes this
+AWK_MEDIAN='function median(r, n,  i, j, t) {
+	for (i = 2; i <= n; i++)
+		for (j = i; j > 1 && r[j] < r[j - 1]; j--) { t = r[j]; r[j] = r[j - 1]; r[j - 1] = t }
+	return n ? (r[int((n + 1) / 2)] + r[int(n / 2) + 1]) / 2 : 0
+}'
