@@ -44,6 +44,12 @@ passes_but_shutdown()
 	return 1
 }
 
+# verdict NAME WORD : that boot's verdict; else what it said last
+verdict()
+{
+	grep -q "^VERDICT: $2 " "$LOGS/$1.out" || { tail -n 12 "$LOGS/$1.out"; return 1; }
+}
+
 # result NAME TEST : how often TEST was ok in that boot, and how often not
 result()
 {

@@ -21,7 +21,7 @@ probe()
 }
 
 probe all
-check "all probes: PASS" grep -q '^VERDICT: PASS ' "$LOGS/probe-all.out"
+check "all probes: PASS" verdict probe-all PASS
 probe dma
 # The kernel hears of it, and what it says is no good news to the judge.
 check "DMA-01: the IOMMU logs a refused write" \
@@ -35,10 +35,10 @@ while read -r line; do
 done <"$extra/results"
 
 probe inuse
-check "a VMSA in use: PASS" grep -q '^VERDICT: PASS ' "$LOGS/probe-inuse.out"
+check "a VMSA in use: PASS" verdict probe-inuse PASS
 
 probe oops
-check "a store to an assigned page: CRASH" grep -q '^VERDICT: CRASH ' "$LOGS/probe-oops.out"
+check "a store to an assigned page: CRASH" verdict probe-oops CRASH
 check "... an RMP violation on a write" logged probe-oops '#PF: error_code\(0x80000003\) - RMP violation'
 check "... with the RMP entry in the log" logged probe-oops 'SEV-SNP: PFN 0x[0-9a-f]+, RMP entry'
 done_testing

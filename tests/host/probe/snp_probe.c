@@ -14,8 +14,10 @@
  *                                    take its page
  *   write "oops"   /proc/snp_probe   store to an assigned page: the host dies
  *
- * Pages that the cases make immutable only the firmware could give back; they
- * are not freed.
+ * A page that is left assigned lies in a block of 2 MB of the module's own: the
+ * direct map may cover it with one leaf, through which a write to any of its
+ * neighbours faults (HOST-05).  What the cases make immutable only the firmware
+ * could give back; that block is not freed.
  */
 #include <linux/delay.h>
 #include <linux/io.h>
@@ -306,10 +308,14 @@ static void probe_inuse(void)
 	result(false, "RMPUPDATE-13 page of a running guest's VMSA");
 }
 
+static struct page *alloc_block(void)
+{
+	return alloc_pages(GFP_KERNEL | __GFP_ZERO, PMD_SHIFT - PAGE_SHIFT);
+}
+
 static void probe_all(void)
 {
-	struct page *block = alloc_pages(GFP_KERNEL | __GFP_ZERO, PMD_SHIFT - PAGE_SHIFT);
-	struct page *lost = alloc_page(GFP_KERNEL);
+	struct page *block = alloc_block(), *lost = alloc_block();
 
 	seq_buf_init(&out, text, sizeof(text));
 	nr = 0;
@@ -353,7 +359,7 @@ static ssize_t probe_write(struct file *file, const char __user *buf, size_t len
 		probe_inuse();
 		seq_buf_printf(&out, "1..%d\n", nr);
 	} else if (!strncmp(what, "oops", 4)) {
-		struct page *page = alloc_page(GFP_KERNEL);
+		struct page *page = alloc_block();
 
 		if (!page || assign(page_to_phys(page), false, false, PROBE_ASID))
 			return -EIO;
