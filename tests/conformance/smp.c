@@ -379,8 +379,53 @@ static void rmpupdate_race(void)
           "the count after two processors changed it");
 }
 
+/* ---- what is a processor's own ---- */
+
+static volatile bool restoring;
+
+static void restore_fpu(uint64_t times)
+{
+    static uint8_t area[512] __attribute__((aligned(16)));
+
+    asm volatile("fnstenv %0" : "=m" (area));
+    restoring = true;
+    while (times-- && restoring) {
+        asm volatile("fldenv %0" : : "m" (area));
+    }
+    restoring = false;
+}
+
+/*
+ * FXRSTOR on another processor takes nothing from a guest, whether its nested
+ * paging or its host's interrupts: QEMU's did (docs/findings).
+ */
+static void own_mode(void)
+{
+    unsigned wrong = 0, i;
+
+    vcpu_start(0, 0);
+    cpu_run(1, restore_fpu, 100000000);
+    while (!restoring) {
+        asm volatile("pause");
+    }
+    for (i = 0; i < 20000 && !wrong; i++) {
+        struct regs r = { };
+        struct exit e = vcpu_call(0, &r, i_nop);
+
+        wrong += !vcpu_done(0, &e) || r.fault.vector != NONE;
+    }
+    check("VMRUN-25", restoring, true, "another processor restores its FPU");
+    check("VMRUN-25", wrong, 0, "and the guest still has its own mode");
+    restoring = false;
+    cpu_wait(1);
+    if (wrong) {
+        vcpu_start(0, 0);
+    }
+}
+
 void rules_smp(void)
 {
+    own_mode();
     in_use();
     erratum();
     large_vmsa();
