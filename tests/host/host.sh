@@ -26,24 +26,6 @@ passes()
 	boot "$@" || { tail -n 12 "$LOGS/$1.out"; return 1; }
 }
 
-# passes_but_shutdown NAME [VARIABLE=VALUE]... : the same, but for the one failure
-# that is known and not explained (docs/results.md): a vCPU that is shut down without
-# a reason.  It gets a second boot; the first is kept in NAME.first and told.
-passes_but_shutdown()
-{
-	boot "$@" && return
-	if grep -qa 'got KVM_EXIT_SHUTDOWN' "$LOGS/$1/ktap.log" &&
-	   grep -q '^cause: .*wrong-exit' "$LOGS/$1.out"; then
-		rm -rf "$LOGS/$1.first"
-		cp -r "$LOGS/$1" "$LOGS/$1.first"
-		echo "$1: $(tail -n 2 "$LOGS/$1.out" | tr '\n' ' ')" >>"$LOGS/failed-once"
-		passes "$@"
-		return
-	fi
-	tail -n 12 "$LOGS/$1.out"
-	return 1
-}
-
 # verdict NAME WORD : that boot's verdict; else what it said last
 verdict()
 {
