@@ -100,11 +100,6 @@ bool snp_rdmsr(CPUArchState *env, uint32_t msr, uint64_t *val, uintptr_t ra);
 bool snp_tlb_fill(CPUArchState *env, uint64_t addr, uint64_t *spa,
                   uint64_t page_size, MMUAccessType access, int mmu_idx,
                   int *prot, uint32_t *error, uint64_t *fault);
-/* HOST-03: may the walker use a page table at @spa? */
-static inline bool snp_walk_allowed(const Rmp *rmp, uint64_t spa)
-{
-    return likely(!rmp) || rmp_hv_owned(rmp, spa, RMP_PAGE_4K);
-}
 /*
  * The effective C-bit of a guest access (APM 15.34.5): adds it to or takes it
  * from *@gpa; returns the PAGE_* rights that the kind of mapping leaves.

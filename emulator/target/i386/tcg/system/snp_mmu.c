@@ -86,6 +86,9 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
     case MMU_PHYS_IDX:
         /* The processor's own accesses are checked where they are made */
         return true;
+    case MMU_WALK_IDX:
+        /* HOST-03: the walker's use of a table counts as a write, for A and D */
+        return rmp_hv_owned(env->snp.rmp, *spa, RMP_PAGE_4K);
     case MMU_NESTED_IDX:
         if ((env->snp.guest & SNP_GUEST_SNP) && (addr & env->snp.cbit)) {
             ok = fill_private(env, addr & ~env->snp.cbit, *spa, page_size,

@@ -514,16 +514,20 @@ static unsigned fetch_insn(CPUX86State *env, uint8_t *buf, unsigned max)
     const int mmu_idx = cpu_mmu_index(env_cpu(env), true);
     const uint64_t base = env->hflags & HF_CS64_MASK ? 0 :
                           env->segs[R_CS].base;
-    unsigned n;
+    unsigned n = 0;
 
-    for (n = 0; n < max; n++) {
+    while (n < max) {
+        const uint64_t va = base + env->eip + n;
+        const unsigned left = TARGET_PAGE_SIZE - (va & ~TARGET_PAGE_MASK);
+        const unsigned part = MIN(max - n, left);
         void *host;
 
-        if (probe_access_flags(env, base + env->eip + n, 1, MMU_INST_FETCH,
-                               mmu_idx, true, &host, 0) || !host) {
+        if (probe_access_flags(env, va, part, MMU_INST_FETCH, mmu_idx, true,
+                               &host, 0) || !host) {
             break;
         }
-        buf[n] = *(uint8_t *)host;
+        memcpy(buf + n, host, part);
+        n += part;
     }
     return n;
 }
