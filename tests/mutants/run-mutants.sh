@@ -58,12 +58,6 @@ run() { OUT=$tmp/mutants RUNS=1 TESTS=sev_snp_vmsa_punch_hole "$top/scripts/muta
 # shellcheck disable=SC2086
 run 00-canary $chosen
 sed 's/^/# /' "$tmp/table"
-# A machine that was disturbed while it came up has no say; it gets a second chance.
-for id in 00-canary $chosen; do
-	grep -qs '"verdict":"killed"' "$tmp/mutants/$id.json" && continue
-	echo "# $id: $(cat "$tmp/mutants/$id.json"); once more"
-	FRESH=1 run "$id"
-done
 check "clean-1 passes" verdict clean-1 passed
 for id in 00-canary $chosen; do
 	check "$id is killed" verdict "$id" killed
