@@ -55,6 +55,17 @@ check "7.3, 10 seconds: PASS" passes stress-7.3 TESTS=$test ARGS="-t 10 -s 1"
 check "7.3, every default mode has run, and entered windows" all_modes
 check "7.3, a summary with seed, rounds and rates" said stress-7.3 '# summary: seed 0x1, .* rounds, '
 
+# Shares of 8 and 3: the last mode gets what is left, less what starting takes.
+last_mode_time()
+{
+	sed -n 's/^# # \(storm\|spare\): [0-9]* rounds in \([0-9]*\) ms/\2/p' "$LOGS/stress-time/ktap.log" | {
+		read -r storm && read -r spare && [ $((spare * 8)) -ge "$storm" ] ||
+			{ echo "storm ${storm-} ms, spare ${spare-} ms"; return 1; }
+	}
+}
+check "7.3, two modes: PASS" passes stress-time TESTS=$test ARGS="-t 10 -m storm,spare"
+check "7.3, the second has the time that the first left" last_mode_time
+
 check "6.12: FAIL or CRASH" fails stress-6.12 KERNEL=6.12 TESTS=$test ARGS="-s 1"
 # ... and before it has printed everything, then.
 named() { grep -q "kernel lacks d1a3c2162334 (CVE-2026-90040)" "$LOGS/stress-6.12.out"; }

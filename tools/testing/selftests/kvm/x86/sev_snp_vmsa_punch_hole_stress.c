@@ -340,7 +340,6 @@ struct driver {
 
 /* A mode: what its drivers do in a round, with an AP they have locked. */
 struct mode {
-	enum mode_id id;
 	const char *name;
 	void (*round)(struct driver *d, struct ap *ap);
 	u32 windows;		/* BIT()s of those that have to be entered */
@@ -409,7 +408,7 @@ static void worker_start(struct worker *w, void *(*fn)(void *), void *arg, const
 
 	workers[nr_workers++] = w;
 	snprintf(w->name, sizeof(w->name), fmt, nr);
-	w->rnd = (opt_seed + (mode->id + 1) * 0x9e3779b97f4a7c15ull) ^ (id << 32 | 1);
+	w->rnd = (opt_seed + (stats->last_mode + 1) * 0x9e3779b97f4a7c15ull) ^ (id << 32 | 1);
 	random_u64(w);
 	r = pthread_create(&w->thread, NULL, fn, arg);
 	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
@@ -2000,7 +1999,7 @@ static u64 mode_time(void)
 	u64 total = opt_seconds * opt_factor * SEC, spent = snp_now() - stats->start_ns;
 	u32 i, shares = 0;
 
-	for (i = mode->id; i < NR_MODES; i++) {
+	for (i = stats->last_mode; i < NR_MODES; i++) {
 		if (opt_modes & BIT(i))
 			shares += modes[i].share;
 	}
