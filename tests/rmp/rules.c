@@ -22,6 +22,7 @@
 /* A page that is not 2 MB aligned, its region's base, another region */
 #define BASE        RMP_PAGE_2M
 #define PAGE        (BASE + 0x5000)
+#define LONE        0x5000ull       /* in no region of the table's */
 #define BIG         (3 * RMP_PAGE_2M)
 #define K4          RMP_PAGE_4K
 #define M2          RMP_PAGE_2M
@@ -1165,6 +1166,22 @@ static void test_host_access(void)
     pass("HOST-08", "a 2 MB leaf on silicon without the erratum",
          host_writes(PAGE, M2) && !host_writes(BASE, M2));
     end(&use);
+
+    /* From SNP_INIT on, regions are known in which nothing is refused */
+    fresh();
+    rmp_fw_init(&rmp);
+    assign(LONE, GPA, ASID);
+    refused("HOST-01", "a write to the only assigned page of 2 MB",
+            !host_writes(LONE, K4) && !host_writes(0, M2));
+    shared(LONE);
+    pass("HOST-01", "a write to it once it is shared",
+         host_writes(LONE, K4) && host_writes(0, M2));
+    begin(&use, LONE);
+    refused("HOST-06", "a write to a VMCB in use, alone in its 2 MB",
+            !host_writes(LONE, K4));
+    pass("HOST-06", "a write next to it", host_writes(LONE + K4, K4));
+    end(&use);
+    pass("HOST-06", "a write to it after use", host_writes(LONE, K4));
 }
 
 static void test_guest_access(void)

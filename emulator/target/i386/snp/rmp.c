@@ -22,6 +22,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
+#include <stdlib.h>
 #include "rmp.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -82,11 +83,23 @@ static RmpEntry load(const Rmp *rmp, uint64_t page)
     return e;
 }
 
+/* Whether the hypervisor may not write the page by its own slot (HOST-01, -06) */
+static bool lo_busy(uint64_t lo)
+{
+    return lo & RMP_LO_ASSIGNED || lo_in_use(lo);
+}
+
 /* Write one slot as it is; true if that changed it.  Lock held. */
 static bool store(Rmp *rmp, uint64_t page, uint64_t lo, uint64_t hi)
 {
     RmpEntry old = load(rmp, page);
 
+    if (rmp->counted && lo_busy(old.lo) != lo_busy(lo)) {
+        uint16_t *busy = &rmp->busy[page / RMP_PAGES_PER_2M];
+
+        __atomic_store_n(busy, *busy + (lo_busy(lo) ? 1 : -1),
+                         __ATOMIC_RELAXED);
+    }
     if (old.hi & ~hi) {
         __atomic_store_n(&rmp->entry[page].lo, lo, __ATOMIC_RELEASE);
         __atomic_store_n(&rmp->entry[page].hi, hi, __ATOMIC_RELEASE);
@@ -196,6 +209,9 @@ static uint64_t true_lo(const Rmp *rmp, uint64_t page)
 bool rmp_setup(Rmp *rmp, void *table, uint64_t base, uint64_t end,
                unsigned max_asid, bool erratum_2m)
 {
+    uint64_t pages;
+    uint16_t *busy;
+
     /* GEOM-02; 8 KB are 512 entries, so that 2 MB regions are covered whole */
     if (base & 0x1fff || (end + 1) & 0x1fff) {
         return false;
@@ -208,14 +224,20 @@ bool rmp_setup(Rmp *rmp, void *table, uint64_t base, uint64_t end,
     if (max_asid > MAX_ASID) {
         return false;
     }
+    pages = (end - base + 1 - RMP_BOOKKEEPING_SIZE) / sizeof(RmpEntry);
+    busy = calloc(pages / RMP_PAGES_PER_2M + 1, sizeof(*busy));
+    if (!busy) {
+        return false;
+    }
     *rmp = (Rmp) {
         .entry = (RmpEntry *)((char *)table + RMP_BOOKKEEPING_SIZE),
         .base = base,
         .end = end,
         /* GEOM-04 */
-        .pages = (end - base + 1 - RMP_BOOKKEEPING_SIZE) / sizeof(RmpEntry),
+        .pages = pages,
         .max_asid = max_asid,
         .erratum_2m = erratum_2m,
+        .busy = busy,
     };
     pthread_mutex_init(&rmp->lock, NULL);
     return true;
@@ -224,6 +246,7 @@ bool rmp_setup(Rmp *rmp, void *table, uint64_t base, uint64_t end,
 void rmp_destroy(Rmp *rmp)
 {
     pthread_mutex_destroy(&rmp->lock);
+    free(rmp->busy);
 }
 
 RmpEntry rmp_raw(const Rmp *rmp, uint64_t spa)
@@ -486,6 +509,12 @@ bool rmp_hv_owned(const Rmp *rmp, uint64_t spa, uint64_t leaf_size)
 
     /* GEOM-05 */
     if (!rmp_covered(rmp, spa)) {
+        return true;
+    }
+    /* Most regions have nothing of anybody else's: this spares two cache misses */
+    if (__atomic_load_n(&rmp->counted, __ATOMIC_ACQUIRE) &&
+        !__atomic_load_n(&rmp->busy[page / RMP_PAGES_PER_2M],
+                         __ATOMIC_RELAXED)) {
         return true;
     }
     /* HOST-01, HOST-06, HOST-07 */
@@ -879,9 +908,15 @@ void rmp_fw_init(Rmp *rmp)
 
     rmp_lock(rmp);
     /* FWCMD-01 */
+    __atomic_store_n(&rmp->counted, false, __ATOMIC_RELEASE);
     for (page = 0; page < rmp->pages; page++) {
         store(rmp, page, 0, 0);
     }
+    for (page = 0; page < rmp->pages; page += RMP_PAGES_PER_2M) {
+        __atomic_store_n(&rmp->busy[page / RMP_PAGES_PER_2M], 0,
+                         __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(&rmp->counted, true, __ATOMIC_RELEASE);
     for (page = from; page < to && page < rmp->pages; page++) {
         if (page >= first && page <= last) {
             /* RAW-05 */

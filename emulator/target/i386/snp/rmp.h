@@ -13,7 +13,8 @@
  * unless a function says otherwise.
  *
  * Locking: the table is guest memory in the Zen 3/4 layout (GEOM-10) and is
- * the only copy of the truth.  Every change is made under Rmp.lock with
+ * the only copy of the truth; Rmp.busy sums it up for speed, and only while
+ * nobody but this code can write it.  Every change is made under Rmp.lock with
  * atomic stores; the checks of the access path (rmp_hv_owned(),
  * rmp_check_private()) take no lock and read each quadword atomically.  The
  * hypervisor can scribble over the table before SNP_INIT protects it, so no
@@ -95,6 +96,8 @@ typedef struct Rmp {
     uint64_t pages;             /* 4 KB pages covered, GEOM-04 */
     unsigned max_asid;          /* highest ASID an entry may carry */
     bool erratum_2m;            /* HOST-08 */
+    uint16_t *busy;             /* assigned or in use, pages by 2 MB; atomic */
+    bool counted;               /* busy is right: since SNP_INIT; atomic */
 } Rmp;
 
 /*
