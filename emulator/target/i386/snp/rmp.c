@@ -929,6 +929,13 @@ void rmp_fw_init(Rmp *rmp)
     rmp_unlock(rmp);
 }
 
+void rmp_fw_end(Rmp *rmp)
+{
+    rmp_lock(rmp);
+    __atomic_store_n(&rmp->counted, false, __ATOMIC_RELEASE);
+    rmp_unlock(rmp);
+}
+
 /* The entry that a move leaves behind; false if there is no such move */
 static bool moved(RmpPageState from, RmpPageState to, RmpEntry *e)
 {

@@ -276,6 +276,8 @@ RmpPageState rmp_page_state(Rmp *rmp, uint64_t spa, bool *size_2m);
  * (FWCMD-01 wants VM_HSAVE_PA = 0 on every processor): marks are wiped.
  */
 void rmp_fw_init(Rmp *rmp);
+/* The end of that: the hypervisor can write the table again */
+void rmp_fw_end(Rmp *rmp);
 
 /*
  * Move one 4 KB page from state @from to state @to; false and no change if it

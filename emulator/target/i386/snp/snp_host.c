@@ -295,6 +295,8 @@ void snp_host_disable(void)
 {
     CPUState *cs;
 
+    rmp_fw_end(&the_host->rmp);
+
     /*
      * The Rmp itself stays set up: a processor that has not come round to its
      * own switch still reads it, and the next SNP_EN finds it again.
