@@ -518,8 +518,7 @@ bool rmp_hv_owned(const Rmp *rmp, uint64_t spa, uint64_t leaf_size)
         return true;
     }
     /* HOST-01, HOST-06, HOST-07 */
-    lo = load_lo(rmp, page);
-    if (lo & RMP_LO_ASSIGNED || lo_in_use(lo)) {
+    if (lo_busy(load_lo(rmp, page))) {
         return false;
     }
     if (leaf_size < RMP_PAGE_2M) {
