@@ -59,6 +59,12 @@ OBJECT_DECLARE_SIMPLE_TYPE(TcgSched, TCG_SCHED)
 /* Kinds of points, each symbol being one */
 #define NR_KINDS        (TCG_SCHED_SYMBOL + MAX_SYMBOLS)
 
+/* The instructions from @first up to, and not including, @end */
+typedef struct SchedSymbol {
+    uint64_t first;
+    uint64_t end;
+} SchedSymbol;
+
 /* Exit code of a machine that has used up its limit= */
 #define EXIT_LIMIT      3
 
@@ -87,7 +93,7 @@ struct TcgSched {
     uint32_t ipi;
     uint64_t limit;
     char *server;
-    uint64_t symbols[MAX_SYMBOLS];
+    SchedSymbol symbols[MAX_SYMBOLS];
     unsigned nr_symbols;
 
     /* the processor whose turn it is */
@@ -296,7 +302,7 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
     s->last_cpu = cpu->cpu_index;
     s->last_kind = kind;
     trace_tcg_sched_point(s->insns, cpu->cpu_index,
-                          point == TCG_SCHED_SYMBOL ? s->symbols[s->symbol] : 0,
+                          point == TCG_SCHED_SYMBOL ? s->symbols[s->symbol].first : 0,
                           point_names[point]);
     if (!(s->points & (1u << point))) {
         return;
@@ -371,7 +377,7 @@ int tcg_sched_symbol(uint64_t pc)
         return -1;
     }
     for (unsigned i = 0; i < sched->nr_symbols; i++) {
-        if (sched->symbols[i] == pc) {
+        if (pc >= sched->symbols[i].first && pc < sched->symbols[i].end) {
             return i;
         }
     }
@@ -699,7 +705,7 @@ static void sched_report_kind(unsigned kind)
     if (kind < TCG_SCHED_SYMBOL) {
         fprintf(stderr, "%s", point_names[kind]);
     } else {
-        fprintf(stderr, "%" PRIx64, sched->symbols[kind - TCG_SCHED_SYMBOL]);
+        fprintf(stderr, "%" PRIx64, sched->symbols[kind - TCG_SCHED_SYMBOL].first);
     }
 }
 
@@ -811,8 +817,13 @@ static char *sched_get_symbols(Object *obj, Error **errp)
     GString *value = g_string_new(NULL);
 
     for (unsigned i = 0; i < TCG_SCHED(obj)->nr_symbols; i++) {
-        g_string_append_printf(value, "%s0x%" PRIx64, i ? "+" : "",
-                               TCG_SCHED(obj)->symbols[i]);
+        SchedSymbol *symbol = &TCG_SCHED(obj)->symbols[i];
+
+        g_string_append_printf(value, "%s%" PRIx64, i ? "+" : "",
+                               symbol->first);
+        if (symbol->end != symbol->first + 1) {
+            g_string_append_printf(value, "-%" PRIx64, symbol->end);
+        }
     }
     return g_string_free(value, false);
 }
@@ -824,13 +835,20 @@ static void sched_set_symbols(Object *obj, const char *value, Error **errp)
 
     s->nr_symbols = 0;
     for (char **w = words; *w; w++) {
-        if (s->nr_symbols == MAX_SYMBOLS ||
-            qemu_strtou64(*w, NULL, 16, &s->symbols[s->nr_symbols])) {
-            error_setg(errp, "x-sched: symbols are up to %d addresses, joined "
-                       "by '+', not '%s'", MAX_SYMBOLS, value);
+        SchedSymbol symbol;
+        const char *end;
+        bool bad = qemu_strtou64(*w, &end, 16, &symbol.first);
+
+        symbol.end = symbol.first + 1;
+        if (!bad && *end == '-') {
+            bad = qemu_strtou64(end + 1, &end, 16, &symbol.end);
+        }
+        if (bad || *end || s->nr_symbols == MAX_SYMBOLS) {
+            error_setg(errp, "x-sched: symbols are up to %d addresses, or "
+                       "FIRST-END, joined by '+', not '%s'", MAX_SYMBOLS, value);
             return;
         }
-        s->nr_symbols++;
+        s->symbols[s->nr_symbols++] = symbol;
     }
 }
 

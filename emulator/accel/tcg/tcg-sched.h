@@ -42,8 +42,9 @@ static inline void tcg_sched_point(CPUState *cpu, TcgSchedPoint point,
 }
 
 /*
- * Which of the addresses that the option symbols= names is @pc, or -1?  Translated
- * code then calls tcg_sched_at_symbol() first.
+ * Which of the addresses and ranges that the option symbols= names has the
+ * instruction at @pc, or -1?  Translated code then calls tcg_sched_at_symbol()
+ * before it.
  */
 int tcg_sched_symbol(uint64_t pc);
 void tcg_sched_at_symbol(CPUState *cpu, unsigned symbol, uintptr_t ra);
