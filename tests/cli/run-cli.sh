@@ -42,6 +42,29 @@ check "unknown KERNEL" refuses "KERNEL=9.9: not 7.3, 7.2, 6.12," env KERNEL=9.9 
 check "KERNEL is a folder without a kernel" refuses "KERNEL=$tmp is no kernel source tree" env KERNEL="$tmp" scripts/run
 echo text >"$tmp/file"
 check "KERNEL is a file, and no bzImage" refuses "KERNEL=.* is no bzImage" env KERNEL="$tmp/file" scripts/run
+# A bzImage as far as anybody looks at one, and modules of two versions.
+image()
+{
+	mkdir -p "$1/other"
+	head -c 4096 /dev/zero >"$1/bzImage"
+	printf HdrS | dd of="$1/bzImage" bs=1 seek=514 conv=notrunc
+	printf '\000\010' | dd of="$1/bzImage" bs=1 seek=526 conv=notrunc
+	printf '9.9.1 (me)' | dd of="$1/bzImage" bs=1 seek=2560 conv=notrunc
+	for v in 9.9.1 9.9.12; do
+		echo "const char v[] __attribute__((section(\".modinfo\"), used)) = \"vermagic=$v SMP \";" |
+			gcc -x c -c - -o "$1/other/kvm-$v.ko" || return
+	done
+} 2>"$tmp/err"
+packed()
+{
+	image "$tmp/my image" || return
+	SNP_CACHE=$tmp/images PATH=/usr/bin:/bin scripts/build-kernel "$tmp/my image/bzImage" >"$tmp/packed2" &
+	_dir=$(SNP_CACHE=$tmp/images PATH=/usr/bin:/bin scripts/build-kernel "$tmp/my image/bzImage") && wait $! || return
+	[ "$_dir" = "$(cat "$tmp/packed2")" ] && ls -R "$_dir/lib/modules"
+	[ -e "$_dir/lib/modules/9.9.1/kvm-9.9.1.ko" ] && [ -e "$_dir/lib/modules/9.9.1/modules.dep" ] &&
+	[ "$(find "$_dir" -name '*.ko' | wc -l)" -eq 1 ]
+}
+check "a bzImage: two at once, a blank in the path, by a user; the modules of its version" packed
 check "unknown mutant" refuses "no such mutant; there are:" env KERNEL=mutant/none scripts/run
 check "unknown test: names its neighbours" refuses "no test 'sev_smoke' in the kvm target; near it: .*sev_smoke_test" env TESTS=sev_smoke scripts/run
 check "LOOPS is no number" refuses "LOOPS=x is no number" env LOOPS=x scripts/run
