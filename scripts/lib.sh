@@ -9,13 +9,23 @@
 # broken environment, never the verdict of a test.
 
 set -eu
+# What is given to our make is not for the kernel's or QEMU's: an M= that goes down
+# names a module's folder there, ARCH= and O= another build.
+unset MAKEFLAGS MFLAGS MAKELEVEL KBUILD_OUTPUT ARCH CROSS_COMPILE
+# depmod and modinfo are where the PATH of Debian's users does not lead.
+PATH=$PATH:/usr/sbin:/sbin
 # Sorting and character classes must not depend on the user's locale.
 LC_ALL=C
-export LC_ALL
+export PATH LC_ALL
+# dash runs no EXIT trap for a signal that is not caught.
+trap 'exit 130' HUP INT TERM
 
 PROJECT=snp-vmsa-selftests
-TOP=$(cd "$(dirname "$0")" && git rev-parse --show-toplevel 2>/dev/null) ||
-	TOP=$(cd "$(dirname "$0")/.." && pwd -P)
+# Not what git says: a tarball may lie in somebody else's repository.
+TOP=$(cd "$(dirname "$0")" && pwd -P)
+while [ -n "$TOP" ] && [ ! -e "$TOP/scripts/lib.sh" ]; do
+	TOP=${TOP%/*}
+done
 CACHE=${SNP_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/$PROJECT}
 # Results that belong to this clone: logs, the last run.
 BUILD=${SNP_BUILD:-$TOP/build}
@@ -32,6 +42,10 @@ done
 
 say()	{ printf '%s\n' "$*" >&2; }
 die()	{ printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
+
+case $TOP$CACHE$BUILD in
+*[[:space:]:]*)	die "no blank or colon may be in the paths of the clone, the cache and the logs: $TOP, $CACHE, $BUILD" ;;
+esac
 
 # sha KEY... : 16 hex digits over the arguments and stdin.
 sha()
@@ -96,7 +110,7 @@ long()
 	_lstart=$(date +%s)
 	say "$_lname: started, about $_lest s"
 	if [ -t 2 ]; then
-		while sleep 1; do
+		while sleep 1 && kill -0 $$ 2>/dev/null; do
 			printf '\r%s: %s of about %s s ' "$_lname" \
 				$(($(date +%s) - _lstart)) "$_lest" >&2
 		done 9>&- &

@@ -138,7 +138,7 @@ check "*.sources is understood" sh -c "
 # What is missing on a machine that is no Debian, and on one where we may not
 # install: tools named, or the exact command.
 mkdir "$tmp/few"
-for t in sh env dirname git cat grep sed id df mkdir cut head tr nproc sort ldd; do
+for t in sh env dirname git cat grep sed id df mkdir cut head tr nproc sort ldd uname; do
 	ln -sf "$(command -v $t)" "$tmp/few/$t"
 done
 check "missing tools, no apt: named" refuses "missing here:.* ninja" env PATH="$tmp/few" scripts/packages
@@ -147,6 +147,38 @@ printf '#!/bin/sh\necho 1000\n' >"$tmp/few/idx"
 chmod +x "$tmp/few/idx"; mv "$tmp/few/idx" "$tmp/few/id"
 check "missing tools, no rights: the command" refuses "as root: apt-get install -y .* ninja-build" \
 	env PATH="$tmp/few" scripts/packages
+
+rm "$tmp/few/uname"
+printf '#!/bin/sh\necho riscv64\n' >"$tmp/few/uname"
+chmod +x "$tmp/few/uname"
+check "another architecture" refuses "this machine is riscv64" env PATH="$tmp/few" scripts/packages
+
+# A tarball in somebody else's repository, called by a make with its own variables.
+mkdir -p "$tmp/outer/tarball/scripts" "$tmp/outer/with blank/scripts"
+git init -q "$tmp/outer"
+cp scripts/lib.sh "$tmp/outer/tarball/scripts/"
+cat >"$tmp/outer/tarball/scripts/show" <<'END'
+#!/bin/sh
+. "$(dirname "$0")/lib.sh"
+echo "$TOP:${MAKEFLAGS-}${MAKELEVEL-}${KBUILD_OUTPUT-}${ARCH-}${CROSS_COMPILE-}:"
+command -v depmod
+END
+cat >"$tmp/outer/tarball/scripts/stopped" <<'END'
+#!/bin/sh
+. "$(dirname "$0")/lib.sh"
+trap 'echo tidy' EXIT
+kill -TERM $$
+END
+chmod +x "$tmp/outer/tarball/scripts/"*
+cp "$tmp/outer/tarball/scripts/"* "$tmp/outer/with blank/scripts/"
+show() { env MAKEFLAGS='-- M=14' MAKELEVEL=1 KBUILD_OUTPUT=/o ARCH=um CROSS_COMPILE=no- PATH=/usr/bin:/bin "$tmp/outer/tarball/scripts/show"; }
+check "the clone is where its scripts are" sh -c "'$tmp/outer/tarball/scripts/show' | grep -qx '$tmp/outer/tarball::'"
+check "what make was given goes no further, and a user finds depmod" sh -c '
+	[ "$(printf "%s\n" "$1" | head -n 1)" = "$2::" ] && printf "%s\n" "$1" | grep "/depmod$"' - "$(show)" "$tmp/outer/tarball"
+check "a blank in the clone's path" refuses "no blank or colon may be in the paths" "$tmp/outer/with blank/scripts/show"
+check "a colon in the cache's path" refuses "no blank or colon may be in the paths" env SNP_CACHE="$tmp/a:b" scripts/paths
+stopped() { _rc=0; _said=$("$tmp/outer/tarball/scripts/stopped") || _rc=$?; [ "$_rc $_said" = "130 tidy" ]; }
+check "a script that is stopped tidies up" stopped
 
 # A builder that is killed leaves nothing that the next one stumbles over.
 recovers()
