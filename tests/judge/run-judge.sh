@@ -73,6 +73,10 @@ good; says 'Oops: general protection fault, maybe for address 0x1: 0000 [#1] SMP
 check "an oops, nothing after it: CRASH" verdict 5 'cause: Oops:'
 good; says 'kernel BUG at mm/page_alloc.c:1!'
 check "kernel BUG: CRASH" verdict 5 'kernel BUG at'
+good; says 'traps: foo[77] general protection fault ip:401000 sp:7ffc0 error:0 in foo[401000+1000]'
+check "a process that dies of a fault is no crash" verdict 0 PASS
+good; says 'traps: PANIC: double fault, error_code: 0x0'
+check "traps: PANIC: CRASH" verdict 5 'cause: traps: PANIC'
 good; says 'Kernel panic - not syncing: Attempted to kill init!'
 check "panic: CRASH" verdict 5 'Kernel panic'
 good; says 'WARNING: possible circular locking dependency detected'
@@ -129,6 +133,10 @@ good; sed -i 's/^ok 2.*/# # cause of failure: vmsa-in-use-race: lost\nnot ok 2 s
 says "SEV-SNP: RMPUPDATE failed for PFN 1234, pg_level: 1, ret: 3"
 check "a page in use, a race lost: FAIL" verdict 1 'FAIL_INUSE.* -- vmsa-in-use-race: lost'
 check "... and the fix is not named" sh -c "! grep -q CVE '$d/out'"
+good; sed -i '/seed/a # # ok 3 weakness_kick_no_wait # XFAIL known weakness: a page was in use' "$d/ktap.log"
+says "SEV-SNP: RMPUPDATE failed for PFN 1234, pg_level: 1, ret: 3"
+check "a page in use, an opt-in case of a weakness: FAIL, which one" verdict 1 'FAIL_INUSE.* -- known weakness of the fix: weakness_kick_no_wait'
+check "... and the fix is not named missing" sh -c "! grep -q CVE '$d/out'"
 good; sed -i 's/^ok 2.*/ok 2 selftests: kvm: sev_dbg_test # SKIP/' "$d/ktap.log"
 check "a test skipped: SKIP" verdict 4 '1 passed, 1 skipped'
 good; sed -i '/seed/a # 1..0 # SKIP - Requirement not met: kvm_cpu_has(X86_FEATURE_SEV)' "$d/ktap.log"
