@@ -35,11 +35,13 @@ help:
 # | make series      the selftests as patches for `git am` and for posting (OUT=new
 # |                  folder, SIGNOFF=1), or the fix (FIX=6.12 or 7.3)
 # | make apply       the selftests into the kernel tree KDIR= (make unapply: out again)
-# | make selftests   the overlay on a copy of a kernel tree (KDIR=), built as a bot does
+# | make selftests   the overlay on a copy of a kernel tree (KDIR=), built, installed, and
+# |                  the folder printed: run_kselftest.sh is in it
 # | make paths       build, and print where kernel, QEMU, selftests are
 # | make packages    only look for, and install, what the builds need
 # | make update      forget which versions were chosen: the next run asks the archive
-# | make clean       remove this clone's builds and logs; downloads stay
+# | make clean       remove this clone's logs and all cached builds, which other
+# |                  clones use too; downloads stay
 # | make distclean   remove all caches
 # |
 # | KERNEL=k         7.3 (default), 7.2, 6.12, 7.3-fixed, 6.12-fixed, mutant/ID, a
@@ -92,7 +94,7 @@ replay:
 
 selftests:
 	@scripts/packages
-	@scripts/build-selftests all
+	@scripts/build-selftests
 
 paths:
 	@scripts/paths

@@ -38,6 +38,14 @@ check "the help names every command" sh -c '
 	for c in run check shell selftests paths clean; do make help | grep -q "^make $c " || exit 1; done'
 check "make without a goal is the help" sh -c 'make | grep -q "^make run"'
 
+check "make selftests prints the folder they are installed in" sh -c '[ -x "$(make -s selftests)/run_kselftest.sh" ]'
+cleaned()
+{
+	mkdir -p "$tmp/clean/modules" "$tmp/clean/kernel" "$tmp/clean/download" &&
+	SNP_CACHE=$tmp/clean SNP_BUILD=$tmp/clean/build make -s clean && [ "$(ls "$tmp/clean")" = download ]
+}
+check "make clean takes all that was built, and no download" cleaned
+
 check "unknown KERNEL" refuses "KERNEL=9.9: not 7.3, 7.2, 6.12," env KERNEL=9.9 scripts/run
 check "KERNEL is a folder without a kernel" refuses "KERNEL=$tmp is no kernel source tree" env KERNEL="$tmp" scripts/run
 echo text >"$tmp/file"
