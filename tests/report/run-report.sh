@@ -57,6 +57,8 @@ check "... and what failed stands out" has '<td class="bad">RMPUPDATE 0x41e75000
 check "a cell that is not as expected says what was" has "expected: KILL"
 check "time to kill" has "stuck, hung</text>"
 check "what was not run is said so" has "Not run yet: <code>make rates"
+SNP_CACHE=$tmp/none scripts/report >/dev/null 2>&1
+check "a run that cannot be judged: why" has "not judged: judge: KUNIT="
 check "it is one file: nothing is loaded" sh -c "! grep -E '(src|href)=|@import|url\\(' '$OUT'"
 check "what it was not run on" has "Nothing was run on SNP hardware"
 done_testing
