@@ -143,6 +143,18 @@ check "*.sources is understood" sh -c "
 	grep -q 'http://sec2.example/debian-security trixie-security main' '$tmp/ac/apt/sources.list' &&
 	! grep -q 'off.example' '$tmp/ac/apt/sources.list'"
 
+# What a matrix expects: nothing of a tree of the user's, whatever its name.
+eval "$(sed -n '/^expected()/,/^}/p' scripts/matrix)"
+expects()
+{
+	for _e in any:/home/me/7.3-fixed any:/home/me/6.12 any:linux-6.12-fixed \
+			PASS:7.3 FAIL:6.12-fixed FAIL:debian-6.12 PASS:debian PASS:mutant/00-canary; do
+		_got=$(expected "${_e#*:}" sev)
+		[ "${_got%% *}" = "${_e%%:*}" ] || { echo "${_e#*:}: $_got"; return 1; }
+	done
+}
+check "a matrix has no claim on a user's tree" expects
+
 # What is missing on a machine that is no Debian, and on one where we may not
 # install: tools named, or the exact command.
 mkdir "$tmp/few"
