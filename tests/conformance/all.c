@@ -14,5 +14,6 @@ void tests(void)
     rules_vmrun();
     rules_guest();
     rules_smp();
+    rules_shutdown();
     report();
 }

@@ -175,6 +175,7 @@ void rules_host(void);
 void rules_vmrun(void);
 void rules_guest(void);
 void rules_smp(void);
+void rules_shutdown(void);
 
 /* What main() runs: all.c here, fuzz.c in tests/fuzz */
 void tests(void);
@@ -195,6 +196,6 @@ INSN(monitor); INSN(mwait); INSN(mov_dr7); INSN(to_cr0); INSN(to_cr3);
 INSN(to_cr4); INSN(to_cr8); INSN(rdmsr); INSN(wrmsr); INSN(nop); INSN(int3);
 INSN(ud2);
 INSN(sti); INSN(spin); INSN(user); INSN(pvalidate32); INSN(rmpadjust32);
-INSN(swap); INSN(soil); INSN(work);
+INSN(swap); INSN(soil); INSN(work); INSN(outlive);
 
 #endif

@@ -161,3 +161,17 @@ i_work:
 2:      decl    %ecx
         jnz     1b
         ret
+
+/*
+ * As i_spin, for a guest that outlives its platform: WBINVD, so that the
+ * firmware may shut down, and PVALIDATE of RAX at the end.
+ */
+        .globl  i_outlive
+i_outlive:
+        movq    $1, (%rsi)
+1:      addq    %rbx, (%rdi)
+        wbinvd
+        cmpq    $0, 8(%rsi)
+        je      1b
+        .byte   0xf2, 0x0f, 0x01, 0xff
+        ret

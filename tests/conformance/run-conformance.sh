@@ -20,7 +20,8 @@ bare_build "$build" conformance "$here/insn.S" "$here"/*.c ||
 
 rc=0
 ktap=$build/ktap
-bare_run "${LIMIT:-120}" "$qemu" "$build/conformance.bin" "$ktap" -smp 2 -device amd-psp \
+bare_run "${LIMIT:-120}" "$qemu" "$build/conformance.bin" "$ktap" -smp 2 \
+	-device amd-psp,x86-snp-shutdown=on \
 	>"$build/qemu" 2>&1
 status=$?
 sed 's/^/# /' "$build/qemu"

@@ -431,3 +431,45 @@ void rules_smp(void)
     smash_race();
     rmpupdate_race();
 }
+
+/* ---- the platform's end ---- */
+
+/* SNP_EN goes while processor 1 is in a guest, which nothing forbids */
+void rules_shutdown(void)
+{
+    uint64_t sa = VMSA(GUEST), counter, seen;
+    struct regs *r = (struct regs *)MAILBOX(GUEST);
+    unsigned status;
+
+    vcpu_start(GUEST, 0);
+    counter = fresh();
+    flags()[0] = flags()[1] = 0;
+    vcpu_order(GUEST, &(struct regs) { .rsi = SHARED(MAILBOX(5)),
+                                       .rdi = SHARED(counter), .rbx = 1,
+                                       .rax = counter }, i_outlive);
+    cpu_run(1, run_guest, VMCB(GUEST));
+    while (!flags()[0] && cpu_busy(1)) {
+        asm volatile("pause");
+    }
+    check("SYSCFG-09", *raw(sa) >> 52, 0xfff, "a guest runs");
+    check("SYSCFG-09", COMMAND(SNP_DECOMMISSION, CTX), 0, "it loses its context");
+    wbinvd();
+    do {
+        status = command_at(SNP_DF_FLUSH, 0);
+    } while (status == WBINVD_REQUIRED && cpu_busy(1));
+    check("SYSCFG-09", status, 0, "its ASID is free");
+    check("SYSCFG-09", COMMAND(SNP_SHUTDOWN_EX, 3ull << 32 | 8), 0,
+          "SNP_SHUTDOWN_EX with X86_SNP_SHUTDOWN");
+    check("SYSCFG-09", rdmsr(MSR_SYSCFG) & SYSCFG_SNP_EN, 0, "clears SNP_EN");
+    seen = F64(counter, 0);
+    while (F64(counter, 0) < seen + 2 && cpu_busy(1)) {
+        asm volatile("pause");
+    }
+    check("SYSCFG-09", cpu_busy(1), true, "the guest inside goes on");
+    check("SYSCFG-09", *raw(sa) >> 52 == 0xfff, false, "without its marks");
+    stop_guest();
+    check("SYSCFG-09", ended.code, EXIT_VMGEXIT, "and leaves as ever");
+    check("INSN-02", r->fault.vector, UD, "PVALIDATE without SNP_EN");
+    check("SYSCFG-09", vmrun(VMCB(GUEST)).code, EXIT_INVALID,
+          "there is no way back in");
+}

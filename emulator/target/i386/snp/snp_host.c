@@ -286,6 +286,11 @@ static void snp_cpu_disable(CPUState *cs, run_on_cpu_data data)
 {
     CPUX86State *env = cpu_env(cs);
 
+    /* A guest may be inside: what it holds goes while there is a table */
+    if (env->snp.rmp) {
+        rmp_use_end(env->snp.rmp, &env->snp.vmsa_use);
+        rmp_use_end(env->snp.rmp, &env->snp.vmcb_use);
+    }
     env->snp.syscfg &= ~(SYSCFG_SNP_EN | SYSCFG_VMPL_EN);
     env->snp.rmp = NULL;
     tlb_flush(cs);

@@ -166,10 +166,10 @@ void helper_psmash(CPUX86State *env)
 
 /* ---- the guest's ---- */
 
-/* INSN-05 */
+/* INSN-05; INSN-02 for a guest that SNP_SHUTDOWN_EX left inside */
 static void guest_insn(CPUX86State *env, uintptr_t ra)
 {
-    if (!(env->snp.guest & SNP_GUEST_SNP)) {
+    if (!(env->snp.guest & SNP_GUEST_SNP) || !env->snp.rmp) {
         raise_exception_ra(env, EXCP06_ILLOP, ra);
     }
     check_cpl0(env, ra);
