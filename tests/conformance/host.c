@@ -210,6 +210,8 @@ static void insns(void)
     user("RMPUPDATE-01", i_rmpupdate, GP, "faults come first");
     user("PSMASH-01", i_psmash, GP, "faults come first");
     user("INSN-03", i_psmash, GP, "PSMASH at CPL 3");
+    user("FWCMD-07", i_wbinvd, GP, "WBINVD at CPL 3");
+    user("FWCMD-07", i_invd, GP, "INVD at CPL 3");
     attempt(&r, i_pvalidate);
     check("INSN-05", r.fault.vector, UD, "PVALIDATE in the host");
     attempt(&r, i_rmpadjust);

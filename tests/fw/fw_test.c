@@ -351,6 +351,9 @@ static void test_activate(void)
        "FWCMD-10: ASID out of range");
     is(COMMAND(SNP_ACTIVATE, CTX, ASID), DFFLUSH_REQUIRED,
        "FWCMD-02: SNP_ACTIVATE before the first SNP_DF_FLUSH");
+    asm volatile(".byte 0xf3; wbinvd" : : : "memory");
+    is(command_at(SNP_DF_FLUSH, 0), WBINVD_REQUIRED,
+       "FWCMD-07: SNP_DF_FLUSH after WBNOINVD");
     wbinvd();
     is(command_at(SNP_DF_FLUSH, 0), OK, "FWCMD-07: SNP_DF_FLUSH after WBINVD");
     is(COMMAND(SNP_ACTIVATE, CTX, ASID), CONFIG,

@@ -314,16 +314,22 @@ void helper_rmpquery(CPUX86State *env)
 
 void helper_vmgexit(CPUX86State *env)
 {
-    /* VMGEXIT-02 */
-    if (!(env->snp.guest & SNP_GUEST_ES)) {
-        helper_vmmcall(env);
-        return;
-    }
+    const uintptr_t ra = GETPC();
+
     /* VMGEXIT-01 */
-    cpu_vmexit(env, SVM_EXIT_VMGEXIT, 0, GETPC());
+    if (env->snp.guest & SNP_GUEST_ES) {
+        cpu_vmexit(env, SVM_EXIT_VMGEXIT, 0, ra);
+    }
+    /* VMGEXIT-02 */
+    cpu_svm_check_intercept_param(env, SVM_EXIT_VMMCALL, 0, ra);
+    raise_exception_ra(env, EXCP06_ILLOP, ra);
 }
 
-void helper_snp_wbinvd(CPUX86State *env)
+void helper_snp_wbinvd(CPUX86State *env, uint32_t f3)
 {
-    snp_host_wbinvd(cpu_nr(env));
+    /* FWCMD-07: with F3 it is WBNOINVD, which leaves the caches as they are */
+    if (!f3 || !(env->features[FEAT_8000_0008_EBX] &
+                 CPUID_8000_0008_EBX_WBNOINVD)) {
+        snp_host_wbinvd(cpu_nr(env));
+    }
 }
