@@ -538,7 +538,8 @@ static void vmpls(void)
 
 /* ---- other guests ---- */
 
-uint64_t plain_guest(const void *code, uint64_t rsi, uint64_t *info2)
+static uint64_t plain_guest_np(uint64_t np, const void *code, uint64_t rsi,
+                               uint64_t *info2)
 {
     static uint64_t stack[64];
     uint64_t v = VMCB(4), s = v + V_SAVE;
@@ -546,7 +547,7 @@ uint64_t plain_guest(const void *code, uint64_t rsi, uint64_t *info2)
     struct regs r = { .rax = v, .rsi = rsi };
 
     vmcb_init(4);
-    F64(v, V_NP) = NP_NPT;
+    F64(v, V_NP) = np;
     F32(v, V_ASID) = 300;
     F32(v, V_EXCEPTIONS) = 1 << PF | 1 << GP | 1 << UD | 1 << 8;
     F16(s, 0x10) = SEL_CODE;
@@ -573,11 +574,17 @@ uint64_t plain_guest(const void *code, uint64_t rsi, uint64_t *info2)
     F64(s, 0x178) = (uint64_t)code;
     stack[32] = (uint64_t)i_vmmcall;
     F64(s, 0x1d8) = (uint64_t)&stack[32];
+    F64(s, 0x1f8) = rsi;
     F64(s, 0x268) = 0x0007040600070406;
     /* plain SVM hands over the other registers as they are */
     attempt(&r, i_vmrun);
     *info2 = F64(v, V_INFO2);
     return F64(v, V_EXIT) == EXIT_NPF ? F64(v, V_INFO1) : F64(v, V_EXIT);
+}
+
+uint64_t plain_guest(const void *code, uint64_t rsi, uint64_t *info2)
+{
+    return plain_guest_np(NP_NPT, code, rsi, info2);
 }
 
 static void other_guests(void)
@@ -592,6 +599,11 @@ static void other_guests(void)
     check("NSNP-01", info2 & -K4, p, "with its address");
     check("NSNP-02", plain_guest(i_load8, p, &info2), 0x81,
           "a read of an assigned page");
+    check("NSNP-01", plain_guest_np(0, i_store8, p, &info2), 0x40 + PF,
+          "to it without nested paging");
+    check("NSNP-01", F64(VMCB(4), V_INFO1), 0x80000003, "with its error code");
+    check("VMRUN-01", plain_guest(i_vmrun + 3, p, &info2), 0x80,
+          "a guest's VMRUN is intercepted, wherever its VMCB is");
     check("INUSE-01", *raw(VMCB(4)), *raw(VMCB(4)) & 0xff8, "VMCB's mark is off");
     make_shared(p);
     make_firmware(p);

@@ -50,7 +50,8 @@ void snp_vmrun_begin(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
     const char *rule = NULL;
 
     tcg_sched_point(env_cpu(env), TCG_SCHED_VMRUN, ra);
-    if (env->snp.rmp) {
+    /* A guest's VMRUN is intercepted, and its rAX is no system address */
+    if (env->snp.rmp && !(env->hflags & HF_GUEST_MASK)) {
         if (!rmp_hv_owned(env->snp.rmp, vmcb, RMP_PAGE_4K)) {
             rule = "VMRUN-01";
         } else if (!env->vm_hsave) {
@@ -178,6 +179,22 @@ static const char *vmsa_refused(CPUX86State *env, const Vmsa *v)
 }
 
 /*
+ * Mark the VMCB's page as in use.  The check of snp_vmrun_begin() was made
+ * without the lock, and the page may have changed hands since; the host's state
+ * is saved by now, so that it is too late for VMRUN-01's #GP(0).  A VMCB that
+ * another processor runs on is not the hypervisor's either (INUSE-05).  NULL,
+ * or the rule that refuses.  Lock held.
+ */
+static const char *vmcb_take(CPUX86State *env)
+{
+    Rmp *rmp = env->snp.rmp;
+
+    return rmp_hv_owned(rmp, env->vm_vmcb, RMP_PAGE_4K) &&
+           rmp_use_begin(rmp, &env->snp.vmcb_use, env->vm_vmcb) ?
+           NULL : "VMRUN-01";
+}
+
+/*
  * Read the VMSA, check it and mark its page and the VMCB's, all in one
  * critical section of the RMP: between the check and the mark nobody takes
  * the page (VMRUN-26, INUSE-01).  NULL, or the rule that refuses.
@@ -204,9 +221,8 @@ static const char *vmsa_take(CPUX86State *env, Vmsa *v)
         rule = vmsa_refused(env, v);
     }
     /* A mark made here and then not wanted goes with the #VMEXIT */
-    if (!rule && !rmp_use_begin(rmp, &env->snp.vmcb_use,
-                                env->vm_vmcb & TARGET_PAGE_MASK)) {
-        rule = "INUSE-05";
+    if (!rule) {
+        rule = vmcb_take(env);
     }
     if (!rule && !rmp_use_begin(rmp, &env->snp.vmsa_use, env->snp.vmsa)) {
         rule = "VMSA-08";
@@ -447,15 +463,13 @@ void snp_vmrun_commit(CPUX86State *env, uintptr_t ra)
     Rmp *rmp = env->snp.rmp;
 
     if (rmp && !env->snp.vmcb_use.active) {
-        bool ok;
+        const char *rule;
 
         rmp_lock(rmp);
-        ok = rmp_use_begin(rmp, &env->snp.vmcb_use,
-                           env->vm_vmcb & TARGET_PAGE_MASK);
+        rule = vmcb_take(env);
         rmp_unlock(rmp);
-        if (!ok) {
-            /* Two processors on one VMCB: software must not, INUSE-05 */
-            refuse(env, "INUSE-05", ra);
+        if (rule) {
+            refuse(env, rule, ra);
         }
     }
     /*
