@@ -87,6 +87,8 @@ static void control(void)
     F64(v, V_NP) = NP_NPT | NP_SEV;
     F32(v, V_ASID) = 99;
     refused("VMRUN-07", "SEV with an ASID of SEV-ES");
+    F64(v, V_NCR3) |= 1ull << 50;
+    refused("VMRUN-20", "nCR3 beyond the address space");
     F64(v, V_VMSA) = ~0ull;
     refused("VMRUN-10", "VMSA pointer ~0");
     F64(v, V_VMSA) = VMSA(V) + 0x800;
@@ -280,6 +282,11 @@ static void vmsa_fields(void)
     field("VMRUN-20", S_CR0, 0x80010032, "long mode without PE");
     field("VMRUN-20", S_CS, SEL_CODE | 0xe9bull << 16 | 0xffffffffull << 32,
           "CS with both L and D");
+    for (i = 0; i < 64; i += 8) {
+        field("VMRUN-20", S_PAT, 2ull << i, "G_PAT, type 2");
+        field("VMRUN-20", S_PAT, 3ull << i, "G_PAT, type 3");
+        field("VMRUN-20", S_PAT, 8ull << i, "G_PAT, a reserved bit");
+    }
     field("VMRUN-20", S_XCR0, 0, "XCR0 without x87");
     field("VMRUN-20", S_XCR0, 1 | 1ull << 62, "XCR0, a feature unknown");
     vmsa_fill(vmsa, V, 4);

@@ -98,6 +98,13 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
     if (!(env->snp.syscfg & SYSCFG_SMEE)) {
         return;
     }
+    /* VMRUN-20; the host's own C-bit is no part of the address */
+    if ((nested_ctl & SVM_NPT_ENABLED) &&
+        (vmcb_ldq(env, offsetof(struct vmcb, control.nested_cr3)) &
+         (~0ull << env_archcpu(env)->phys_bits) &
+         ~(1ull << snp_host_cbit()))) {
+        refuse(env, "VMRUN-20 nCR3", ra);
+    }
     if (!(nested_ctl & VMCB_NESTED_CTL_SEV)) {
         if (es) {
             refuse(env, "VMRUN-06", ra);
@@ -124,6 +131,19 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
     env->snp.asid = asid;
 }
 
+/* UC, WC, WT, WP, WB, UC- */
+static bool pat_valid(uint64_t pat)
+{
+    for (int i = 0; i < 64; i += 8) {
+        unsigned type = extract64(pat, i, 8);
+
+        if (type > 7 || type == 2 || type == 3) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* VMRUN-20: the consistency checks that hold for every guest's state */
 static const char *state_refused(CPUX86State *env, const Vmsa *v)
 {
@@ -148,6 +168,10 @@ static const char *state_refused(CPUX86State *env, const Vmsa *v)
     }
     if (v->cr4 & cr4_reserved_bits(env)) {
         return "VMRUN-20 CR4";
+    }
+    /* Nested paging is on: VMRUN-04 */
+    if (!pat_valid(v->g_pat)) {
+        return "VMRUN-20 G_PAT";
     }
     if ((v->dr6 | v->dr7) & DR_RESERVED_MASK) {
         return "VMRUN-20 DR6/DR7";
