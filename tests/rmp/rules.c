@@ -44,7 +44,7 @@ static const char *const rules[] = {
     "RMPUPDATE-15", "RMPUPDATE-16", "RMPUPDATE-17", "RMPUPDATE-18",
     "RMPUPDATE-19", "RMPUPDATE-20", "RMPUPDATE-21", "RMPUPDATE-22",
     "RMPUPDATE-23", "RMPUPDATE-24", "RMPUPDATE-25", "RMPUPDATE-26",
-    "RMPUPDATE-27", "RMPUPDATE-29",
+    "RMPUPDATE-27", "RMPUPDATE-28", "RMPUPDATE-29",
     "PSMASH-02", "PSMASH-03", "PSMASH-04", "PSMASH-05", "PSMASH-06",
     "PSMASH-07", "PSMASH-08",
     "RMPADJUST-02", "RMPADJUST-03", "RMPADJUST-04", "RMPADJUST-05",
@@ -1680,6 +1680,60 @@ static void test_keys(void)
     refused("ENC-01", "a Firmware page", rmp_key(&rmp, BASE + K4) == 0);
 }
 
+static struct {
+    unsigned calls, from, to;
+    uint64_t spa, size;
+    bool in_time;           /* lock held, and the entry is still the old one */
+} rekeyed;
+
+static void note_rekey(uint64_t spa, uint64_t size, unsigned from, unsigned to)
+{
+    bool locked = pthread_mutex_trylock(&rmp.lock);
+
+    if (!locked) {
+        rmp_unlock(&rmp);
+    }
+    rekeyed.calls++;
+    rekeyed.spa = spa;
+    rekeyed.size = size;
+    rekeyed.from = from;
+    rekeyed.to = to;
+    rekeyed.in_time = locked && rmp_key_locked(&rmp, spa) == from;
+}
+
+static bool rekeyed_as(uint64_t spa, uint64_t size, unsigned from, unsigned to)
+{
+    return rekeyed.in_time && rekeyed.spa == spa && rekeyed.size == size &&
+           rekeyed.from == from && rekeyed.to == to;
+}
+
+static void test_rekey(void)
+{
+    unsigned calls;
+
+    fresh();
+    rmp.rekey = note_rekey;
+    assign(PAGE + 0x123, GPA, ASID);
+    pass("RMPUPDATE-28", "the contents pass from the host to a guest",
+         rekeyed_as(PAGE, K4, 0, ASID));
+    assign(PAGE, GPA, OTHER);
+    pass("RMPUPDATE-28", "from one guest to another",
+         rekeyed_as(PAGE, K4, ASID, OTHER));
+    shared(PAGE);
+    pass("RMPUPDATE-28", "and back", rekeyed_as(PAGE, K4, OTHER, 0));
+    assign_2m(BIG, BIG_GPA, ASID);
+    pass("RMPUPDATE-28", "2 MB", rekeyed_as(BIG, M2, 0, ASID));
+    pre_guest(PAGE, GPA, ASID);
+    pass("RMPUPDATE-28", "a Pre-Guest page stays the host's",
+         rekeyed_as(PAGE, K4, 0, 0));
+    calls = rekeyed.calls;
+    shared(OUTSIDE);
+    shared(PAGE);
+    shared(BIG);
+    refused("RMPUPDATE-28", "no success, no change of contents",
+            rekeyed.calls == calls);
+}
+
 static void test_return_codes(void)
 {
     RmpUse use = { 0 };
@@ -1717,6 +1771,7 @@ int main(void)
     test_reclaim();
     test_launch();
     test_keys();
+    test_rekey();
     test_return_codes();
 
     for (i = 0; i < NR_RULES; i++) {

@@ -62,6 +62,13 @@ static unsigned lo_asid(uint64_t lo)
     return (lo & RMP_LO_ASID_MASK) >> RMP_LO_ASID_SHIFT;
 }
 
+/* Whose key the contents of a page with such an entry are under (ENC-01) */
+static unsigned lo_key(uint64_t lo)
+{
+    return (lo & (RMP_LO_ASSIGNED | RMP_LO_IMMUTABLE)) == RMP_LO_ASSIGNED ?
+           lo_asid(lo) : 0;
+}
+
 static unsigned lo_count(uint64_t lo)
 {
     return (lo & RMP_LO_COUNT_MASK) >> RMP_LO_COUNT_SHIFT;
@@ -202,6 +209,13 @@ static uint64_t true_lo(const Rmp *rmp, uint64_t page)
         }
     }
     return lo;
+}
+
+/* ENC-01 */
+unsigned rmp_key_locked(const Rmp *rmp, uint64_t spa)
+{
+    return rmp_covered(rmp, spa) ?
+           lo_key(true_lo(rmp, find(rmp, spa).page)) : 0;
 }
 
 /* ---- geometry ---- */
@@ -377,6 +391,11 @@ int rmp_update(Rmp *rmp, uint64_t spa, const RmpState *state, bool *changed)
     rmp_lock(rmp);
     rc = large ? update_refused_2m(rmp, page) : update_refused_4k(rmp, page);
     if (rc == RMP_OK) {
+        /* RMPUPDATE-28 */
+        if (rmp->rekey) {
+            rmp->rekey(page << 12, large ? RMP_PAGE_2M : RMP_PAGE_4K,
+                       rmp_key_locked(rmp, spa), lo_key(lo));
+        }
         *changed = large ? store_2m(rmp, page, lo, hi) :
                            store_4k(rmp, page, lo, hi);
     }
@@ -833,17 +852,15 @@ void rmp_use_end(Rmp *rmp, RmpUse *use)
 
 unsigned rmp_key(Rmp *rmp, uint64_t spa)
 {
-    uint64_t lo;
+    unsigned key;
 
     if (!rmp_covered(rmp, spa)) {
         return 0;
     }
-    /* ENC-01 */
     rmp_lock(rmp);
-    lo = true_lo(rmp, find(rmp, spa).page);
+    key = rmp_key_locked(rmp, spa);
     rmp_unlock(rmp);
-    return (lo & (RMP_LO_ASSIGNED | RMP_LO_IMMUTABLE)) == RMP_LO_ASSIGNED ?
-           lo_asid(lo) : 0;
+    return key;
 }
 
 /* ---- firmware ---- */

@@ -98,6 +98,13 @@ typedef struct Rmp {
     bool erratum_2m;            /* HOST-08 */
     uint16_t *busy;             /* assigned or in use, pages by 2 MB; atomic */
     bool counted;               /* busy is right: since SNP_INIT; atomic */
+    /*
+     * RMPUPDATE-28: the page's contents pass from one key (rmp_key()) to
+     * another.  Called under the lock and before the entry changes, so that
+     * the new owner never gets at what was written for the old one.  NULL
+     * where there are no contents; set before the table is shared.
+     */
+    void (*rekey)(uint64_t spa, uint64_t size, unsigned from, unsigned to);
 } Rmp;
 
 /*
@@ -262,6 +269,8 @@ void rmp_use_end(Rmp *rmp, RmpUse *use);
  * plaintext, which LAUNCH_UPDATE encrypts in place.  Also of a page in use.
  */
 unsigned rmp_key(Rmp *rmp, uint64_t spa);
+/* The same, lock held: who reads the contents as well must let no one rekey */
+unsigned rmp_key_locked(const Rmp *rmp, uint64_t spa);
 
 /* ---- firmware ---- */
 

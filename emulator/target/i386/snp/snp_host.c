@@ -134,13 +134,18 @@ static void apply_pad(uint64_t *page, uint64_t spa, unsigned asid)
 
 static uint64_t cipher_read(void *opaque, hwaddr addr, unsigned size)
 {
-    SnpHost *s = opaque;
     const uint64_t page = addr & TARGET_PAGE_MASK;
     const unsigned offset = addr & ~TARGET_PAGE_MASK;
     const uint8_t *plain = snp_host_page(page);
-    const unsigned asid = rmp_key(&s->rmp, page);
+    Rmp *rmp = snp_host_rmp();
+    unsigned asid = 0;
     uint64_t value = 0;
 
+    /* Key and contents that belong together: see Rmp.rekey */
+    if (rmp) {
+        rmp_lock(rmp);
+        asid = rmp_key_locked(rmp, page);
+    }
     for (unsigned i = 0; plain && i < size; i++) {
         unsigned at = (offset + i) % TARGET_PAGE_SIZE;
         uint8_t byte = qatomic_read(plain + at);
@@ -149,6 +154,9 @@ static uint64_t cipher_read(void *opaque, hwaddr addr, unsigned size)
             byte ^= pad_word(page, asid, at / 8) >> at % 8 * 8;
         }
         value |= (uint64_t)byte << 8 * i;
+    }
+    if (rmp) {
+        rmp_unlock(rmp);
     }
     return value;
 }
@@ -177,24 +185,44 @@ uint64_t snp_host_ciphertext(uint64_t spa)
     return CIPHER_WINDOW | spa;
 }
 
-void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
-                         unsigned to)
+static void change_key(uint64_t spa, uint64_t size, unsigned from, unsigned to)
 {
-    uint64_t page[TARGET_PAGE_SIZE / sizeof(uint64_t)];
-
     if (from == to) {
         return;
     }
     for (uint64_t end = spa + size; spa < end; spa += TARGET_PAGE_SIZE) {
+        uint64_t *page = snp_host_page(spa);
+
+        if (page) {
+            apply_pad(page, spa, from);
+            apply_pad(page, spa, to);
+        }
+    }
+}
+
+void snp_host_contents_changed(uint64_t spa, uint64_t size)
+{
+    for (uint64_t end = spa + size; spa < end; spa += TARGET_PAGE_SIZE) {
+        hwaddr len = TARGET_PAGE_SIZE;
+        void *page;
+
         if (!snp_host_page(spa)) {
             continue;
         }
-        address_space_read(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
-                           page, sizeof(page));
-        apply_pad(page, spa, from);
-        apply_pad(page, spa, to);
-        address_space_write(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
-                            page, sizeof(page));
+        page = address_space_map(&address_space_memory, spa, &len, true,
+                                 MEMTXATTRS_UNSPECIFIED);
+        if (page) {
+            address_space_unmap(&address_space_memory, page, len, true, len);
+        }
+    }
+}
+
+void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
+                         unsigned to)
+{
+    change_key(spa, size, from, to);
+    if (from != to) {
+        snp_host_contents_changed(spa, size);
     }
 }
 
@@ -277,6 +305,7 @@ Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end)
         rmp_setup(&s->rmp, memory_region_get_ram_ptr(mr) + xlat,
                   rmp_base, rmp_end, SNP_MAX_ASID, s->erratum_2m)) {
         rmp = &s->rmp;
+        rmp->rekey = change_key;
         qatomic_store_release(&s->rmp_ready, true);
     }
     return rmp;

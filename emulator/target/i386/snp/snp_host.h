@@ -76,6 +76,13 @@ void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
                          unsigned to);
 
 /*
+ * RMPUPDATE changes keys under Rmp.lock (Rmp.rekey), where no translated code
+ * can be dropped: generating it takes locks in the other order.  This does so
+ * afterwards, and marks the memory dirty.
+ */
+void snp_host_contents_changed(uint64_t spa, uint64_t size);
+
+/*
  * Where @spa is to be read as what is really in memory: ciphertext, for whoever
  * has not the key (HOST-02, ACC-06, ENC-01).  The result is an address for the
  * TLB.  The page has to be read only there.

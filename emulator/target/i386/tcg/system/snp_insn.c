@@ -108,8 +108,7 @@ void helper_rmpupdate(CPUX86State *env)
     const uintptr_t ra = GETPC();
     const uint64_t spa = env->regs[R_EAX] & TARGET_PAGE_MASK;
     RmpState state;
-    uint64_t lo, hi, size;
-    unsigned key;
+    uint64_t lo, hi;
     bool changed;
     int rc;
 
@@ -128,14 +127,11 @@ void helper_rmpupdate(CPUX86State *env)
         .reserved = extract64(hi, 24, 8),
         .asid = extract64(hi, 32, 32),
     };
-    size = state.page_size & 1 ? RMP_PAGE_2M : RMP_PAGE_4K;
-    key = rmp_key(env->snp.rmp, spa);
     rc = rmp_update(env->snp.rmp, spa, &state, &changed);
-    if (rc == RMP_OK) {
-        /* RMPUPDATE-28; two RMPUPDATEs of a page at the same time garble it */
-        snp_host_change_key(spa, size, key, rmp_key(env->snp.rmp, spa));
-    }
     if (changed) {
+        /* RMPUPDATE-28 */
+        snp_host_contents_changed(spa, state.page_size & 1 ? RMP_PAGE_2M :
+                                                             RMP_PAGE_4K);
         /* RMPUPDATE-29 */
         snp_host_flush_tlbs();
     }
