@@ -51,7 +51,7 @@ bool snp_fw_is_ram(uint64_t spa, uint64_t len)
     return true;
 }
 
-/* FW-11: nothing is encrypted here, so what would be ciphertext is refused */
+/* FW-11: memory holds such a page's plaintext (ENC-01), which is not to leak */
 static bool snp_fw_is_guest_private(SnpFw *fw, uint64_t spa)
 {
     Rmp *rmp = snp_host_rmp();

@@ -59,7 +59,6 @@ typedef enum SevStatus {
     SEV_INVALID_PAGE_STATE      = 0x1a,
     SEV_INVALID_PAGE_OWNER      = 0x1c,
     SEV_RMP_INIT_REQUIRED       = 0x20,
-    SEV_BAD_SVN                 = 0x21,
     SEV_BAD_VERSION             = 0x22,
 } SevStatus;
 

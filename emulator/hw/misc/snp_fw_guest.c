@@ -5,7 +5,8 @@
  * state; the context lives in SnpFw.snp_guests, where no write of the
  * hypervisor reaches it.
  *
- * Memory is not encrypted: "encrypt in place" leaves the contents as they are.
+ * Memory holds plaintext under its owner's key (ENC-01), so "encrypt in place"
+ * leaves the contents as they are.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -16,7 +16,6 @@
 #include "qemu/guest-random.h"
 #include "qemu/bswap.h"
 #include "qemu/log.h"
-#include "qemu/units.h"
 #include "target/i386/snp/snp_host.h"
 #include "snp_fw.h"
 #include "trace.h"

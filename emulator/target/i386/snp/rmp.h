@@ -120,14 +120,13 @@ typedef struct RmpUse {
 
 /*
  * What a guest instruction or access ended in, apart from a return code.
- * RMP_GUEST_NPF is #VMEXIT(NPF) with EXITINFO1.RMP; _SIZEM adds SIZEM; _VMPL
- * adds VMPL; RMP_GUEST_VC is #VC with error code 404h.
+ * RMP_GUEST_NPF is #VMEXIT(NPF) with EXITINFO1.RMP; _SIZEM adds SIZEM;
+ * RMP_GUEST_VC is #VC with error code 404h.
  */
 typedef enum RmpVerdict {
     RMP_GUEST_OK,
     RMP_GUEST_NPF,
     RMP_GUEST_NPF_SIZEM,
-    RMP_GUEST_NPF_VMPL,
     RMP_GUEST_VC,
 } RmpVerdict;
 
@@ -230,7 +229,7 @@ bool rmp_hv_owned(const Rmp *rmp, uint64_t spa, uint64_t leaf_size);
  * ACC-01..04, ACC-13, ACC-16, ACC-17, ACC-PGSZ, ACC-PGS2: an access of an SNP
  * guest with an effective C-bit of 1.  RMP_GUEST_OK, _NPF or _VC; with
  * RMP_GUEST_OK, *@perms is the RMP_PERM_* mask of @vmpl, which the caller
- * holds against the kind of access (a violation is RMP_GUEST_NPF_VMPL).
+ * holds against the kind of access (a violation is an NPF with VMPL).
  */
 RmpVerdict rmp_check_private(const Rmp *rmp, uint64_t spa, uint64_t gpa,
                              uint64_t leaf_size, unsigned asid, unsigned vmpl,

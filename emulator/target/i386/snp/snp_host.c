@@ -52,11 +52,6 @@ struct SnpHost {
 static SnpHost *the_host;
 bool snp_host_present;
 
-SnpHost *snp_host_get(void)
-{
-    return the_host;
-}
-
 Rmp *snp_host_rmp(void)
 {
     SnpHost *s = the_host;

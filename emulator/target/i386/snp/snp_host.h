@@ -14,9 +14,6 @@
 #define TYPE_SNP_HOST "x-snp-host"
 OBJECT_DECLARE_SIMPLE_TYPE(SnpHost, SNP_HOST)
 
-/* The one host of this machine, or NULL when the emulation is off. */
-SnpHost *snp_host_get(void);
-
 /*
  * The RMP once some processor has set SYSCFG.SNP_EN (SYSCFG-09), else NULL.
  * Safe to call from any thread; the result stays valid until system reset.
@@ -61,8 +58,10 @@ void snp_host_wbinvd(unsigned cpu_index);
 
 /*
  * An RMP change took rights away: no processor may use an older translation.
- * On a vCPU thread this is complete on all processors before the instruction
- * after the current one runs (RMPUPDATE-29).
+ * On a vCPU thread this is complete on all processors before the next
+ * translation block runs (RMPUPDATE-29): with the instructions, which end
+ * theirs, before the next instruction; with a firmware command, which is a
+ * write to a device, a few instructions later.
  */
 void snp_host_flush_tlbs(void);
 

@@ -87,28 +87,16 @@ QEMU_BUILD_BUG_ON(sizeof(Vmsa) != 0x670);
 
 /* VMSA.SEV_FEATURES (APM table B-4, 3B0h) */
 #define VMSA_SNP_ACTIVE         (1ull << 0)
-#define VMSA_VTOM               (1ull << 1)
-#define VMSA_REFLECT_VC         (1ull << 2)
-#define VMSA_RESTRICTED_INJ     (1ull << 3)
-#define VMSA_ALTERNATE_INJ      (1ull << 4)
-#define VMSA_DEBUG_SWAP         (1ull << 5)
-#define VMSA_PREVENT_HOST_IBS   (1ull << 6)
-#define VMSA_BTB_ISOLATION      (1ull << 7)
-
-/* VMSA.VINTR_CTRL */
-#define VMSA_VINTR_BUSY         (1ull << 63)
 
 /* Control-area fields that SEV adds to the VMCB (APM table B-1) */
 #define VMCB_INT_STATE          0x068
 #define VMCB_INT_STATE_GUEST_IF (1u << 1)
-#define VMCB_NESTED_CTL         0x090
 #define VMCB_NESTED_CTL_SEV     (1ull << 1)
 #define VMCB_NESTED_CTL_ES      (1ull << 2)
 #define VMCB_GHCB               0x0a0
 #define VMCB_LBR_CTL            0x0b8
 #define VMCB_NEXT_RIP           0x0c8
 #define VMCB_INSN_LEN           0x0d0
-#define VMCB_INSN_BYTES         0x0d1
 #define VMCB_VMSA_PA            0x108
 #define VMCB_SAVE               0x400
 

@@ -189,9 +189,6 @@ static void raise_verdict(CPUX86State *env, const SnpTranslation *t,
     case RMP_GUEST_NPF_SIZEM:
         info |= SNP_NPF_SIZEM;
         break;
-    case RMP_GUEST_NPF_VMPL:
-        info |= SNP_NPF_VMPL;
-        break;
     default:
         break;
     }
