@@ -287,6 +287,10 @@ static void vmsa_fields(void)
         field("VMRUN-20", S_PAT, 3ull << i, "G_PAT, type 3");
         field("VMRUN-20", S_PAT, 8ull << i, "G_PAT, a reserved bit");
     }
+    check("VMRUN-20", wrmsr_faults(0x277, 0x0007040600070402), true,
+          "WRMSR of such a PAT");
+    check("VMRUN-20", wrmsr_faults(0x277, 0x0007040600070406), false,
+          "and of a right one");
     field("VMRUN-20", S_XCR0, 0, "XCR0 without x87");
     field("VMRUN-20", S_XCR0, 1 | 1ull << 62, "XCR0, a feature unknown");
     vmsa_fill(vmsa, V, 4);

@@ -41,4 +41,17 @@
 #define SEV_STATUS_SEV          BIT_ULL(0)
 #define SEV_STATUS_ES           BIT_ULL(1)
 
+/* MSR PAT and a VMSA's G_PAT: UC, WC, WT, WP, WB, UC- */
+static inline bool snp_pat_valid(uint64_t pat)
+{
+    for (int i = 0; i < 64; i += 8) {
+        unsigned type = extract64(pat, i, 8);
+
+        if (type > 7 || type == 2 || type == 3) {
+            return false;
+        }
+    }
+    return true;
+}
+
 #endif

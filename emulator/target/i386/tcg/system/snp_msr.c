@@ -141,6 +141,12 @@ bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
     case MSR_VM_HSAVE_PA:
         check_hsave(env, val, ra);
         return false;
+    case MSR_PAT:
+        /* QEMU takes any; a guest with a wrong one would not run again */
+        if (!snp_pat_valid(val)) {
+            msr_gp(env, msr, "VMRUN-20 G_PAT", ra);
+        }
+        return false;
     }
     return false;
 }

@@ -131,19 +131,6 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
     env->snp.asid = asid;
 }
 
-/* UC, WC, WT, WP, WB, UC- */
-static bool pat_valid(uint64_t pat)
-{
-    for (int i = 0; i < 64; i += 8) {
-        unsigned type = extract64(pat, i, 8);
-
-        if (type > 7 || type == 2 || type == 3) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* VMRUN-20: the consistency checks that hold for every guest's state */
 static const char *state_refused(CPUX86State *env, const Vmsa *v)
 {
@@ -170,7 +157,7 @@ static const char *state_refused(CPUX86State *env, const Vmsa *v)
         return "VMRUN-20 CR4";
     }
     /* Nested paging is on: VMRUN-04 */
-    if (!pat_valid(v->g_pat)) {
+    if (!snp_pat_valid(v->g_pat)) {
         return "VMRUN-20 G_PAT";
     }
     if ((v->dr6 | v->dr7) & DR_RESERVED_MASK) {
