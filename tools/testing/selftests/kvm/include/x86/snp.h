@@ -404,9 +404,18 @@ struct snp_exit {
 
 const char *snp_exit_str(enum snp_exit_type type);
 
+/*
+ * Is this how KVM_RUN has to end for a vCPU that has lost its VMSA?  If there is
+ * a page, then VMRUN fails and KVM reports the CPU's exit code, -1 for an invalid
+ * guest state, with 32 or 64 bits.  If there is none, then KVM does not try, and
+ * says the same.
+ */
+bool snp_exit_is_clean_failure(const struct snp_exit *exit);
+
 /* The one reason to skip a test that needs an SNP guest. */
 #define TEST_REQUIRE_SNP()							\
-	__TEST_REQUIRE(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SNP_VM),	\
+	__TEST_REQUIRE((kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SNP_VM)) && \
+		       !access("/dev/sev", R_OK),				\
 		       "KVM cannot create SEV-SNP VMs on this host")
 
 /*
