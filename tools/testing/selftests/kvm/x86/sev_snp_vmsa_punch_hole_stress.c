@@ -316,7 +316,7 @@ struct ap {
 	bool go;
 	bool stop;
 	bool running;
-	u64 run_ns, up_ns, exit_ns;
+	u64 run_ns, up_ns, exit_ns, died_ns;
 	u64 nr_up;
 	struct snp_exit exit;
 
@@ -704,23 +704,11 @@ static void __noreturn fail_exit(struct ap *ap, enum snp_cause cause, const char
 		 snp_exit_str(exit->type), exit->err, exit->detail);
 }
 
-/* KVM_RUN has to have failed cleanly, see sev_snp_vmsa_punch_hole. */
+/* KVM_RUN has to have failed cleanly. */
 static void ap_check_failed(struct ap *ap, const char *what)
 {
-	struct snp_exit *exit = &ap->exit;
-
-	switch (exit->type) {
-	case SNP_EXIT_FAIL_ENTRY:
-		if (exit->detail == ~0ull || exit->detail == ~0u)
-			return;
-		break;
-	case SNP_EXIT_SHUTDOWN:
-	case SNP_EXIT_INTERNAL_ERROR:
-		return;
-	default:
-		break;
-	}
-	fail_exit(ap, SNP_CAUSE_WRONG_EXIT, what);
+	if (!snp_exit_is_clean_failure(&ap->exit))
+		fail_exit(ap, SNP_CAUSE_WRONG_EXIT, what);
 }
 
 static void ap_check_frozen(struct ap *ap, u64 last, const char *what)
@@ -748,6 +736,7 @@ static void ap_check_dead(struct driver *d, struct ap *ap, u64 last, const char 
 		snp_fail(SNP_CAUSE_HUNG, "%s: KVM_RUN of vCPU %u did not return", what,
 			 ap->id);
 	}
+	ap->died_ns = ap->exit_ns;
 	ap_check_failed(ap, what);
 	ap_check_frozen(ap, last, what);
 
@@ -985,18 +974,19 @@ static void round_punch_running(struct driver *d, struct ap *ap, enum temp temp,
 static void round_punch_reload(struct driver *d, struct ap *ap)
 {
 	const char *what = "punch of a VMSA that is being reloaded";
-	u64 last;
+	u64 last, start;
 
 	ap_ensure_alive(d, ap);
 	ap_wait_alive(ap, what);
 	shot_aim(ap, ap->group->fd, page_pgoff(ap, ap->page), 1);
 	timer_arm(ap->timer, 1 + random_below(&d->w, 3 * ap->start_ns));
+	start = snp_now();
 	punch_file(&d->w, ap->group->fd, page_pgoff(ap, ap->page), 1);
 	last = heartbeat(ap);
 	shot_wait(ap);
 
 	ap_check_dead(d, ap, last, what);
-	if (ap->shot_ns < ap->exit_ns)
+	if (ap->shot_ns > start && ap->shot_ns < ap->died_ns)
 		count(&mode_stats->windows[IN_RELOAD]);
 	ap_heal(d, ap);
 }
@@ -1041,7 +1031,7 @@ static void round_punch_create(struct driver *d, struct ap *ap)
 static void round_punch_fill(struct driver *d, struct ap *ap)
 {
 	const char *what = "punch of a VMSA that is being filled in";
-	u64 nr_up, start;
+	u64 nr_up, start, end;
 
 	if (ap->alive)
 		round_punch_running(d, ap, WARM, false);
@@ -1053,9 +1043,11 @@ static void round_punch_fill(struct driver *d, struct ap *ap)
 	order_post(d->server, OP_PREPARE, page_gpa(ap, ap->page), ap->id);
 	timer_arm(ap->timer, 1 + random_below(&d->w, ap->fill_ns / 4 * 5));
 	order_wait(d->server);
-	ap->fill_ns = (3 * ap->fill_ns + snp_now() - start) / 4;
+	end = snp_now();
+	ap->fill_ns = (3 * ap->fill_ns + end - start) / 4;
 	shot_wait(ap);
-	count(&mode_stats->windows[IN_FILL]);
+	if (ap->shot_ns > start && ap->shot_ns < end)
+		count(&mode_stats->windows[IN_FILL]);
 
 	pthread_rwlock_rdlock(&kick_lock);
 	ap_create(d, ap, ap->page);
@@ -1171,7 +1163,8 @@ static void round_spare(struct driver *d, struct ap *ap)
 	ap_wait_up(ap, nr_up, SNP_CAUSE_FALSE_KILL, what);
 	shot_wait(ap);
 	pthread_rwlock_unlock(&kick_lock);
-	count(&mode_stats->windows[NEARBY]);
+	if (ap->shot_ns < ap->up_ns)
+		count(&mode_stats->windows[NEARBY]);
 	ap_wait_alive(ap, what);
 }
 
@@ -1186,7 +1179,7 @@ static void round_churn(struct driver *d, struct ap *ap)
 	};
 	const char *what = "creation after several at once";
 	u32 i, page, first = random_below(&d->w, 2);
-	u64 nr_up, ret;
+	u64 nr_up, ret, start, end;
 
 	ap_ensure_alive(d, ap);
 	pthread_rwlock_rdlock(&kick_lock);
@@ -1196,6 +1189,7 @@ static void round_churn(struct driver *d, struct ap *ap)
 	page = random_below(&d->w, NR_VMSAS);
 	shot_aim(ap, ap->group->fd, page_pgoff(ap, page), 1);
 	timer_arm(ap->timer, 1 + random_below(&d->w, 3 * ap->start_ns));
+	start = snp_now();
 	for (i = 0; i < NR_SERVERS; i++)
 		order_post(&servers[i], ops[random_below(&d->w, ARRAY_SIZE(ops))],
 			   page_gpa(ap, (ap->page + 1 + (i ^ first)) % NR_VMSAS), ap->id);
@@ -1206,8 +1200,10 @@ static void round_churn(struct driver *d, struct ap *ap)
 	}
 	if (random_percent(&d->w, 25))
 		order(d->server, OP_INIT_SIPI, 0, ap->id);
+	end = snp_now();
 	shot_wait(ap);
-	count(&mode_stats->windows[IN_CREATE]);
+	if (ap->shot_ns > start && ap->shot_ns < end)
+		count(&mode_stats->windows[IN_CREATE]);
 
 	SNP_CHECK(!order(d->server, OP_DESTROY, 0, ap->id), SNP_CAUSE_WRONG_ANSWER,
 		  "AP Destroy failed");
@@ -1248,7 +1244,7 @@ static bool leak_is_suspected(void)
 	u64 kills = READ_ONCE(mode_stats->kills), pages, now;
 
 	if (leak.ns && kills < leak.kills + LEAK_SEGMENT)
-		return false;
+		return leak.strikes >= LEAK_STRIKES;
 
 	pages = snp_nr_listed_pages(false);
 	now = snp_now();
@@ -1549,25 +1545,34 @@ static void node_cpus(u32 node, cpu_set_t *cpus)
 	errno = 0;
 }
 
+static u32 random_cpu(struct worker *w, cpu_set_t *cpus)
+{
+	u32 left = random_below(w, CPU_COUNT(cpus)), cpu;
+
+	for (cpu = 0; left || !CPU_ISSET(cpu, cpus); cpu++)
+		left -= CPU_ISSET(cpu, cpus) ? 1 : 0;
+	return cpu;
+}
+
 /* Run an AP on one node, on memory of another, and punch it from a third. */
 static void round_numa(struct driver *d, struct ap *ap)
 {
 	const u32 nr = nr_nodes();
 	const u32 memory = random_below(&d->w, nr);
 	cpu_set_t cpus;
-	u32 cpu, left;
+	u32 cpu;
 
-	node_cpus(random_below(&d->w, nr), &cpus);
-	pthread_setaffinity_np(d->w.thread, sizeof(cpus), &cpus);
-	/* One CPU, see worker_pin(). */
-	node_cpus(random_below(&d->w, nr), &cpus);
-	for (cpu = 0, left = random_below(&d->w, CPU_COUNT(&cpus)); left || !CPU_ISSET(cpu, &cpus);
-	     cpu++)
-		left -= CPU_ISSET(cpu, &cpus) ? 1 : 0;
-	CPU_ZERO(&cpus);
-	CPU_SET(cpu, &cpus);
-	pthread_setaffinity_np(ap->w.thread, sizeof(cpus), &cpus);
-	pthread_setaffinity_np(ap->shooter.thread, sizeof(cpus), &cpus);
+	if (opt_pin) {
+		node_cpus(random_below(&d->w, nr), &cpus);
+		pthread_setaffinity_np(d->w.thread, sizeof(cpus), &cpus);
+		/* One CPU, see worker_pin(). */
+		node_cpus(random_below(&d->w, nr), &cpus);
+		cpu = random_cpu(&d->w, &cpus);
+		CPU_ZERO(&cpus);
+		CPU_SET(cpu, &cpus);
+		pthread_setaffinity_np(ap->w.thread, sizeof(cpus), &cpus);
+		pthread_setaffinity_np(ap->shooter.thread, sizeof(cpus), &cpus);
+	}
 
 	/* The thread that allocates a page decides where it comes from. */
 	ap_stop(ap);
@@ -1658,8 +1663,13 @@ static void *nmi_flood(void *__w)
 	struct worker *w = __w;
 
 	worker_init(w);
-	while (!READ_ONCE(stop))
-		snp_send_nmi(vm, aps[random_below(w, nr_aps)].id);
+	while (!READ_ONCE(stop)) {
+		struct ap *ap = &aps[random_below(w, nr_aps)];
+
+		/* With vNMI, AP Creation opens the vCPU for NMIs at once. */
+		if (READ_ONCE(ap->alive))
+			snp_send_nmi(vm, ap->id);
+	}
 	return NULL;
 }
 
@@ -2051,10 +2061,8 @@ static void run_mode(enum mode_id id)
 		usleep(20000);
 		check_workers();
 		snp_check_kernel_log();
-		if (!suspected && leak_is_suspected()) {
-			suspected = true;
-			break;
-		}
+		/* A leak stays one, other users of memory come and go. */
+		suspected = leak_is_suspected();
 		if (snp_now() > end + EXTENSION_NS)
 			break;
 		if (snp_now() > last_word + (isatty(STDOUT_FILENO) ? 2 : 30) * SEC) {

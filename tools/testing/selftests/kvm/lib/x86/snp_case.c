@@ -97,6 +97,7 @@ struct event {
 /* Shared between the runner and the process of the running case. */
 struct verdict {
 	u32 cause;		/* written last */
+	u32 claimed;		/* by who writes it, there is one */
 	u32 acked;
 	u32 weakness;
 	u32 nr_notes;
@@ -123,6 +124,7 @@ static bool opt_verbose;
 static sig_atomic_t terminated;
 
 static int kmsg_fd = -1;
+static bool kmsg_lost;
 
 u64 snp_now(void)
 {
@@ -158,6 +160,10 @@ static bool is_about_kvm(const char *line)
 
 static enum snp_cause kmsg_judge(const char *line)
 {
+	/* What a process of the host dies of is its own affair. */
+	if (!strncmp(line, "traps: ", 7) && !strstr(line, "PANIC"))
+		return SNP_CAUSE_NONE;
+
 	/* FAIL_INUSE, and what comes of it. */
 	if ((strstr(line, "RMPUPDATE failed") && strstr(line, "ret: 3")) ||
 	    strstr(line, "RMP violation"))
@@ -194,6 +200,7 @@ static enum snp_cause kmsg_scan(char *found)
 			if (errno == EAGAIN)
 				break;
 			if (errno == EPIPE) {
+				kmsg_lost = true;
 				ksft_print_msg("the kernel log overran, some of it was not read\n");
 				continue;
 			}
@@ -366,10 +373,20 @@ u64 snp_nr_listed_pages(bool wait)
 	return nr;
 }
 
+/* A case has one verdict, that of the first to claim it. */
+static bool claim_verdict(void)
+{
+	return !__atomic_exchange_n(&verdict->claimed, 1, __ATOMIC_ACQ_REL);
+}
+
 void snp_fail(enum snp_cause cause, const char *fmt, ...)
 {
 	u64 deadline = snp_now() + 2000000000ull;
 	va_list ap;
+
+	/* The thread that was first ends the process. */
+	while (!claim_verdict())
+		pause();
 
 	snp_event("failed", 0, 0);
 
@@ -492,6 +509,7 @@ static const char *last_step(void)
 	return "setup";
 }
 
+/* For the runner, once no thread of the case writes any more. */
 static void set_verdict(enum snp_cause cause, const char *fmt, ...)
 {
 	va_list ap;
@@ -525,7 +543,7 @@ static bool watch_case(const struct snp_case *c, pid_t pid, int *status)
 		if (__atomic_load_n(&verdict->cause, __ATOMIC_ACQUIRE))
 			return false;
 
-		if (READ_ONCE(terminated) || snp_now() > deadline) {
+		if ((READ_ONCE(terminated) || snp_now() > deadline) && claim_verdict()) {
 			set_verdict(SNP_CAUSE_HUNG, "%s while the case was in: %s",
 				    terminated ? "terminated" : "timed out", last_step());
 			return false;
@@ -546,6 +564,7 @@ static bool run_one(const struct snp_case *c)
 	u32 i;
 
 	memset(verdict, 0, sizeof(*verdict));
+	kmsg_lost = false;
 	verdict->start_ns = snp_now();
 	if (kmsg_fd >= 0)
 		lseek(kmsg_fd, 0, SEEK_END);
@@ -570,7 +589,8 @@ static bool run_one(const struct snp_case *c)
 	if (cause == SNP_CAUSE_IN_USE ||
 	    (cause && (!verdict->cause || verdict->cause == SNP_CAUSE_TEST)))
 		set_verdict(cause, "the kernel logged: %.*s", LINE - 32, line);
-	if (!verdict->cause && kmsg_fd < 0 && (read_tainted() & ~tainted & TAINTS))
+	if (!verdict->cause && (kmsg_fd < 0 || kmsg_lost) &&
+	    (read_tainted() & ~tainted & TAINTS))
 		set_verdict(SNP_CAUSE_KERNEL_LOG, "the kernel got tainted");
 
 	for (i = 0; !verdict->cause && i < NR_SNP_WINDOWS; i++) {
@@ -588,9 +608,12 @@ static bool run_one(const struct snp_case *c)
 	if (!verdict->cause && c->proves_fix)
 		has_fix = true;
 
-	if (c->weakness && poisoned)
-		verdict->weakness = true;
-	if (verdict->weakness && c->weakness) {
+	/* Nothing else that goes wrong is known. */
+	if (c->weakness && (poisoned || !verdict->cause))
+		verdict->weakness |= poisoned;
+	else
+		verdict->weakness = false;
+	if (verdict->weakness) {
 		ksft_test_result_code(KSFT_XFAIL, c->name, "known weakness: %s", verdict->msg);
 	} else {
 		if (verdict->cause) {

@@ -363,6 +363,12 @@ const char *snp_exit_str(enum snp_exit_type type)
 	return (unsigned int)type < NR_SNP_EXITS ? names[type] : "?";
 }
 
+bool snp_exit_is_clean_failure(const struct snp_exit *exit)
+{
+	return exit->type == SNP_EXIT_FAIL_ENTRY &&
+	       (exit->detail == ~0ull || exit->detail == ~0u);
+}
+
 void snp_handle_map_gpa_range(struct kvm_vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;

@@ -43,6 +43,9 @@ u32 snp_vmsa_prepare(gva_t gva, u32 vcpu_id)
 		/* A created vCPU has to register its GHCB anew. */
 		area->percpu.ghcb_registered = false;
 
+		/* All of the image, before the question whether it is there. */
+		barrier();
+
 		/*
 		 * If the host replaced the page after the first access, then
 		 * only a part of the image is there, which must not run.
