@@ -55,9 +55,11 @@
  * Memslots, none of them at offset 0 of its file, none with a gfn that equals
  * its offset in the file, none aligned to 2M.  A and A2 are neighbors in one
  * file, far enough from its start that the difference between a gfn and its
- * offset is negative.
+ * offset is negative, and that the offset does not fit in 32 bits.  Neither does
+ * A's gfn, where the guest has that many address bits.
  */
-#define FAR		(2 * SZ_4G / PAGE_SIZE)
+#define FAR		(SZ_4G + 2 * SZ_4G / PAGE_SIZE)
+#define A_BITS		45
 #define NR_TAIL_PAGES	59
 enum {
 	SLOT_A,
@@ -85,7 +87,10 @@ static struct slot {
 	[SLOT_MANY]	= { 15, SZ_4G + 20 * SZ_2M + 0x1000, NR_APS_MAX, 4, 1 },
 };
 
-/* A page is named by its slot and index, and has the same gva as gpa. */
+/*
+ * A page is named by its slot and index, and has the same gva as gpa.  Where A is
+ * depends on the VM.
+ */
 #define PAGE(_slot, _index)	(slots[SLOT_##_slot].gpa + (_index) * PAGE_SIZE)
 
 /* In no memslot, and in one that has no private memory. */
@@ -507,6 +512,10 @@ static void setup(u32 nr_aps)
 	vm = snp_vm_create(nr_aps + 1, guest_bsp, vcpus);
 	vm_install_exception_handler(vm, NMI_VECTOR, guest_nmi_handler);
 
+	if (vm->pa_bits > A_BITS)
+		slots[SLOT_A].gpa = BIT_ULL(A_BITS) + 0x3000;
+	sync_global_to_guest(vm, slots);
+
 	for (i = 0; i < NR_SLOTS; i++)
 		fds[i] = -1;
 	for (i = 0; i < NR_SLOTS; i++) {
@@ -723,30 +732,11 @@ static void ap_check_unharmed(u32 id, const char *what)
 	} while (heartbeat(id) == start);
 }
 
-/*
- * KVM_RUN has to have failed cleanly.  Which way is up to the CPU and to KVM:
- * if there is a page, then VMRUN fails and KVM reports the CPU's exit code, -1
- * for an invalid guest state, with 32 or 64 bits.  If there is none, then KVM
- * does not try.  A shutdown and an exit that KVM does not know are as clean.
- */
+/* KVM_RUN has to have failed cleanly. */
 static void ap_check_failed(u32 id, const char *what)
 {
-	struct snp_exit *exit = &aps[id].exit;
-
-	switch (exit->type) {
-	case SNP_EXIT_FAIL_ENTRY:
-		if (exit->detail == ~0ull || exit->detail == ~0u)
-			return;
-		break;
-	case SNP_EXIT_SHUTDOWN:
-	case SNP_EXIT_INTERNAL_ERROR:
-		snp_note("%s: vCPU %u got %s instead of %s", what, id,
-			 snp_exit_str(exit->type), snp_exit_str(SNP_EXIT_FAIL_ENTRY));
-		return;
-	default:
-		break;
-	}
-	fail_exit(id, what);
+	if (!snp_exit_is_clean_failure(&aps[id].exit))
+		fail_exit(id, what);
 }
 
 static void ap_wait_failed(u32 id, const char *what)
@@ -1192,11 +1182,16 @@ static void ap_start_halted(u32 id, gpa_t vmsa)
 	ap_wait_halted(id, halts);
 }
 
+static void set_mp_state(u32 id, u32 mp_state)
+{
+	struct kvm_mp_state state = { .mp_state = mp_state };
+
+	vcpu_mp_state_set(vcpus[id], &state);
+}
+
 /* Wake a halted vCPU, by an interrupt or by force. */
 static void ap_wake(u32 id, bool force)
 {
-	struct kvm_mp_state mp_state = { .mp_state = KVM_MP_STATE_RUNNABLE };
-
 	if (!force) {
 		snp_event("NMI to vCPU %lu", id, 0);
 		snp_send_nmi(vm, id);
@@ -1205,7 +1200,7 @@ static void ap_wake(u32 id, bool force)
 
 	ap_stop(id);
 	snp_event("set vCPU %lu runnable", id, 0);
-	vcpu_mp_state_set(vcpus[id], &mp_state);
+	set_mp_state(id, KVM_MP_STATE_RUNNABLE);
 	ap_run(id);
 }
 
@@ -1281,13 +1276,18 @@ static void case_recreate_after_punch(void)
 }
 
 static bool stop_storm;
+static u64 nr_storm_punches;
 
 static void *punch_storm(void *arg)
 {
+	int r;
+
 	pthread_setname_np(pthread_self(), "storm");
 	while (!READ_ONCE(stop_storm)) {
-		fallocate(slots[SLOT_A].fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			  slots[SLOT_A].pgoff * PAGE_SIZE, PAGE_SIZE);
+		r = fallocate(slots[SLOT_A].fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			      slots[SLOT_A].pgoff * PAGE_SIZE, PAGE_SIZE);
+		TEST_ASSERT(!r, "PUNCH_HOLE failed, errno %d", errno);
+		WRITE_ONCE(nr_storm_punches, nr_storm_punches + 1);
 	}
 	return NULL;
 }
@@ -1312,11 +1312,13 @@ static void case_create_under_storm(void)
 
 	for (i = 0; i < nr_creations; i++) {
 		u64 starts = READ_ONCE(shared->ap[1].starts);
+		u64 punches = READ_ONCE(nr_storm_punches);
 
 		ap_create(1, PAGE(A, 3 + i % 2));
 
 		ap_wait_start(1, starts, "creation under a storm of punches");
-		snp_count_window(SNP_WINDOW_PLAIN);
+		if (READ_ONCE(nr_storm_punches) != punches)
+			snp_count_window(SNP_WINDOW_PLAIN);
 	}
 	ap_check_unharmed(1, "created under a storm of punches");
 
@@ -1495,12 +1497,13 @@ static void check_memory_fault(struct kvm_vcpu *vcpu, struct snp_exit exit, gpa_
 static void case_shared_then_punched(void)
 {
 	const char *what = "punch of a VMSA that was converted to shared";
-	const gpa_t gpa = PAGE(A, 2);
 	struct snp_exit exit;
 	u64 nr_unvalidated;
 	struct window w = { };
+	gpa_t gpa;
 
 	setup(1);
+	gpa = PAGE(A, 2);
 
 	while (window_next(&w)) {
 		ap_start(1, gpa);
@@ -1655,6 +1658,8 @@ static void case_gmem_closed(void)
 		ap_check_rerun(1, "KVM_RUN without guest_memfd");
 	}
 
+	/* The invalidation is over, i.e. what has no SPTE gets one again. */
+	set_temp(COLD, PAGE(A, 2), 1);
 	ap_start(1, PAGE(A, 2));
 }
 
@@ -1698,15 +1703,27 @@ static void case_destroyed_not_reloaded(void)
 
 	setup(1);
 
-	for (i = 0; i < snp_case_rounds(); i++) {
+	for (i = 0; i < 2 * snp_case_rounds(); i++) {
+		const bool replaced = i & 1;
+
 		ap_start(1, PAGE(B, 1));
-		ap_destroy(1);
+		if (replaced) {
+			SNP_CHECK(!bsp(OP_CREATE, 1, GPA_NO_SLOT, 0), SNP_CAUSE_WRONG_ANSWER,
+				  "AP Create without a memslot is refused");
+			ap_wait_failed(1, "created anew without a memslot");
+		} else {
+			ap_destroy(1);
+		}
 
 		slot_set_present(SLOT_B, false);
 		slot_set_present(SLOT_B, true);
 
-		ap_wake(1, true);
-		ap_wait_failed(1, "destroyed, memslot created anew, forced to be runnable");
+		if (replaced)
+			ap_run(1);
+		else
+			ap_wake(1, true);
+		ap_wait_failed(1, replaced ? "replaced, memslot created anew" :
+			       "destroyed, memslot created anew, forced to be runnable");
 		snp_count_window(SNP_WINDOW_PLAIN);
 	}
 }
@@ -1838,6 +1855,30 @@ static void case_init_of_running(void)
 	}
 }
 
+/*
+ * A vCPU that the guest starts the old way, by INIT and SIPI, runs the VMSA that
+ * KVM made at launch, which knows only how to say so.
+ */
+static void case_init_of_launched(void)
+{
+	u32 id;
+
+	setup(2);
+
+	for (id = 1; id <= 2; id++) {
+		ap_run(id);
+		bsp(OP_INIT_SIPI, id, 0, 0);
+		snp_step("wait for vCPU %lu to terminate", id, 0);
+		SNP_CHECK(ap_wait(id, TIMEOUT_NS), SNP_CAUSE_HUNG,
+			  "INIT and SIPI do not start vCPU %u", id);
+		SNP_CHECK(aps[id].exit.type == SNP_EXIT_TERM &&
+			  aps[id].exit.detail == SNP_TERM_STRAY, SNP_CAUSE_WRONG_EXIT,
+			  "started by INIT and SIPI, vCPU %u got %s, detail 0x%lx", id,
+			  snp_exit_str(aps[id].exit.type), aps[id].exit.detail);
+		snp_count_window(SNP_WINDOW_PLAIN);
+	}
+}
+
 /* A VMSA that was replaced is nobody's, the one that took its place is the vCPU's. */
 static void case_punch_replaced(void)
 {
@@ -1865,11 +1906,12 @@ static void case_punch_replaced(void)
 
 static void case_create_on_init(void)
 {
-	const gpa_t gpa = PAGE(A, 4);
 	struct window w = { };
 	u64 starts;
+	gpa_t gpa;
 
 	setup(1);
+	gpa = PAGE(A, 4);
 
 	/* Nothing happens before INIT, and the VMSA is used after SIPI. */
 	ap_prepare(1, gpa);
@@ -1943,15 +1985,22 @@ static void check_refused(const char *what, u64 status, u64 wanted)
 		  "%s: KVM answered 0x%lx, wanted 0x%lx", what, status, wanted);
 }
 
+static u64 create_with_features(u64 request, u64 toggled)
+{
+	return bsp(OP_RAW_CREATION, 2ull << 32 | request, PAGE(A, 4), toggled);
+}
+
 static void case_refused_requests(void)
 {
 	const u64 create = 1ull << 32 | SVM_VMGEXIT_AP_CREATE;
+	const u64 create_on_init = 1ull << 32 | SVM_VMGEXIT_AP_CREATE_ON_INIT;
 	const u64 invalid = SNP_GHCB_ERR_INVALID_INPUT;
-	const gpa_t vmsa = PAGE(A, 2);
+	gpa_t vmsa;
 	u64 status;
 	u32 i;
 
 	setup(2);
+	vmsa = PAGE(A, 2);
 	ap_start(1, vmsa);
 
 	check_refused("VMSA aligned to 2M", bsp(OP_CREATE, 1, GPA_2M, 0), invalid);
@@ -1959,10 +2008,14 @@ static void case_refused_requests(void)
 	check_refused("VMSA beyond MAXPHYADDR",
 		      bsp(OP_CREATE, 1, 1ull << 52 | PAGE_SIZE, 0), invalid);
 	check_refused("no such APIC ID", bsp(OP_CREATE, 0xff, vmsa, 0), invalid);
+	check_refused("APIC ID of more than 8 bits", bsp(OP_CREATE, 0x101, vmsa, 0), invalid);
 	check_refused("destroy without such APIC ID", bsp(OP_DESTROY, 0xff, 0, 0), invalid);
 	check_refused("unknown request", bsp(OP_RAW_CREATION, 1ull << 32 | 3, vmsa, 0), invalid);
 	check_refused("VMPL 1", bsp(OP_RAW_CREATION, create | 1 << 16, vmsa, 0), invalid);
 	check_refused("features not in the GHCB", bsp(OP_CREATE_WITHOUT_RAX, create, vmsa, 0),
+		      SNP_GHCB_ERR_MISSING_INPUT);
+	check_refused("features not in the GHCB, on INIT",
+		      bsp(OP_CREATE_WITHOUT_RAX, create_on_init, vmsa, 0),
 		      SNP_GHCB_ERR_MISSING_INPUT);
 
 	/* What was refused must not have touched its target. */
@@ -1974,15 +2027,21 @@ static void case_refused_requests(void)
 	 * Not every kernel looks at the features, those that do not leave it to
 	 * VMRUN.  Name a vCPU that is not started.
 	 */
-	for (i = 3; i < 5; i++)
+	for (i = 3; i < 5; i++) {
 		check_refused("interrupt injection that the VM does not have",
-			      bsp(OP_RAW_CREATION, 2ull << 32 | SVM_VMGEXIT_AP_CREATE,
-				  PAGE(A, 4), BIT(i)), invalid);
-	status = bsp(OP_RAW_CREATION, 2ull << 32 | SVM_VMGEXIT_AP_CREATE, PAGE(A, 4), BIT(1));
+			      create_with_features(SVM_VMGEXIT_AP_CREATE, BIT(i)), invalid);
+		check_refused("interrupt injection that the VM does not have, on INIT",
+			      create_with_features(SVM_VMGEXIT_AP_CREATE_ON_INIT, BIT(i)),
+			      invalid);
+	}
+	status = create_with_features(SVM_VMGEXIT_AP_CREATE, BIT(1));
 	if (status)
 		check_refused("wrong features", status, invalid);
 	else
 		snp_note("AP Create with wrong features is accepted");
+	SNP_CHECK(create_with_features(SVM_VMGEXIT_AP_CREATE_ON_INIT, BIT(1)) == status &&
+		  create_with_features(SVM_VMGEXIT_AP_CREATE, BIT(0)) == status,
+		  SNP_CAUSE_WRONG_ANSWER, "some wrong features are accepted, others are not");
 }
 
 /*
@@ -2041,12 +2100,17 @@ enum way_back {
 	WOKEN,
 	ENTERED,
 	ENTERED_SIGNALED,
+	PARKED,
 	INIT,
 };
 
 static void __case_identity(enum way_back way)
 {
-	const bool stopped = way == ENTERED || way == ENTERED_SIGNALED;
+	static const u32 parked[] = {
+		KVM_MP_STATE_UNINITIALIZED, KVM_MP_STATE_INIT_RECEIVED,
+		KVM_MP_STATE_AP_RESET_HOLD,
+	};
+	const bool stopped = way == ENTERED || way == ENTERED_SIGNALED || way == PARKED;
 	const u64 nr_spares = 3;
 	struct window w = { };
 	u64 last, deadline;
@@ -2065,6 +2129,8 @@ static void __case_identity(enum way_back way)
 		if (stopped) {
 			ap_start(1, PAGE(A, index));
 			ap_stop(1);
+			if (way == PARKED)
+				set_mp_state(1, parked[w.next % ARRAY_SIZE(parked)]);
 		} else {
 			ap_start_halted(1, PAGE(A, index));
 		}
@@ -2084,6 +2150,8 @@ static void __case_identity(enum way_back way)
 			SNP_CHECK(!bsp(OP_CREATE_ON_INIT, 1, PAGE(A2, 1), 0),
 				  SNP_CAUSE_WRONG_ANSWER, "AP Create on INIT failed");
 
+		if (way == PARKED)
+			set_mp_state(1, KVM_MP_STATE_RUNNABLE);
 		WRITE_ONCE(aps[1].signaled, way == ENTERED_SIGNALED);
 		if (stopped)
 			ap_run(1);
@@ -2129,6 +2197,12 @@ static void case_identity_stopped(void)
 static void case_identity_signaled(void)
 {
 	__case_identity(ENTERED_SIGNALED);
+}
+
+/* Nor does it matter what the vCPU waited for meanwhile. */
+static void case_identity_parked(void)
+{
+	__case_identity(PARKED);
 }
 
 /* Neither INIT nor the promise of another VMSA makes up for the one that is gone. */
@@ -2592,6 +2666,7 @@ static const struct snp_case cases[] = {
 	CASE(other_slots_deleted, PLAIN, "other memslots deleted, another file closed"),
 	CASE(released_at_once, PLAIN, "old VMSA released right after AP Creation"),
 	CASE(create_under_storm, PLAIN, "AP Create while other pages are punched"),
+	CASE(init_of_launched, PLAIN, "INIT and SIPI to a vCPU that was never created"),
 	CASE(punch_before_first_run, COLD_WARM, "punch between AP Create and KVM_RUN"),
 	CASE(create_on_init, PLAIN | COLD_WARM, "punch between AP Create and INIT"),
 	CASE(destroy_then_punch, COLD_WARM, "punch after AP Destroy, vCPU forced runnable"),
@@ -2600,6 +2675,7 @@ static const struct snp_case cases[] = {
 	CASE(identity, COLD_WARM, "punched page reused as the VMSA of another vCPU"),
 	CASE(identity_stopped, COLD_WARM, "the same, with the vCPU not in KVM_RUN"),
 	CASE(identity_signaled, COLD_WARM, "the same, and a signal pending when it enters"),
+	CASE(identity_parked, COLD_WARM, "the same, with the vCPU waiting for INIT or SIPI"),
 	CASE(identity_init, COLD_WARM, "the same, with INIT or AP Create on INIT before it"),
 	{
 		.name = "punch_running",
