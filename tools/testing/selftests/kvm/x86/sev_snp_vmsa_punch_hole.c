@@ -39,10 +39,10 @@
 #define BSP		0
 
 /*
- * How long to wait for what has to happen, generous enough for an overcommitted
- * host and well below the timeout of a case.
+ * How long to wait for what has to happen, by default 20 s: generous enough for an
+ * overcommitted host and well below the timeout of a case.
  */
-#define TIMEOUT_NS	(20 * NSEC_PER_SEC)
+#define TIMEOUT_NS	(snp_case_timeout_s() * NSEC_PER_SEC / 3)
 
 /* How long to look for what must not happen. */
 #define WATCH_NS	500000ull

@@ -84,6 +84,9 @@ void __noreturn snp_case_run(const struct snp_case_run *run);
 /* How often to repeat what is worth repeating, -n. */
 u32 snp_case_rounds(void);
 
+/* After how many seconds a case counts as hung, -t. */
+u32 snp_case_timeout_s(void);
+
 /*
  * Record an event for the report of a failure.  @fmt has to be a literal with
  * up to two %lx or %lu.  Any thread may record.

@@ -139,6 +139,11 @@ u32 snp_case_rounds(void)
 	return opt_rounds;
 }
 
+u32 snp_case_timeout_s(void)
+{
+	return opt_timeout_s;
+}
+
 /*
  * The kernel log
  */
@@ -701,7 +706,8 @@ static void print_help(const char *name, const char *about)
 	       " -k: keep going after a case that may have poisoned the host\n"
 	       " -v: print the events of every case, not only of those that fail\n"
 	       " -n: how often to repeat each window (default: %u)\n"
-	       " -t: seconds until a case counts as hung (default: %u)\n\n"
+	       " -t: seconds until a case counts as hung, a third of that for what it\n"
+	       "     waits for (default: %u)\n\n"
 	       " A case may be a shell pattern.  Without any, all cases run that -l\n"
 	       " does not mark as opt-in; those have to be named in full.\n",
 	       about, name, DEFAULT_ROUNDS, DEFAULT_TIMEOUT_S);
