@@ -221,24 +221,29 @@ void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
     }
 }
 
+static void flush_tlbs(CPUState *cpu, run_on_cpu_data data)
+{
+    CPUState *cs;
+
+    CPU_FOREACH(cs) {
+        tlb_flush(cs);
+    }
+}
+
 void snp_host_flush_tlbs(void)
 {
     /*
-     * The flush of the other processors is queued before, that of this one
-     * at, the end of the running translation block, and nobody goes on until
-     * all have done it.  A processor that reads the old RMP entry at this
-     * moment installs its translation before it gets to its queue, so the
-     * stale entry does not outlive the instruction either.
+     * At the end of the running translation block, while no other processor
+     * executes anything.  A processor that reads the old RMP entry at this
+     * moment installs its translation before it stops for that, so the stale
+     * entry does not outlive the instruction either.  One that sleeps need not
+     * wake up for it, as it would with tlb_flush_all_cpus_synced().
      */
     if (current_cpu) {
         tcg_sched_point(current_cpu, TCG_SCHED_TLB, 0);
-        tlb_flush_all_cpus_synced(current_cpu);
+        async_safe_run_on_cpu(current_cpu, flush_tlbs, RUN_ON_CPU_NULL);
     } else {
-        CPUState *cs;
-
-        CPU_FOREACH(cs) {
-            tlb_flush(cs);
-        }
+        flush_tlbs(NULL, RUN_ON_CPU_NULL);
     }
 }
 
