@@ -678,23 +678,36 @@ static bool run_one(const struct snp_case *c)
 /*
  * Options
  */
-static int nr_patterns;
-static char **patterns;
+
+/* Some may kill the host, do not run these by accident. */
+static bool is_named(const struct snp_case *c, const char *pattern)
+{
+	return c->opt_in ? !strcmp(pattern, c->name) : !fnmatch(pattern, c->name, 0);
+}
 
 static bool is_selected(const struct snp_case *c)
 {
-	int i;
+	return true;
+}
 
-	if (!nr_patterns)
-		return !c->opt_in;
+/* The cases that @patterns name, in this order, each once. */
+static int select_cases(const struct snp_case *cases, int nr_cases, char **patterns,
+			int nr_patterns, struct snp_case *selected)
+{
+	bool *taken = calloc(nr_cases, sizeof(*taken));
+	int i, j, nr = 0;
 
+	TEST_ASSERT(taken, "-ENOMEM when selecting cases");
 	for (i = 0; i < nr_patterns; i++) {
-		/* Some may kill the host, do not run these by accident. */
-		if (c->opt_in ? !strcmp(patterns[i], c->name) :
-				!fnmatch(patterns[i], c->name, 0))
-			return true;
+		for (j = 0; j < nr_cases; j++) {
+			if (taken[j] || !is_named(&cases[j], patterns[i]))
+				continue;
+			taken[j] = true;
+			selected[nr++] = cases[j];
+		}
 	}
-	return false;
+	free(taken);
+	return nr;
 }
 
 static void print_help(const char *name, const char *about)
@@ -708,8 +721,9 @@ static void print_help(const char *name, const char *about)
 	       " -n: how often to repeat each window (default: %u)\n"
 	       " -t: seconds until a case counts as hung, a third of that for what it\n"
 	       "     waits for (default: %u)\n\n"
-	       " A case may be a shell pattern.  Without any, all cases run that -l\n"
-	       " does not mark as opt-in; those have to be named in full.\n",
+	       " A case may be a shell pattern, and cases run in the order in which they\n"
+	       " are named.  Without any, all cases run that -l does not mark as opt-in;\n"
+	       " those have to be named in full.\n",
 	       about, name, DEFAULT_ROUNDS, DEFAULT_TIMEOUT_S);
 }
 
@@ -772,13 +786,16 @@ void snp_case_run(const struct snp_case_run *run)
 void snp_case_main(int argc, char *argv[], const char *about,
 		   const struct snp_case *cases, int nr_cases)
 {
+	struct snp_case *selected = calloc(nr_cases, sizeof(*selected));
 	struct snp_case_run run = {
-		.cases = cases,
-		.nr_cases = nr_cases,
+		.cases = selected,
 		.is_selected = is_selected,
 	};
-	int opt, i, nr_selected = 0;
+	static char *all = "*";
 	bool list = false;
+	int opt, i;
+
+	TEST_ASSERT(selected, "-ENOMEM when selecting cases");
 
 	while ((opt = getopt(argc, argv, "hlkvn:t:")) != -1) {
 		switch (opt) {
@@ -815,11 +832,12 @@ void snp_case_main(int argc, char *argv[], const char *about,
 		exit(KSFT_PASS);
 	}
 
-	nr_patterns = argc - optind;
-	patterns = argv + optind;
-	for (i = 0; i < nr_cases; i++)
-		nr_selected += is_selected(&cases[i]);
-	if (!nr_selected) {
+	if (optind < argc)
+		run.nr_cases = select_cases(cases, nr_cases, argv + optind, argc - optind,
+					    selected);
+	else
+		run.nr_cases = select_cases(cases, nr_cases, &all, 1, selected);
+	if (!run.nr_cases) {
 		fprintf(stderr, "No case has that name, see %s -l\n", argv[0]);
 		exit(KSFT_FAIL);
 	}
