@@ -58,7 +58,7 @@
  * offset is negative, and that the offset does not fit in 32 bits.  Neither does
  * A's gfn, where the guest has that many address bits.
  */
-#define FAR		(SZ_4G + 2 * SZ_4G / PAGE_SIZE)
+#define FAR		(BIT_ULL(A_BITS + 1) / PAGE_SIZE + 2 * SZ_4G / PAGE_SIZE)
 #define A_BITS		45
 #define NR_TAIL_PAGES	59
 enum {
