@@ -1545,13 +1545,15 @@ static void node_cpus(u32 node, cpu_set_t *cpus)
 	errno = 0;
 }
 
-static u32 random_cpu(struct worker *w, cpu_set_t *cpus)
+/* Leave CPU @nr of @cpus in it, counted from 0, and no other. */
+static void pick_cpu(cpu_set_t *cpus, u32 nr)
 {
-	u32 left = random_below(w, CPU_COUNT(cpus)), cpu;
+	int cpu;
 
-	for (cpu = 0; left || !CPU_ISSET(cpu, cpus); cpu++)
-		left -= CPU_ISSET(cpu, cpus) ? 1 : 0;
-	return cpu;
+	for (cpu = 0; nr || !CPU_ISSET(cpu, cpus); cpu++)
+		nr -= CPU_ISSET(cpu, cpus) ? 1 : 0;
+	CPU_ZERO(cpus);
+	CPU_SET(cpu, cpus);
 }
 
 /* Run an AP on one node, on memory of another, and punch it from a third. */
@@ -1560,16 +1562,13 @@ static void round_numa(struct driver *d, struct ap *ap)
 	const u32 nr = nr_nodes();
 	const u32 memory = random_below(&d->w, nr);
 	cpu_set_t cpus;
-	u32 cpu;
 
 	if (opt_pin) {
 		node_cpus(random_below(&d->w, nr), &cpus);
 		pthread_setaffinity_np(d->w.thread, sizeof(cpus), &cpus);
 		/* One CPU, see worker_pin(). */
 		node_cpus(random_below(&d->w, nr), &cpus);
-		cpu = random_cpu(&d->w, &cpus);
-		CPU_ZERO(&cpus);
-		CPU_SET(cpu, &cpus);
+		pick_cpu(&cpus, random_below(&d->w, CPU_COUNT(&cpus)));
 		pthread_setaffinity_np(ap->w.thread, sizeof(cpus), &cpus);
 		pthread_setaffinity_np(ap->shooter.thread, sizeof(cpus), &cpus);
 	}
@@ -1859,8 +1858,7 @@ static void setup_server(u32 i)
  */
 static void worker_pin(struct worker *w, s32 nr)
 {
-	cpu_set_t one;
-	int cpu;
+	cpu_set_t one = all_cpus;
 
 	if (!opt_pin)
 		return;
@@ -1868,12 +1866,7 @@ static void worker_pin(struct worker *w, s32 nr)
 	nr %= CPU_COUNT(&all_cpus);
 	if (nr < 0)
 		nr += CPU_COUNT(&all_cpus);
-	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (CPU_ISSET(cpu, &all_cpus) && !nr--)
-			break;
-	}
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
+	pick_cpu(&one, nr);
 	pthread_setaffinity_np(w->thread, sizeof(one), &one);
 }
 
@@ -2063,6 +2056,8 @@ static void run_mode(enum mode_id id)
 		snp_check_kernel_log();
 		/* A leak stays one, other users of memory come and go. */
 		suspected = leak_is_suspected();
+		if (suspected && leak.nr_pages > (u64)sysconf(_SC_PHYS_PAGES) / 8)
+			break;
 		if (snp_now() > end + EXTENSION_NS)
 			break;
 		if (snp_now() > last_word + (isatty(STDOUT_FILENO) ? 2 : 30) * SEC) {
@@ -2129,7 +2124,7 @@ MODE_CASE(msi, MSI)
 	{ .name = #_name, .what = _what, .fn = case_##_name }
 
 /* In the order of enum mode_id. */
-static struct snp_case cases[] = {
+static const struct snp_case cases[] = {
 	{
 		.name = "probe",
 		.what = "a few punches, to see whether the kernel has the fix at all",
@@ -2153,11 +2148,6 @@ static struct snp_case cases[] = {
 		.weakness = true,
 	},
 };
-
-static bool is_selected(const struct snp_case *c)
-{
-	return opt_modes & BIT(c - cases);
-}
 
 static double per_s(u64 nr, u64 ns)
 {
@@ -2305,10 +2295,9 @@ static u32 parse_amplifiers(char *arg)
 
 int main(int argc, char *argv[])
 {
+	struct snp_case selected[NR_MODES];
 	struct snp_case_run run = {
-		.cases = cases,
-		.nr_cases = ARRAY_SIZE(cases),
-		.is_selected = is_selected,
+		.cases = selected,
 		.finished = print_summary,
 	};
 	u32 i;
@@ -2376,7 +2365,10 @@ int main(int argc, char *argv[])
 	stats->start_ns = snp_now();
 
 	/* Longer than any wait inside of a mode, which know what they wait for. */
-	for (i = 0; i < NR_MODES; i++)
-		cases[i].timeout_s = opt_factor * (300 + opt_seconds);
+	run.timeout_s = opt_factor * (300 + opt_seconds);
+	for (i = 0; i < NR_MODES; i++) {
+		if (opt_modes & BIT(i))
+			selected[run.nr_cases++] = cases[i];
+	}
 	snp_case_run(&run);
 }

@@ -66,13 +66,12 @@ void __noreturn snp_case_main(int argc, char *argv[], const char *about,
 
 /*
  * The same for a test with options of its own, which are parsed by now.
- * @is_selected says which cases to run.  @finished, if not NULL, has the last
- * word: it prints a summary, and what to do about a failure.
+ * All @cases are run.  @finished, if not NULL, has the last word: it prints a
+ * summary, and what to do about a failure.
  */
 struct snp_case_run {
 	const struct snp_case *cases;
 	int nr_cases;
-	bool (*is_selected)(const struct snp_case *c);
 	void (*finished)(bool failed);
 	u32 timeout_s;		/* 0 for the default */
 	bool keep_going;	/* -k */

@@ -614,10 +614,8 @@ static bool run_one(const struct snp_case *c)
 		has_fix = true;
 
 	/* Nothing else that goes wrong is known. */
-	if (c->weakness && (poisoned || !verdict->cause))
-		verdict->weakness |= poisoned;
-	else
-		verdict->weakness = false;
+	verdict->weakness = c->weakness &&
+			    (poisoned || (verdict->weakness && !verdict->cause));
 	if (verdict->weakness) {
 		ksft_test_result_code(KSFT_XFAIL, c->name, "known weakness: %s", verdict->msg);
 	} else {
@@ -685,11 +683,6 @@ static bool is_named(const struct snp_case *c, const char *pattern)
 	return c->opt_in ? !strcmp(pattern, c->name) : !fnmatch(pattern, c->name, 0);
 }
 
-static bool is_selected(const struct snp_case *c)
-{
-	return true;
-}
-
 /* The cases that @patterns name, in this order, each once. */
 static int select_cases(const struct snp_case *cases, int nr_cases, char **patterns,
 			int nr_patterns, struct snp_case *selected)
@@ -735,14 +728,11 @@ static void on_sigterm(int sig)
 void snp_case_run(const struct snp_case_run *run)
 {
 	enum snp_cause first = SNP_CAUSE_NONE;
-	int i, nr_selected = 0;
+	int i;
 
 	opt_timeout_s = run->timeout_s ?: opt_timeout_s;
 	opt_keep_going = run->keep_going;
 	opt_verbose = run->verbose;
-
-	for (i = 0; i < run->nr_cases; i++)
-		nr_selected += run->is_selected(&run->cases[i]);
 
 	verdict = mmap(NULL, sizeof(*verdict), PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -755,15 +745,11 @@ void snp_case_run(const struct snp_case_run *run)
 	kmsg_open();
 	if (kmsg_fd < 0)
 		ksft_print_msg("cannot read /dev/kmsg, verdicts rest on behavior alone\n");
-	ksft_set_plan(nr_selected);
+	ksft_set_plan(run->nr_cases);
 
 	for (i = 0; i < run->nr_cases; i++) {
-		bool healthy;
+		bool healthy = run_one(&run->cases[i]);
 
-		if (!run->is_selected(&run->cases[i]))
-			continue;
-
-		healthy = run_one(&run->cases[i]);
 		if (!verdict->weakness && verdict->cause &&
 		    (!first || !healthy))
 			first = verdict->cause;
@@ -777,9 +763,9 @@ void snp_case_run(const struct snp_case_run *run)
 	if (first)
 		ksft_print_msg("cause of failure: %s: %s\n", causes[first].name,
 			       causes[first].what);
-	if (ksft_test_num() != nr_selected)
+	if (ksft_test_num() != run->nr_cases)
 		ksft_exit_fail_msg("%d of %d cases did not run\n",
-				   nr_selected - ksft_test_num(), nr_selected);
+				   run->nr_cases - ksft_test_num(), run->nr_cases);
 	ksft_finished();
 }
 
@@ -789,7 +775,6 @@ void snp_case_main(int argc, char *argv[], const char *about,
 	struct snp_case *selected = calloc(nr_cases, sizeof(*selected));
 	struct snp_case_run run = {
 		.cases = selected,
-		.is_selected = is_selected,
 	};
 	static char *all = "*";
 	bool list = false;
