@@ -140,3 +140,16 @@ AWK_MEDIAN='function median(r, n,  i, j, t) {
 		for (j = i; j > 1 && r[j] < r[j - 1]; j--) { t = r[j]; r[j] = r[j - 1]; r[j - 1] = t }
 	return n ? (r[int((n + 1) / 2)] + r[int(n / 2) + 1]) / 2 : 0
 }'
+
+# For an awk program: the members of a flat JSON object of one line, in json[].
+# shellcheck disable=SC2034 # for who includes this
+AWK_JSON='function read_json(line,  n, i, at, p) {
+	split("", json)
+	gsub(/^{"|}$/, "", line)
+	n = split(line, p, /,"/)
+	for (i = 1; i <= n; i++) {
+		at = index(p[i], "\":")
+		json[substr(p[i], 1, at - 1)] = substr(p[i], at + 2)
+		gsub(/^"|"$/, "", json[substr(p[i], 1, at - 1)])
+	}
+}'

@@ -17,7 +17,9 @@
  *           run for a whole slice: kernels spin, and guests never stop.
  *
  * An IPI may take a random time until it arrives, as on hardware: nothing there
- * says how long, and the target goes on meanwhile.
+ * says how long, and the target goes on meanwhile.  And a processor may be held
+ * back at a point while the others go on, for long enough that they get through
+ * with something: an SMI does that, or the hypervisor of a nested one.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -67,6 +69,8 @@ typedef struct SchedSymbol {
 
 /* Exit code of a machine that has used up its limit= */
 #define EXIT_LIMIT      3
+/* At one in so many points, with hold= */
+#define HOLD_ODDS       32
 
 typedef enum {
     MODE_FIXED,
@@ -91,6 +95,7 @@ struct TcgSched {
     uint32_t points;
     uint32_t after;
     uint32_t ipi;
+    uint32_t hold;
     uint64_t limit;
     char *server;
     SchedSymbol symbols[MAX_SYMBOLS];
@@ -120,6 +125,8 @@ struct TcgSched {
     int64_t priority[MAX_CPUS];
     int64_t lowest;
     bool held[MAX_CPUS];        /* its instruction was put off */
+    uint64_t hold_for;          /* the one whose turn ends */
+    uint64_t hold_until[MAX_CPUS];
     int64_t ipi_due[MAX_CPUS];  /* when the last one sent to it arrives */
 
     Notifier poll;
@@ -179,7 +186,7 @@ static CPUState *sched_next(CPUState *cpu)
 /* The processor to run, or NULL if all sleep; sets slice_left for a new one. */
 static CPUState *sched_pick(TcgSched *s)
 {
-    CPUState *cpu, *best = NULL;
+    CPUState *cpu, *best = NULL, *on_hold = NULL;
     unsigned n = 0;
 
     if (!s->started || s->mode == MODE_FIXED) {
@@ -199,6 +206,13 @@ static CPUState *sched_pick(TcgSched *s)
         if (!sched_runnable(cpu)) {
             continue;
         }
+        if (s->hold_until[cpu->cpu_index] > s->insns) {
+            if (!on_hold || s->hold_until[cpu->cpu_index] <
+                            s->hold_until[on_hold->cpu_index]) {
+                on_hold = cpu;
+            }
+            continue;
+        }
         n++;
         if (s->mode == MODE_RANDOM) {
             if (!best || sched_random(s) % n == 0) {
@@ -208,6 +222,10 @@ static CPUState *sched_pick(TcgSched *s)
                             s->priority[best->cpu_index]) {
             best = cpu;
         }
+    }
+    if (!best) {
+        /* Nobody else has anything to do */
+        best = on_hold;
     }
     if (!best) {
         return NULL;
@@ -316,6 +334,10 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
     } else if (s->mode == MODE_PCT && sched_pct_by_events(s)) {
         sched_pct_steps(s, s->events);
         before = true;
+    }
+    if (s->hold && sched_random(s) % HOLD_ODDS == 0) {
+        s->hold_for = sched_random(s) % s->hold;
+        s->yield = before = true;
     }
     if (!s->yield) {
         return;
@@ -494,6 +516,8 @@ static void sched_run(TcgSched *s)
         quota -= MAX(executed, 1);
         if (s->started) {
             s->insns += executed;
+            s->hold_until[s->cpu->cpu_index] = s->insns + s->hold_for;
+            s->hold_for = 0;
             if (s->mode == MODE_PCT && !sched_pct_by_events(s)) {
                 sched_pct_steps(s, s->insns);
             }
@@ -877,6 +901,7 @@ static void sched_init(Object *obj)
     object_property_add_uint32_ptr(obj, "horizon", &s->horizon, OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint32_ptr(obj, "after", &s->after, OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint32_ptr(obj, "ipi", &s->ipi, OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "hold", &s->hold, OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint64_ptr(obj, "limit", &s->limit, OBJ_PROP_FLAG_READWRITE);
 }
 

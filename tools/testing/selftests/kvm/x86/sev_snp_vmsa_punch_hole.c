@@ -325,6 +325,7 @@ static struct ap {
 
 	struct snp_exit exit;
 	u64 nr_eintr;
+	u64 nr_entries;
 } aps[NR_APS_MAX + 1];
 
 static void ap_wait_halted(u32 id, u64 halts);
@@ -384,6 +385,7 @@ static void *ap_thread(void *__ap)
 			ap_run_signaled(ap);
 
 		snp_event("enter KVM_RUN", 0, 0);
+		WRITE_ONCE(ap->nr_entries, ap->nr_entries + 1);
 		do {
 			exit = snp_vcpu_run(ap->vcpu, &uc);
 			if (exit.type == SNP_EXIT_INTR)
@@ -739,18 +741,24 @@ static void ap_check_failed(u32 id, const char *what)
 		fail_exit(id, what);
 }
 
-static void ap_wait_failed(u32 id, const char *what)
+/* Meanwhile no guest code that would count as vCPU @as may run. */
+static void __ap_wait_failed(u32 id, u32 as, const char *what)
 {
-	u64 deadline = snp_now() + TIMEOUT_NS, start = heartbeat(id);
+	u64 deadline = snp_now() + TIMEOUT_NS, start = heartbeat(as);
 
 	snp_step("wait for KVM_RUN of vCPU %lu to fail", id, 0);
 	while (!ap_wait(id, 1000000)) {
-		SNP_CHECK(heartbeat(id) == start, SNP_CAUSE_WRONG_VMSA,
-			  "%s: vCPU %u runs", what, id);
+		SNP_CHECK(heartbeat(as) == start, SNP_CAUSE_WRONG_VMSA,
+			  "%s: vCPU %u runs as vCPU %u", what, id, as);
 		SNP_CHECK(snp_now() < deadline, SNP_CAUSE_HUNG,
 			  "%s: KVM_RUN of vCPU %u did not return", what, id);
 	}
 	ap_check_failed(id, what);
+}
+
+static void ap_wait_failed(u32 id, const char *what)
+{
+	__ap_wait_failed(id, id, what);
 }
 
 /*
@@ -2366,6 +2374,9 @@ static u64 nr_pages_allocated(void)
 struct punch_work {
 	int fd;
 	u64 pgoff, nr_pages;
+	struct ap *entering;	/* punch when it enters KVM_RUN once more, */
+	u64 nr_entries;
+	u64 delay;		/* or so many iterations later */
 	u64 ns;
 	bool done;
 };
@@ -2373,14 +2384,80 @@ struct punch_work {
 static void *punch_thread(void *__work)
 {
 	struct punch_work *work = __work;
-	u64 start;
+	u64 start, i;
 
 	pthread_setname_np(pthread_self(), "punch");
+	while (work->entering && READ_ONCE(work->entering->nr_entries) == work->nr_entries)
+		;
+	for (i = 0; i < work->delay; i++)
+		READ_ONCE(work->entering->nr_entries);
 	start = snp_now();
 	gmem_punch(work->fd, work->pgoff, work->nr_pages);
 	work->ns = snp_now() - start;
 	__atomic_store_n(&work->done, true, __ATOMIC_RELEASE);
 	return NULL;
+}
+
+/*
+ * A punch while KVM_RUN looks up the page of a new VMSA, before the vCPU is in the
+ * guest.  KVM may have found the page that is about to go, and must not use it: it
+ * would belong to somebody else then, and the one that takes its place in the file
+ * would never be looked at.  The punch has to be over within a few instructions of
+ * KVM_RUN, which schedules can aim at.
+ */
+static void case_punch_beside_reload(void)
+{
+	const char *what = "punch beside the lookup of a VMSA";
+	const u32 nr_rounds = 10 * snp_case_rounds();
+	const u64 nr_spares = 3;
+	struct punch_work work;
+	pthread_t thread;
+	u64 last, starts;
+	u32 i, j;
+	int r;
+
+	setup(2);
+
+	for (i = 0; i < nr_rounds; i++) {
+		const u64 index = 1 + i % 4;
+
+		ap_create(1, PAGE(A, index));
+		punch(SLOT_A, 5, nr_spares);
+		starts = READ_ONCE(shared->ap[1].starts);
+
+		work = (struct punch_work) {
+			.fd = slots[SLOT_A].fd,
+			.pgoff = slots[SLOT_A].pgoff + index,
+			.nr_pages = 1,
+			.entering = &aps[1],
+			.nr_entries = aps[1].nr_entries,
+			.delay = 600 * (i % 10),
+		};
+		r = pthread_create(&thread, NULL, punch_thread, &work);
+		TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+		ap_run(1);
+		pthread_join(thread, NULL);
+		last = heartbeat(1);
+
+		/* The freed page becomes a VMSA of vCPU 2, as in __case_identity(). */
+		for (j = 0; j < nr_spares; j++)
+			ap_prepare(2, PAGE(A, 5 + j));
+		ap_wait_failed(1, what);
+		ap_run(1);
+		__ap_wait_failed(1, 2, what);
+		SNP_CHECK(heartbeat(1) == last, SNP_CAUSE_IN_USE,
+			  "%s: vCPU 1 ran on, its heartbeat went from %lu to %lu",
+			  what, last, heartbeat(1));
+		if (shared->ap[1].starts == starts)
+			snp_count_window(SNP_WINDOW_PLAIN);
+
+		starts = shared->ap[1].starts;
+		ap_prepare(1, PAGE(A, index));
+		ap_run(1);
+		ap_wait_start(1, starts, "VMSA rebuilt after a punch beside its lookup");
+		ap_destroy(1);
+		ap_stop(1);
+	}
 }
 
 /*
@@ -2701,6 +2778,12 @@ static const struct snp_case cases[] = {
 	CASE(pages_freed, PLAIN, "punched pages counted"),
 	CASE(vm_fd_closed, COLD_WARM, "punch after the VM's file descriptor was closed"),
 	{
+		.name = "punch_beside_reload",
+		.what = "punch while KVM_RUN looks up a VMSA, for schedules",
+		.fn = case_punch_beside_reload,
+		.windows = PLAIN,
+		.opt_in = true,
+	}, {
 		.name = "weakness_fallocate_livelock",
 		.what = "punch of many VMSAs may take very long",
 		.fn = case_weakness_fallocate_livelock,
