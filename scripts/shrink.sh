@@ -21,7 +21,7 @@ with() { { printf '%s\n' "$cur" | tr , '\n' | grep -v "^$1="; echo "$1=$2"; } | 
 # finished : one of the copies; sets hit if it failed alike
 finished()
 {
-	receive
+	snapshot_wait
 	# shellcheck disable=SC2046
 	set -- $(judge "$d" "$how" "$code")
 	[ "$1" = failed ] || return 0
@@ -38,10 +38,10 @@ try()
 	[ "$1" != "$cur" ] && [ "$(date +%s)" -lt "$shrink_end" ] || return 1
 	seen="$seen$1 " try=$1 hit=
 	for _s in "$seed" $((seed + 1)) $((seed + 2)) $((seed + 3)); do
-		[ "$running" -lt "$PARALLEL" ] || finished
+		[ "$snap_running" -lt "$PARALLEL" ] || finished
 		send "$out/smaller/$_s" "$(full "$1" "$_s")"
 	done
-	while [ "$running" -gt 0 ]; do
+	while [ "$snap_running" -gt 0 ]; do
 		finished
 	done
 	[ -n "$hit" ] || return 1

@@ -24,18 +24,12 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/notify.h"
-#include "qemu/rcu.h"
 #include "qemu/timer.h"
-#include "block/aio.h"
 #include "exec/cpu-common.h"
 #include "exec/tb-flush.h"
 #include "hw/core/cpu.h"
@@ -45,6 +39,7 @@
 #include "system/system.h"
 #include "tcg/startup.h"
 #include "tcg-accel-ops.h"
+#include "tcg-fork.h"
 #include "tcg-sched.h"
 #include "trace.h"
 
@@ -293,6 +288,10 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
     bool before = false;
     unsigned kind;
 
+    if (!s) {
+        tcg_fork_point();
+        return;
+    }
     if (point == TCG_SCHED_PAUSE) {
         s->yield = true;
         if (s->started && s->mode == MODE_PCT) {
@@ -576,78 +575,12 @@ bool tcg_sched_start_vcpu(CPUState *cpu)
 
 /* ---- snapshots ---- */
 
-static int sched_dofork(RAMBlock *rb, void *opaque)
+/* Returns in the copies. */
+static void sched_server(TcgSched *s)
 {
-    madvise(qemu_ram_get_host_addr(rb), qemu_ram_get_max_length(rb),
-            MADV_DOFORK);
-    return 0;
-}
+    g_auto(GStrv) options = tcg_fork_serve(s->server);
 
-/* An event descriptor of our own, or two machines wake each other up. */
-static void sched_renew_notifier(AioContext *ctx)
-{
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-
-    dup2(fd, event_notifier_get_fd(&ctx->notifier));
-    close(fd);
-}
-
-/* Log files in the server's folder: this machine writes to those in @dir. */
-static void sched_renew_files(const char *server, const char *dir)
-{
-    g_autofree char *from = g_path_get_dirname(server);
-    g_autoptr(GDir) fds = g_dir_open("/proc/self/fd", 0, NULL);
-    const char *name;
-
-    while (fds && (name = g_dir_read_name(fds))) {
-        g_autofree char *link = g_strconcat("/proc/self/fd/", name, NULL);
-        g_autofree char *path = g_file_read_link(link, NULL);
-        g_autofree char *in = path ? g_path_get_dirname(path) : NULL;
-        g_autofree char *file = path ? g_path_get_basename(path) : NULL;
-        g_autofree char *new = NULL;
-        int fd = atoi(name), fd2;
-
-        if (!in || strcmp(in, from) ||
-            (fcntl(fd, F_GETFL) & O_ACCMODE) != O_WRONLY ||
-            !g_file_test(path, G_FILE_TEST_IS_REGULAR)) {
-            continue;
-        }
-        new = g_strconcat(dir, "/", file, NULL);
-        fd2 = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
-        if (fd2 < 0 || dup2(fd2, fd) < 0) {
-            error_report("x-sched: %s: %s", new, strerror(errno));
-            exit(EXIT_FAILURE);
-        }
-        close(fd2);
-    }
-}
-
-/* One line from @fd, without its newline; NULL at the end */
-static char *sched_read_line(int fd)
-{
-    GString *line = g_string_new(NULL);
-    char c;
-
-    while (read(fd, &c, 1) == 1) {
-        if (c == '\n') {
-            return g_string_free(line, false);
-        }
-        g_string_append_c(line, c);
-    }
-    g_string_free(line, true);
-    return NULL;
-}
-
-/* In a new machine: take over what "DIR OPTION=VALUE..." says. */
-static void sched_child(TcgSched *s, char *line)
-{
-    g_auto(GStrv) words = g_strsplit(line, " ", -1);
-
-    sched_renew_notifier(qemu_get_aio_context());
-    sched_renew_notifier(iohandler_get_aio_context());
-    rcu_register_thread();
-    sched_renew_files(s->server, words[0]);
-    for (char **w = words + 1; *w; w++) {
+    for (char **w = options; *w; w++) {
         char *value = strchr(*w, '=');
 
         if (value) {
@@ -656,70 +589,6 @@ static void sched_child(TcgSched *s, char *line)
         }
     }
     g_clear_pointer(&s->server, g_free);
-}
-
-/*
- * For each line from SERVER.in a copy of the machine; its end is told to
- * SERVER.out: "DIR exit CODE MS" or "DIR signal NUMBER MS", MS being what it
- * has cost in milliseconds of CPU time.  Returns in the copies.
- */
-static void sched_server(TcgSched *s)
-{
-    g_autofree char *in_name = g_strconcat(s->server, ".in", NULL);
-    g_autofree char *out_name = g_strconcat(s->server, ".out", NULL);
-    g_autoptr(GHashTable) dirs = g_hash_table_new(NULL, NULL);
-    bool eof = false;
-    int in, out;
-
-    out = open(out_name, O_WRONLY | O_CLOEXEC);
-    in = open(in_name, O_RDONLY | O_CLOEXEC);
-    if (in < 0 || out < 0) {
-        error_report("x-sched: cannot open %s, %s: %s", in_name, out_name,
-                     strerror(errno));
-        exit(EXIT_FAILURE);
-    }
-    qemu_ram_foreach_block(sched_dofork, NULL);
-    rcu_enable_atfork();
-    dprintf(out, "ready\n");
-
-    while (!eof || g_hash_table_size(dirs)) {
-        struct pollfd pfd = { .fd = eof ? -1 : in, .events = POLLIN };
-        struct rusage cost;
-        int status;
-        pid_t pid;
-
-        if (poll(&pfd, 1, g_hash_table_size(dirs) ? 5 : -1) > 0) {
-            char *line = sched_read_line(in);
-
-            if (!line) {
-                eof = true;
-            } else if (!(pid = fork())) {
-                close(in);
-                close(out);
-                sched_child(s, line);
-                g_free(line);
-                return;
-            } else {
-                line[strcspn(line, " ")] = '\0';
-                g_hash_table_insert(dirs, GINT_TO_POINTER(pid), line);
-            }
-        }
-        while (g_hash_table_size(dirs) &&
-               (pid = wait4(-1, &status, WNOHANG, &cost)) > 0) {
-            char *dir = g_hash_table_lookup(dirs, GINT_TO_POINTER(pid));
-
-            if (dir) {
-                dprintf(out, "%s %s %d %ld\n", dir,
-                        WIFEXITED(status) ? "exit" : "signal",
-                        WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
-                        (cost.ru_utime.tv_sec + cost.ru_stime.tv_sec) * 1000L +
-                        (cost.ru_utime.tv_usec + cost.ru_stime.tv_usec) / 1000);
-                g_hash_table_remove(dirs, GINT_TO_POINTER(pid));
-                g_free(dir);
-            }
-        }
-    }
-    _exit(EXIT_SUCCESS);
 }
 
 /* ---- the object ---- */

@@ -22,7 +22,7 @@ typedef enum TcgSchedPoint {
     TCG_SCHED_NR_POINTS,
 } TcgSchedPoint;
 
-/* Bit mask of the points that are looked at: 0 without x-sched */
+/* Bit mask of the points that are looked at: 0 without x-sched and x-fork */
 extern uint32_t tcg_sched_points;
 
 void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra);

@@ -1,0 +1,314 @@
+/*
+ * Copies of a running machine, by fork(): a boot is paid for once, and each copy
+ * starts from the same state.
+ *
+ * x-sched has everything in one thread, which is what fork() copies.  With a
+ * thread per processor (-object x-fork) the processors are stopped first, and get
+ * new threads in the copy.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/notify.h"
+#include "qemu/rcu.h"
+#include "block/aio.h"
+#include "exec/cpu-common.h"
+#include "hw/core/cpu.h"
+#include "qom/object_interfaces.h"
+#include "system/cpu-timers.h"
+#include "system/runstate.h"
+#include "system/system.h"
+#include "tcg/tcg.h"
+#include "tcg-accel-ops-mttcg.h"
+#include "tcg-fork.h"
+#include "tcg-sched.h"
+
+#define TYPE_TCG_FORK "x-fork"
+OBJECT_DECLARE_SIMPLE_TYPE(TcgFork, TCG_FORK)
+
+struct TcgFork {
+    Object parent_obj;
+
+    char *server;
+    bool pending;
+    Notifier machine_done;
+};
+
+static TcgFork *fork_server;
+
+/* ---- the server ---- */
+
+static int fork_allow(RAMBlock *rb, void *opaque)
+{
+    madvise(qemu_ram_get_host_addr(rb), qemu_ram_get_max_length(rb),
+            MADV_DOFORK);
+    return 0;
+}
+
+/* An event descriptor of our own, or two machines wake each other up. */
+static void fork_renew_notifier(AioContext *ctx)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    dup2(fd, event_notifier_get_fd(&ctx->notifier));
+    close(fd);
+}
+
+/* Log files in the server's folder: this machine writes to those in @dir. */
+static void fork_renew_files(const char *server, const char *dir)
+{
+    g_autofree char *from = g_path_get_dirname(server);
+    g_autoptr(GDir) fds = g_dir_open("/proc/self/fd", 0, NULL);
+    const char *name;
+
+    while (fds && (name = g_dir_read_name(fds))) {
+        g_autofree char *link = g_strconcat("/proc/self/fd/", name, NULL);
+        g_autofree char *path = g_file_read_link(link, NULL);
+        g_autofree char *in = path ? g_path_get_dirname(path) : NULL;
+        g_autofree char *file = path ? g_path_get_basename(path) : NULL;
+        g_autofree char *new = NULL;
+        int fd = atoi(name), fd2;
+
+        if (!in || strcmp(in, from) ||
+            (fcntl(fd, F_GETFL) & O_ACCMODE) != O_WRONLY ||
+            !g_file_test(path, G_FILE_TEST_IS_REGULAR)) {
+            continue;
+        }
+        new = g_strconcat(dir, "/", file, NULL);
+        fd2 = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+        if (fd2 < 0 || dup2(fd2, fd) < 0) {
+            error_report("%s: %s", new, strerror(errno));
+            exit(EXIT_FAILURE);
+        }
+        close(fd2);
+    }
+}
+
+/* One line from @fd, without its newline; NULL at the end */
+static char *fork_read_line(int fd)
+{
+    GString *line = g_string_new(NULL);
+    char c;
+
+    while (read(fd, &c, 1) == 1) {
+        if (c == '\n') {
+            return g_string_free(line, false);
+        }
+        g_string_append_c(line, c);
+    }
+    g_string_free(line, true);
+    return NULL;
+}
+
+/* In a new machine: take over what @line says, except for the options. */
+static char **fork_child(const char *server, const char *line)
+{
+    g_auto(GStrv) words = g_strsplit(line, " ", -1);
+    GPtrArray *options = g_ptr_array_new();
+
+    fork_renew_notifier(qemu_get_aio_context());
+    fork_renew_notifier(iohandler_get_aio_context());
+    rcu_register_thread();
+    fork_renew_files(server, words[0]);
+    for (char **w = words + 1; *w; w++) {
+        if (g_str_has_prefix(*w, "alarm=")) {
+            alarm(atoi(*w + strlen("alarm=")));
+        } else if (**w) {
+            g_ptr_array_add(options, g_strdup(*w));
+        }
+    }
+    g_ptr_array_add(options, NULL);
+    return (char **)g_ptr_array_free(options, false);
+}
+
+char **tcg_fork_serve(const char *server)
+{
+    g_autofree char *in_name = g_strconcat(server, ".in", NULL);
+    g_autofree char *out_name = g_strconcat(server, ".out", NULL);
+    g_autoptr(GHashTable) dirs = g_hash_table_new(NULL, NULL);
+    bool eof = false;
+    int in, out;
+
+    out = open(out_name, O_WRONLY | O_CLOEXEC);
+    in = open(in_name, O_RDONLY | O_CLOEXEC);
+    if (in < 0 || out < 0) {
+        error_report("cannot open %s, %s: %s", in_name, out_name,
+                     strerror(errno));
+        exit(EXIT_FAILURE);
+    }
+    qemu_ram_foreach_block(fork_allow, NULL);
+    rcu_enable_atfork();
+    dprintf(out, "ready\n");
+
+    while (!eof || g_hash_table_size(dirs)) {
+        struct pollfd pfd = { .fd = eof ? -1 : in, .events = POLLIN };
+        struct rusage cost;
+        int status;
+        pid_t pid;
+
+        if (poll(&pfd, 1, g_hash_table_size(dirs) ? 5 : -1) > 0) {
+            char *line = fork_read_line(in);
+
+            if (!line) {
+                eof = true;
+            } else if (!(pid = fork())) {
+                char **options;
+
+                close(in);
+                close(out);
+                options = fork_child(server, line);
+                g_free(line);
+                return options;
+            } else {
+                line[strcspn(line, " ")] = '\0';
+                g_hash_table_insert(dirs, GINT_TO_POINTER(pid), line);
+            }
+        }
+        while (g_hash_table_size(dirs) &&
+               (pid = wait4(-1, &status, WNOHANG, &cost)) > 0) {
+            char *dir = g_hash_table_lookup(dirs, GINT_TO_POINTER(pid));
+
+            if (dir) {
+                dprintf(out, "%s %s %d %ld\n", dir,
+                        WIFEXITED(status) ? "exit" : "signal",
+                        WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+                        (cost.ru_utime.tv_sec + cost.ru_stime.tv_sec) * 1000L +
+                        (cost.ru_utime.tv_usec + cost.ru_stime.tv_usec) / 1000);
+                g_hash_table_remove(dirs, GINT_TO_POINTER(pid));
+                g_free(dir);
+            }
+        }
+    }
+    _exit(EXIT_SUCCESS);
+}
+
+/* ---- a thread per processor ---- */
+
+/* tcg/tcg-internal.h */
+extern TCGContext **tcg_ctxs;
+extern unsigned int tcg_cur_ctxs;
+
+/* What a processor's thread had of the buffer for translated code. */
+static void fork_take_code(TCGContext *to, const TCGContext *from)
+{
+    to->code_gen_buffer = from->code_gen_buffer;
+    to->code_gen_buffer_size = from->code_gen_buffer_size;
+    to->code_gen_ptr = from->code_gen_ptr;
+    to->code_gen_highwater = from->code_gen_highwater;
+}
+
+static void fork_bh(void *opaque)
+{
+    TcgFork *s = opaque;
+    g_autofree TCGContext **old = NULL;
+    CPUState *cpu;
+    unsigned i = 0;
+
+    vm_stop(RUN_STATE_PAUSED);
+    g_strfreev(tcg_fork_serve(s->server));
+
+    old = g_memdup2(tcg_ctxs, tcg_cur_ctxs * sizeof(*tcg_ctxs));
+    qatomic_set(&tcg_cur_ctxs, 0);
+    CPU_FOREACH(cpu) {
+        /* Threads that are not here any more seem to wait on it. */
+        qemu_cond_init(cpu->halt_cond);
+        cpu->created = false;
+        mttcg_start_vcpu_thread(cpu);
+        while (!qatomic_read(&cpu->created)) {
+            bql_unlock();
+            g_usleep(100);
+            bql_lock();
+        }
+        fork_take_code(tcg_ctxs[i], old[i]);
+        i++;
+    }
+    vm_start();
+}
+
+void tcg_fork_point(void)
+{
+    if (fork_server && !qatomic_xchg(&fork_server->pending, true)) {
+        tcg_sched_points = 0;
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), fork_bh, fork_server);
+    }
+}
+
+/* ---- the object ---- */
+
+/* Objects are created before the accelerator. */
+static void fork_machine_done(Notifier *n, void *data)
+{
+    if (!qemu_tcg_mttcg_enabled()) {
+        error_report("x-fork needs -accel tcg,thread=multi");
+        exit(EXIT_FAILURE);
+    }
+}
+
+static void fork_complete(UserCreatable *uc, Error **errp)
+{
+    TcgFork *s = TCG_FORK(uc);
+
+    if (fork_server) {
+        error_setg(errp, "there is one x-fork per machine");
+        return;
+    }
+    if (!s->server) {
+        error_setg(errp, "x-fork needs server=");
+        return;
+    }
+    fork_server = s;
+    s->machine_done.notify = fork_machine_done;
+    qemu_add_machine_init_done_notifier(&s->machine_done);
+    tcg_sched_points = 1u << TCG_SCHED_VMRUN;
+}
+
+static char *fork_get_server(Object *obj, Error **errp)
+{
+    return g_strdup(TCG_FORK(obj)->server);
+}
+
+static void fork_set_server(Object *obj, const char *value, Error **errp)
+{
+    g_free(TCG_FORK(obj)->server);
+    TCG_FORK(obj)->server = g_strdup(value);
+}
+
+static bool fork_can_be_deleted(UserCreatable *uc)
+{
+    return false;
+}
+
+static void fork_class_init(ObjectClass *oc, void *data)
+{
+    UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
+
+    ucc->complete = fork_complete;
+    ucc->can_be_deleted = fork_can_be_deleted;
+    object_class_property_add_str(oc, "server", fork_get_server,
+                                  fork_set_server);
+}
+
+static const TypeInfo fork_info = {
+    .name = TYPE_TCG_FORK,
+    .parent = TYPE_OBJECT,
+    .instance_size = sizeof(TcgFork),
+    .class_init = fork_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_USER_CREATABLE },
+        { }
+    },
+};
+
+static void fork_register(void)
+{
+    type_register_static(&fork_info);
+}
+
+type_init(fork_register)
