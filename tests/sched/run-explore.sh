@@ -54,6 +54,17 @@ lines=$(wc -l <"$dir/results.jsonl")
 check "the search goes on" search 1
 check "... behind the last seed, and keeps what it had" \
 	sh -c "[ $(wc -l <"$dir/results.jsonl") -gt $lines ] && [ -z \"\$(sed 's/,.*//' '$dir/results.jsonl' | sort | uniq -d)\" ]"
+# single FORK_OBJECT... : what QEMU says to a machine with one thread
+single()
+{
+	_sq=$(scripts/build-qemu 2>/dev/null) || return
+	_so=$(timeout 60 "$_sq/qemu-system-x86_64" -L "$_sq" -M q35 -accel tcg,thread=single -display none \
+		-S -object "$1" 2>&1 </dev/null) && { echo "QEMU did not refuse it"; return 1; }
+	printf '%s\n' "$_so" | grep -q -- "$2" || { printf '%s\n' "$_so"; return 1; }
+}
+
+check "copies of a machine with one thread need x-sched" single x-fork,id=f,server=x 'thread=multi'
+check "... and a server" single x-fork,id=f 'server'
 check "a replay without a seed is refused" refused 'which seed' M=00 scripts/explore --replay
 check "an unknown mutant is refused" refused 'no such mutant' M=99-none scripts/explore
 check "a budget that is none is refused" refused 'are numbers' BUDGET=soon scripts/explore
