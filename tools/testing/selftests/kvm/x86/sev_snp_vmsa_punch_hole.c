@@ -98,6 +98,10 @@ static struct slot {
 #define GPA_NO_GMEM		(SZ_4G + 40 * SZ_2M + 0x1000)
 #define SLOT_ID_NO_GMEM		20
 
+/* For a memslot that there must not be. */
+#define GPA_REFUSED		(SZ_4G + 48 * SZ_2M + 0x1000)
+#define SLOT_ID_REFUSED		21
+
 /* Aligned to 2M and no more. */
 #define GPA_2M			(SZ_4G + SZ_2M)
 
@@ -108,6 +112,7 @@ enum ap_mode {
 	AP_USE_STACK,
 	AP_STAY_IN_NMI,
 	AP_CREATE_BSP,
+	AP_CREATE_SELF,
 	AP_DESTROY_SELF,
 };
 
@@ -121,6 +126,7 @@ enum bsp_op {
 	OP_DESTROY,
 	OP_RAW_CREATION,
 	OP_CREATE_WITHOUT_RAX,
+	OP_INIT,
 	OP_INIT_SIPI,
 	OP_REPLACE,
 	OP_UNHALT,
@@ -203,6 +209,12 @@ static void guest_ap(struct shared *shared, u64 id)
 			guest_create_bsp(shared);
 			WRITE_ONCE(ap->mode, AP_SPIN);
 			break;
+		case AP_CREATE_SELF:
+			/* What comes next is a new start, with this order carried out. */
+			WRITE_ONCE(ap->mode, AP_SPIN);
+			snp_vmsa_prepare(PAGE(A, 4), id);
+			snp_ap_create(id, PAGE(A, 4));
+			break;
 		case AP_DESTROY_SELF:
 			snp_ap_destroy(id);
 			break;
@@ -277,6 +289,10 @@ static void guest_bsp(struct shared *shared)
 		case OP_CREATE_WITHOUT_RAX:
 			ret = guest_create_without_rax(shared->arg[0], shared->arg[1]);
 			break;
+		case OP_INIT:
+			snp_init(shared->arg[0]);
+			ret = 0;
+			break;
 		case OP_INIT_SIPI:
 			snp_init_sipi(shared->arg[0]);
 			ret = 0;
@@ -329,6 +345,7 @@ static struct ap {
 } aps[NR_APS_MAX + 1];
 
 static void ap_wait_halted(u32 id, u64 halts);
+static void set_mp_state(u32 id, u32 mp_state);
 static void ap_wake(u32 id, bool force);
 
 static void nop_signal(int sig)
@@ -741,7 +758,7 @@ static void ap_check_failed(u32 id, const char *what)
 		fail_exit(id, what);
 }
 
-/* Meanwhile no guest code that would count as vCPU @as may run. */
+/* KVM_RUN has to fail without guest code, which would count as vCPU @as. */
 static void __ap_wait_failed(u32 id, u32 as, const char *what)
 {
 	u64 deadline = snp_now() + TIMEOUT_NS, start = heartbeat(as);
@@ -987,9 +1004,21 @@ static void punch_idle(struct window *w, u32 id, int slot, u64 index, const char
 /*
  * Cases
  */
+/* One NMI that the AP stays in, and one that is pending because of that. */
+static void ap_send_nmis(u32 id)
+{
+	u64 nmis = READ_ONCE(shared->ap[id].nmis), deadline = snp_now() + TIMEOUT_NS;
+
+	snp_send_nmi(vm, id);
+	while (READ_ONCE(shared->ap[id].nmis) == nmis)
+		SNP_CHECK(snp_now() < deadline, SNP_CAUSE_NO_WINDOW, "no NMI arrives");
+	snp_send_nmi(vm, id);
+	ap_wait_alive(id, "in its NMI handler");
+}
+
 static void case_create_run_destroy(void)
 {
-	u64 last;
+	u64 last, starts;
 	u32 i;
 
 	setup(1);
@@ -1009,6 +1038,11 @@ static void case_create_run_destroy(void)
 		ap_stop(1);
 		SNP_CHECK(heartbeat(1) == last, SNP_CAUSE_WRONG_VMSA,
 			  "vCPU 1 runs on after AP Destroy");
+
+		/* The signal that has woken it is nothing to run for. */
+		ap_run(1);
+		ap_check_blocks(1, 1, last, "KVM_RUN again after AP Destroy");
+		ap_stop(1);
 		TEST_ASSERT(!bsp(OP_RELEASE, PAGE(A, 2 + i % 4), 0, 0),
 			    "RMPADJUST cannot release an idle VMSA");
 		snp_count_window(SNP_WINDOW_PLAIN);
@@ -1016,8 +1050,13 @@ static void case_create_run_destroy(void)
 	SNP_CHECK(shared->ap[1].starts == snp_case_rounds(), SNP_CAUSE_WRONG_VMSA,
 		  "%u creations, but %lu starts", snp_case_rounds(), shared->ap[1].starts);
 
-	/* It may as well destroy itself. */
+	/* It may as well replace its VMSA itself, and destroy itself. */
 	ap_start(1, PAGE(A, 2));
+	starts = shared->ap[1].starts;
+	WRITE_ONCE(shared->ap[1].mode, AP_CREATE_SELF);
+	ap_wait_start(1, starts, "AP Create by the vCPU itself");
+	TEST_ASSERT(!bsp(OP_RELEASE, PAGE(A, 2), 0, 0),
+		    "RMPADJUST cannot release the VMSA that was replaced");
 	WRITE_ONCE(shared->ap[1].mode, AP_DESTROY_SELF);
 	if (!ap_wait_blocked(1))
 		fail_exit(1, "after AP Destroy by the vCPU itself");
@@ -1026,6 +1065,19 @@ static void case_create_run_destroy(void)
 	ap_wait_failed(1, "destroyed by itself, forced to be runnable");
 	SNP_CHECK(heartbeat(1) == last, SNP_CAUSE_WRONG_VMSA,
 		  "vCPU 1 ran on after it had destroyed itself");
+
+	/* Interrupts that are left over go with the VMSA. */
+	WRITE_ONCE(shared->ap[1].mode, AP_STAY_IN_NMI);
+	ap_start(1, PAGE(A, 2));
+	ap_send_nmis(1);
+	ap_destroy(1);
+	starts = shared->ap[1].starts;
+	WRITE_ONCE(shared->ap[1].mode, AP_SPIN);
+	ap_create(1, PAGE(A, 2));
+	ap_wait_start(1, starts, "created anew, with an NMI pending before");
+	ap_check_unharmed(1, "created anew, with an NMI pending before");
+	SNP_CHECK(shared->ap[1].nmis == 1, SNP_CAUSE_WRONG_EXIT,
+		  "vCPU 1 was created anew and got an NMI of its old VMSA");
 }
 
 /*
@@ -1034,7 +1086,7 @@ static void case_create_run_destroy(void)
  */
 static void case_last_request_counts(void)
 {
-	u64 status;
+	u64 status, starts;
 	u32 i;
 
 	setup(2);
@@ -1049,16 +1101,27 @@ static void case_last_request_counts(void)
 		ap_check_blocks(1, 2, 0, "created and destroyed before KVM_RUN");
 		ap_stop(1);
 
+		SNP_CHECK(!bsp(OP_CREATE_ON_INIT, 1, PAGE(A, 2), 0), SNP_CAUSE_WRONG_ANSWER,
+			  "AP Create on INIT failed");
 		SNP_CHECK(!bsp(OP_CREATE, 1, PAGE(A, 2), 0), SNP_CAUSE_WRONG_ANSWER,
 			  "AP Create failed");
+		starts = shared->ap[1].starts;
 		ap_create(1, PAGE(A, 4));
 		status = bsp(OP_CREATE, 1, PAGE(A, 2) + 0x10, 0);
 		SNP_CHECK(status == SNP_GHCB_ERR_INVALID_INPUT, SNP_CAUSE_WRONG_ANSWER,
 			  "VMSA not aligned to 4K: KVM answered 0x%lx", status);
 		ap_run(1);
-		ap_wait_start(1, i, "created twice before KVM_RUN");
+		ap_wait_start(1, starts, "created twice before KVM_RUN");
+
+		/* Nor does INIT bring back what AP Create, or AP Destroy, has replaced. */
+		bsp(OP_INIT_SIPI, 1, 0, 0);
+		usleep(5000);
+		ap_check_unharmed(1, "INIT and SIPI after AP Create");
+		SNP_CHECK(!bsp(OP_CREATE_ON_INIT, 1, PAGE(A, 2), 0), SNP_CAUSE_WRONG_ANSWER,
+			  "AP Create on INIT failed");
 		ap_destroy(1);
-		ap_stop(1);
+		bsp(OP_INIT_SIPI, 1, 0, 0);
+		__ap_wait_failed(1, 2, "INIT and SIPI after AP Destroy");
 
 		SNP_CHECK(!shared->ap[2].starts, SNP_CAUSE_WRONG_VMSA,
 			  "vCPU 1 ran a VMSA that was destroyed, or replaced, before");
@@ -1066,7 +1129,10 @@ static void case_last_request_counts(void)
 	}
 }
 
-/* AP Create ends the sleep of its target, whatever sent that to sleep. */
+/*
+ * AP Create ends the sleep of its target, whatever sent that to sleep, and on
+ * whatever page, be it the one that it has.
+ */
 static void case_create_wakes(void)
 {
 	u64 starts, halts;
@@ -1077,18 +1143,28 @@ static void case_create_wakes(void)
 	if (!ap_wait_blocked(1))
 		fail_exit(1, "before the first AP Create");
 
-	for (i = 0; i < 2 * snp_case_rounds(); i++) {
+	for (i = 0; i < 3 * snp_case_rounds(); i++) {
 		starts = READ_ONCE(shared->ap[1].starts);
 		WRITE_ONCE(shared->ap[1].mode, AP_SPIN);
-		ap_create(1, PAGE(A, 2 + i % 2));
+		ap_create(1, PAGE(A, 2 + (i + 1) / 3 % 2));
 		ap_wait_start(1, starts, "created while it sleeps in KVM_RUN");
 
-		if (i & 1) {
-			ap_destroy(1);
-		} else {
+		switch (i % 3) {
+		case 0:
 			halts = READ_ONCE(shared->ap[1].halts);
 			WRITE_ONCE(shared->ap[1].mode, AP_HALT);
 			ap_wait_halted(1, halts);
+			break;
+		case 1:
+			ap_destroy(1);
+			break;
+		case 2:
+			ap_stop(1);
+			set_mp_state(1, KVM_MP_STATE_AP_RESET_HOLD);
+			ap_run(1);
+			if (!ap_wait_blocked(1))
+				fail_exit(1, "AP reset hold");
+			break;
 		}
 		snp_count_window(SNP_WINDOW_PLAIN);
 	}
@@ -1401,6 +1477,63 @@ static void case_punch_neighbors(void)
 	ap_wait_start(1, 1, "created anew after punches of its neighbors");
 }
 
+static void check_slot_refused(const char *what, u32 id, u32 flags, gpa_t gpa, u64 nr_pages,
+			       int fd, u64 pgoff)
+{
+	void *hva = id == SLOT_ID_REFUSED ? NULL : addr_gpa2hva(vm, PAGE(A, 0));
+	int r;
+
+	snp_step("memslot %lu that KVM has to refuse, at page %lu of its file", id, pgoff);
+	r = __vm_set_user_memory_region2(vm, id, flags, gpa, nr_pages * PAGE_SIZE, hva, fd,
+					 pgoff * PAGE_SIZE);
+	SNP_CHECK(r && (errno == EINVAL || errno == EEXIST), SNP_CAUSE_WRONG_ANSWER,
+		  "%s: KVM_SET_USER_MEMORY_REGION2 returned %d, errno %d", what, r, errno);
+	errno = 0;
+}
+
+/*
+ * A page of a file has one gfn, and a gfn one page, as long as there is the memslot.
+ * With anything else a punch would look for the VMSA where it is not.
+ */
+static void case_bindings_refused(void)
+{
+	const struct slot *a = &slots[SLOT_A];
+	const char *what = "punch after memslots were refused";
+	const u32 flags = KVM_MEM_GUEST_MEMFD;
+	struct window w = { };
+	struct kvm_vm *other;
+	int fd;
+
+	setup(2);
+	other = vm_create_barebones_type(KVM_X86_SNP_VM);
+	fd = vm_create_guest_memfd(other, 4 * PAGE_SIZE, 0);
+
+	while (window_next(&w)) {
+		ap_start(1, PAGE(A, 0));
+		ap_start(2, PAGE(A, 7));
+
+		check_slot_refused("first page bound twice", SLOT_ID_REFUSED, flags,
+				   GPA_REFUSED, 2, a->fd, a->pgoff - 1);
+		check_slot_refused("last page bound twice", SLOT_ID_REFUSED, flags,
+				   GPA_REFUSED, 1, a->fd, a->pgoff + a->nr_pages - 1);
+		check_slot_refused("file of another VM", SLOT_ID_REFUSED, flags,
+				   GPA_REFUSED, 4, fd, 0);
+		check_slot_refused("memslot moved", a->id, flags, GPA_REFUSED, a->nr_pages,
+				   a->fd, a->pgoff);
+		check_slot_refused("memslot without its file", a->id, 0, a->gpa, a->nr_pages,
+				   -1, 0);
+		check_slot_refused("memslot with dirty log", a->id,
+				   flags | KVM_MEM_LOG_DIRTY_PAGES, a->gpa, a->nr_pages, a->fd,
+				   a->pgoff);
+
+		set_temp(w.temp, PAGE(A, 0), a->nr_pages);
+		window_open(&w, what, 1, 2);
+		punch(SLOT_A, 0, a->nr_pages);
+		window_sample(&w);
+		window_check_dead(&w);
+	}
+}
+
 static void case_punch_many(void)
 {
 	const char *what = "one hole over three VMSAs";
@@ -1664,11 +1797,56 @@ static void case_gmem_closed(void)
 		 */
 		window_wait_dead(&w);
 		ap_check_rerun(1, "KVM_RUN without guest_memfd");
+		bsp(OP_INIT_SIPI, 1, 0, 0);
+		ap_check_rerun(1, "INIT and SIPI without guest_memfd");
 	}
 
 	/* The invalidation is over, i.e. what has no SPTE gets one again. */
 	set_temp(COLD, PAGE(A, 2), 1);
 	ap_start(1, PAGE(A, 2));
+}
+
+/*
+ * A memslot whose file is gone has nothing to do with the next file, not even if
+ * that lies in memory where the old one did.  Bind the next file to a memslot that
+ * has a page of it in common with the old one.
+ */
+static void case_gmem_replaced(void)
+{
+	const char *what = "punch of a file that replaced another";
+	struct userspace_mem_region *region;
+	const u64 shared_pgoff = 3;
+	struct window w = { };
+	int old, new;
+	u64 index;
+
+	setup(1);
+
+	for (w.temp = COLD; w.temp < NR_TEMPS; w.temp++) {
+		old = w.temp == COLD ? SLOT_C : SLOT_B;
+		new = w.temp == COLD ? SLOT_B : SLOT_C;
+		index = shared_pgoff - slots[new].pgoff;
+
+		ap_start(1, PAGE(A, 2));
+		if (w.temp == COLD)
+			slot_set_present(new, false);
+		gmem_close(old);
+
+		region = memslot2region(vm, slots[new].id);
+		slots[new].fd = vm_create_guest_memfd(vm, (slots[new].pgoff + NR_TAIL_PAGES) *
+						      PAGE_SIZE, 0);
+		region->region.guest_memfd = dup(slots[new].fd);
+		slot_set_present(new, true);
+
+		/* No file, no VMSA. */
+		SNP_CHECK(!bsp(OP_CREATE, 1, page(old, shared_pgoff - slots[old].pgoff), 0),
+			  SNP_CAUSE_WRONG_ANSWER, "AP Create without guest_memfd is refused");
+		ap_wait_failed(1, "created in a memslot without guest_memfd");
+		slot_set_present(old, false);
+
+		ap_start(1, page(new, index));
+		punch_running(&w, 1, new, index, what);
+	}
 }
 
 /* Memslots and files that go away with nobody's VMSA in them. */
@@ -1699,6 +1877,58 @@ static void case_other_slots_deleted(void)
 	ap_check_unharmed(1, "another guest_memfd closed");
 
 	SNP_CHECK(shared->ap[1].starts == 1, SNP_CAUSE_FALSE_KILL, "vCPU 1 was restarted");
+}
+
+static void *file_storm(void *arg)
+{
+	const struct slot *slot = &slots[SLOT_B];
+	const u64 size = (slot->pgoff + NR_TAIL_PAGES) * PAGE_SIZE;
+	int r;
+
+	pthread_setname_np(pthread_self(), "storm");
+	while (!READ_ONCE(stop_storm)) {
+		/* A page takes its time to go. */
+		r = fallocate(slot->fd, FALLOC_FL_KEEP_SIZE, 0, size);
+		TEST_ASSERT(!r, "fallocate() failed, errno %d", errno);
+		r = fallocate(slot->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, size);
+		TEST_ASSERT(!r, "PUNCH_HOLE failed, errno %d", errno);
+		WRITE_ONCE(nr_storm_punches, nr_storm_punches + 1);
+	}
+	return NULL;
+}
+
+/*
+ * A hole tells KVM's MMU twice, when it begins and when it ends, for each memslot
+ * that it finds.  These must be the same ones.
+ */
+static void case_slots_under_storm(void)
+{
+	const u32 nr_slots = 20 * snp_case_rounds();
+	pthread_t storm;
+	u32 i;
+	int r;
+
+	setup(1);
+	ap_start(1, PAGE(A, 2));
+
+	r = pthread_create(&storm, NULL, file_storm, NULL);
+	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+
+	for (i = 0; i < nr_slots; i++) {
+		u64 punches = READ_ONCE(nr_storm_punches);
+
+		slot_set_present(SLOT_B, false);
+		slot_set_present(SLOT_B, true);
+		if (READ_ONCE(nr_storm_punches) != punches)
+			snp_count_window(SNP_WINDOW_PLAIN);
+	}
+	ap_check_unharmed(1, "memslots deleted and created under a storm of punches");
+
+	WRITE_ONCE(stop_storm, true);
+	pthread_join(storm, NULL);
+
+	ap_create(1, PAGE(B, 1));
+	ap_wait_start(1, 1, "created where the storm was");
 }
 
 /*
@@ -1927,6 +2157,9 @@ static void case_create_on_init(void)
 		  "AP Create on INIT failed");
 	ap_run(1);
 	ap_check_blocks(1, 1, 0, "AP Create on INIT, before INIT");
+	bsp(OP_INIT, 1, 0, 0);
+	usleep(5000);
+	ap_check_blocks(1, 1, 0, "AP Create on INIT, before SIPI");
 	bsp(OP_INIT_SIPI, 1, 0, 0);
 	ap_wait_alive(1, "after INIT and SIPI");
 	snp_count_window(SNP_WINDOW_PLAIN);
@@ -2048,7 +2281,8 @@ static void case_refused_requests(void)
 	else
 		snp_note("AP Create with wrong features is accepted");
 	SNP_CHECK(create_with_features(SVM_VMGEXIT_AP_CREATE_ON_INIT, BIT(1)) == status &&
-		  create_with_features(SVM_VMGEXIT_AP_CREATE, BIT(0)) == status,
+		  create_with_features(SVM_VMGEXIT_AP_CREATE, BIT(0)) == status &&
+		  create_with_features(SVM_VMGEXIT_AP_CREATE, BIT_ULL(40)) == status,
 		  SNP_CAUSE_WRONG_ANSWER, "some wrong features are accepted, others are not");
 }
 
@@ -2110,6 +2344,7 @@ enum way_back {
 	ENTERED_SIGNALED,
 	PARKED,
 	INIT,
+	PENDING,
 };
 
 static void __case_identity(enum way_back way)
@@ -2118,7 +2353,8 @@ static void __case_identity(enum way_back way)
 		KVM_MP_STATE_UNINITIALIZED, KVM_MP_STATE_INIT_RECEIVED,
 		KVM_MP_STATE_AP_RESET_HOLD,
 	};
-	const bool stopped = way == ENTERED || way == ENTERED_SIGNALED || way == PARKED;
+	const bool stopped = way == ENTERED || way == ENTERED_SIGNALED || way == PARKED ||
+			     way == PENDING;
 	const u64 nr_spares = 3;
 	struct window w = { };
 	u64 last, deadline;
@@ -2134,7 +2370,9 @@ static void __case_identity(enum way_back way)
 		if (on_init)
 			ap_prepare(1, PAGE(A2, 1));
 
-		if (stopped) {
+		if (way == PENDING) {
+			ap_create(1, PAGE(A, index));
+		} else if (stopped) {
 			ap_start(1, PAGE(A, index));
 			ap_stop(1);
 			if (way == PARKED)
@@ -2217,6 +2455,12 @@ static void case_identity_parked(void)
 static void case_identity_init(void)
 {
 	__case_identity(INIT);
+}
+
+/* A vCPU that has not run yet has no page, but the promise of one. */
+static void case_identity_pending(void)
+{
+	__case_identity(PENDING);
 }
 
 static void pin_apart(pthread_t first, pthread_t second)
@@ -2741,6 +2985,7 @@ static const struct snp_case cases[] = {
 	CASE(punch_neighbors, COLD_WARM, "punch around a VMSA, which has to survive"),
 	CASE(punch_gfn_zero, PLAIN, "punch of gfn 0"),
 	CASE(other_slots_deleted, PLAIN, "other memslots deleted, another file closed"),
+	CASE(slots_under_storm, PLAIN, "memslots deleted and created while they are punched"),
 	CASE(released_at_once, PLAIN, "old VMSA released right after AP Creation"),
 	CASE(create_under_storm, PLAIN, "AP Create while other pages are punched"),
 	CASE(init_of_launched, PLAIN, "INIT and SIPI to a vCPU that was never created"),
@@ -2754,6 +2999,7 @@ static const struct snp_case cases[] = {
 	CASE(identity_signaled, COLD_WARM, "the same, and a signal pending when it enters"),
 	CASE(identity_parked, COLD_WARM, "the same, with the vCPU waiting for INIT or SIPI"),
 	CASE(identity_init, COLD_WARM, "the same, with INIT or AP Create on INIT before it"),
+	CASE(identity_pending, COLD_WARM, "the same, between AP Create and KVM_RUN"),
 	{
 		.name = "punch_running",
 		.what = "punch under a running vCPU",
@@ -2768,6 +3014,7 @@ static const struct snp_case cases[] = {
 	CASE(rerun, COLD_WARM, "KVM_RUN again and again after a punch"),
 	CASE(recreate_after_punch, COLD_WARM, "AP Create again after a punch"),
 	CASE(heal_in_place, COLD_WARM, "VMSA rebuilt after a punch, no AP Create"),
+	CASE(bindings_refused, COLD_WARM, "memslots that KVM has to refuse, and a punch"),
 	CASE(punch_many, COLD_WARM, "one hole over several VMSAs"),
 	CASE(punch_two_slots, COLD_WARM, "one hole over two memslots"),
 	CASE(punch_edges, COLD_WARM, "holes that begin or end at a VMSA"),
@@ -2775,6 +3022,7 @@ static const struct snp_case cases[] = {
 	CASE(signals, COLD_WARM, "punch under a storm of signals"),
 	CASE(slot_deleted, COLD_WARM, "memslot deleted under a running vCPU"),
 	CASE(gmem_closed, COLD_WARM, "guest_memfd closed under a running vCPU"),
+	CASE(gmem_replaced, COLD_WARM, "guest_memfd closed, and another one bound"),
 	CASE(pages_freed, PLAIN, "punched pages counted"),
 	CASE(vm_fd_closed, COLD_WARM, "punch after the VM's file descriptor was closed"),
 	{

@@ -368,7 +368,8 @@ u64 snp_ap_create(u32 apic_id, gpa_t vmsa_gpa);
 u64 snp_ap_create_on_init(u32 apic_id, gpa_t vmsa_gpa);
 u64 snp_ap_destroy(u32 apic_id);
 
-/* Send INIT and SIPI to a vCPU, by x2APIC. */
+/* Send INIT, or INIT and SIPI, to a vCPU, by x2APIC. */
+void snp_init(u32 apic_id);
 void snp_init_sipi(u32 apic_id);
 
 /* The #VC gate, and what it calls. */

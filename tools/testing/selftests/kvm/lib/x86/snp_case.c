@@ -63,7 +63,7 @@ static const struct {
 		"wrong-exit", "KVM_RUN ended in neither a clean failure nor a clean retry"
 	},
 	[SNP_CAUSE_WRONG_ANSWER] = {
-		"wrong-answer", "KVM answered a GHCB request wrongly"
+		"wrong-answer", "KVM answered a request, of the guest or of userspace, wrongly"
 	},
 	[SNP_CAUSE_NO_RECOVERY] = {
 		"no-recovery", "a vCPU did not run though it had a good VMSA"

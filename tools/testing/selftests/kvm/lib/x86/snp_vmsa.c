@@ -86,11 +86,20 @@ u64 snp_ap_destroy(u32 apic_id)
 	return __snp_ap_creation((u64)apic_id << 32 | SVM_VMGEXIT_AP_DESTROY, 0, 0);
 }
 
+static void snp_send_ipi(u32 apic_id, u32 mode)
+{
+	x2apic_enable();
+	x2apic_write_reg(APIC_ICR, (u64)apic_id << 32 | APIC_DEST_PHYSICAL |
+				   APIC_INT_ASSERT | mode);
+}
+
+void snp_init(u32 apic_id)
+{
+	snp_send_ipi(apic_id, APIC_DM_INIT);
+}
+
 void snp_init_sipi(u32 apic_id)
 {
-	const u64 icr = (u64)apic_id << 32 | APIC_DEST_PHYSICAL | APIC_INT_ASSERT;
-
-	x2apic_enable();
-	x2apic_write_reg(APIC_ICR, icr | APIC_DM_INIT);
-	x2apic_write_reg(APIC_ICR, icr | APIC_DM_STARTUP);
+	snp_send_ipi(apic_id, APIC_DM_INIT);
+	snp_send_ipi(apic_id, APIC_DM_STARTUP);
 }
