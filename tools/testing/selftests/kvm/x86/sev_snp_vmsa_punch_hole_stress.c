@@ -102,11 +102,19 @@ enum server_op {
 	OP_INIT_SIPI,
 };
 
+/* How far a server has got with AP Create. */
+enum stage {
+	ORDERED,
+	REQUESTED,
+	ANSWERED,
+};
+
 /* Shared between host and guest. */
 struct shared {
 	struct shared_server {
 		u64 op, arg[2], ret;
-		u64 reserved[4];
+		u64 stage;
+		u64 reserved[3];
 	} server[NR_SERVERS];
 	struct shared_ap {
 		u64 heartbeat;
@@ -178,7 +186,9 @@ static void guest_server(struct shared *shared, u64 index)
 			ret = snp_vmsa_prepare(me->arg[0], me->arg[1]);
 			break;
 		case OP_CREATE:
+			WRITE_ONCE(me->stage, REQUESTED);
 			ret = snp_ap_create(me->arg[1], me->arg[0]);
+			WRITE_ONCE(me->stage, ANSWERED);
 			break;
 		case OP_PREPARE_CREATE:
 			ret = snp_vmsa_prepare(me->arg[0], me->arg[1]);
@@ -227,13 +237,14 @@ enum window {
 	IN_RELOAD,		/* one that is reloading its VMSA because of another punch */
 	IN_CREATE,		/* one that is about to start on a VMSA it was given */
 	IN_FILL,		/* the guest, filling in the VMSA */
+	IN_REPLACE,		/* one that is being given another VMSA */
 	HALTED,			/* one that is halted */
 	NEARBY,			/* one that is about to start, elsewhere */
 	NR_WINDOWS,
 };
 
 static const char * const window_str[] = {
-	"in-guest", "reload", "create", "fill", "halted", "nearby",
+	"in-guest", "reload", "create", "fill", "replace", "halted", "nearby",
 };
 
 enum amplifier {
@@ -288,6 +299,13 @@ struct server {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	bool pending;
+
+	/* Its shooter, and how long it takes from an order to the request. */
+	struct worker shooter;
+	int timer;
+	struct ap *target;
+	u64 request_ns, step_ns;
+	enum stage shot_stage, last_stage;
 };
 
 struct group {
@@ -843,6 +861,14 @@ static void ap_heal(struct driver *d, struct ap *ap)
 /*
  * Shots
  */
+static void shoot(struct worker *w, struct ap *ap)
+{
+	ap->shot_ns = snp_now();
+	punch_file(w, ap->shot_fd, ap->shot_pgoff, ap->shot_nr);
+	ap->shot_heartbeat = heartbeat(ap);
+	__atomic_store_n(&ap->shot_done, true, __ATOMIC_RELEASE);
+}
+
 static void *shooter_thread(void *__ap)
 {
 	struct ap *ap = __ap;
@@ -850,12 +876,23 @@ static void *shooter_thread(void *__ap)
 
 	worker_init(&ap->shooter);
 	for (;;) {
-		if (read(ap->timer, &nr, sizeof(nr)) != sizeof(nr))
+		if (read(ap->timer, &nr, sizeof(nr)) == sizeof(nr))
+			shoot(&ap->shooter, ap);
+	}
+	return NULL;
+}
+
+static void *server_shooter_thread(void *__s)
+{
+	struct server *s = __s;
+	u64 nr;
+
+	worker_init(&s->shooter);
+	for (;;) {
+		if (read(s->timer, &nr, sizeof(nr)) != sizeof(nr))
 			continue;
-		ap->shot_ns = snp_now();
-		punch_file(&ap->shooter, ap->shot_fd, ap->shot_pgoff, ap->shot_nr);
-		ap->shot_heartbeat = heartbeat(ap);
-		__atomic_store_n(&ap->shot_done, true, __ATOMIC_RELEASE);
+		s->shot_stage = READ_ONCE(s->shared->stage);
+		shoot(&s->shooter, s->target);
 	}
 	return NULL;
 }
@@ -1169,6 +1206,68 @@ static void round_spare(struct driver *d, struct ap *ap)
 }
 
 /*
+ * Aim at the time between request and answer: close in on it by smaller and smaller
+ * steps, and larger ones again if it has moved.
+ */
+static void server_correct(struct server *s)
+{
+	if (s->shot_stage == REQUESTED)
+		return;
+
+	s->step_ns = s->shot_stage == s->last_stage ? s->step_ns * 2 : s->step_ns / 2;
+	s->step_ns = clamp(s->step_ns, s->request_ns / 64 + 1, s->request_ns / 4 + 1);
+	s->last_stage = s->shot_stage;
+	s->request_ns += s->shot_stage == ORDERED ? s->step_ns : -s->step_ns;
+	s->request_ns = clamp(s->request_ns, 1000, SEC / 10);
+}
+
+/*
+ * Punch the VMSA that the AP runs on while another vCPU has it replaced, and is
+ * stopped in the middle of that.  KVM does not let itself be preempted while it
+ * kicks a vCPU, so that the punch may be a cold one, see kick_lock.
+ */
+static void round_replace(struct driver *d, struct ap *ap)
+{
+	const char *what = "punch of a VMSA that is being replaced";
+	struct server *s = d->server;
+	u64 nr_up, ret;
+	u32 page;
+
+	ap_ensure_alive(d, ap);
+	page = (ap->page + 1 + random_below(&d->w, NR_VMSAS - 1)) % NR_VMSAS;
+
+	pthread_rwlock_wrlock(&kick_lock);
+	ap_prepare(d, ap, page);
+	if (stats->preempts)
+		make_cold(page_gpa(ap, ap->page), 1);
+	ap_wait_alive(ap, what);
+	nr_up = ap->nr_up;
+	shot_aim(ap, ap->group->fd, page_pgoff(ap, ap->page), 1);
+	s->target = ap;
+	s->shared->stage = ORDERED;
+	timer_arm(s->timer, s->request_ns + random_below(&d->w, s->step_ns));
+	ret = order(s, OP_CREATE, page_gpa(ap, page), ap->id);
+	SNP_CHECK(!ret, SNP_CAUSE_WRONG_ANSWER,
+		  "AP Create of a running vCPU was answered with 0x%lx", ret);
+	count(&mode_stats->creates);
+	ap->page = page;
+	shot_wait(ap);
+	server_correct(s);
+	if (s->shot_stage == REQUESTED)
+		count(&mode_stats->windows[IN_REPLACE]);
+
+	/* Either it was gone from the page, or it has lost it. */
+	if (!WAIT_FOR(READ_ONCE(ap->nr_up) != nr_up || !ap_is_running(ap)))
+		snp_fail(SNP_CAUSE_NO_RECOVERY, "%s: vCPU %u does not start", what, ap->id);
+	if (READ_ONCE(ap->nr_up) == nr_up) {
+		ap_check_failed(ap, what);
+		ap_run(ap);
+	}
+	ap_wait_up(ap, nr_up, SNP_CAUSE_NO_RECOVERY, what);
+	pthread_rwlock_unlock(&kick_lock);
+}
+
+/*
  * Have two vCPUs do different things to the same AP at the same time, under a
  * punch of one of the pages.  Whatever comes of it, the next creation counts.
  */
@@ -1180,6 +1279,11 @@ static void round_churn(struct driver *d, struct ap *ap)
 	const char *what = "creation after several at once";
 	u32 i, page, first = random_below(&d->w, 2);
 	u64 nr_up, ret, start, end;
+
+	if (random_percent(&d->w, 50)) {
+		round_replace(d, ap);
+		return;
+	}
 
 	ap_ensure_alive(d, ap);
 	pthread_rwlock_rdlock(&kick_lock);
@@ -1718,7 +1822,7 @@ static const struct mode modes[] = {
 	[MODE_CHURN] = {
 		.name = "churn",
 		.round = round_churn,
-		.windows = BIT(IN_CREATE),
+		.windows = BIT(IN_CREATE) | BIT(IN_REPLACE),
 		.share = 2,
 	},
 	[MODE_PINGPONG] = {
@@ -1849,6 +1953,8 @@ static void setup_server(u32 i)
 	lock_cond_init(&s->lock, &s->cond);
 	/* The thread starts by taking the first exit, nothing can be ordered before. */
 	s->pending = false;
+	s->request_ns = SEC / 5000;
+	s->step_ns = s->request_ns / 16;
 }
 
 /*
@@ -1870,6 +1976,20 @@ static void worker_pin(struct worker *w, s32 nr)
 	pthread_setaffinity_np(w->thread, sizeof(one), &one);
 }
 
+/* Of the thread of a vCPU that is on CPU @cpu, see worker_pin(). */
+static void setup_shooter(struct worker *w, int *timer, void *(*fn)(void *), void *arg,
+			  const char *fmt, u32 nr, s32 cpu)
+{
+	*timer = timerfd_create(CLOCK_MONOTONIC, 0);
+	TEST_ASSERT(*timer >= 0, "timerfd_create() failed");
+
+	worker_start(w, fn, arg, fmt, nr);
+	if (opt_pin && (opt_amps & BIT(AMP_PREEMPT))) {
+		worker_pin(w, cpu);
+		stats->preempts = worker_set_prio(w, 2);
+	}
+}
+
 static void setup_ap(u32 i)
 {
 	struct ap *ap = &aps[i];
@@ -1881,17 +2001,12 @@ static void setup_ap(u32 i)
 	ap->group = &groups[i / 2];
 	ap->lock = &ap->group->lock[i % 2];
 	lock_cond_init(&ap->mutex, &ap->cond);
-	ap->timer = timerfd_create(CLOCK_MONOTONIC, 0);
-	TEST_ASSERT(ap->timer >= 0, "timerfd_create() failed");
 
 	worker_start(&ap->w, ap_thread, ap, "ap%u", ap->id);
-	worker_start(&ap->shooter, shooter_thread, ap, "shoot%u", ap->id);
 	/* The first CPUs have the most to do. */
 	worker_pin(&ap->w, -1 - (s32)i);
-	if (opt_pin && (opt_amps & BIT(AMP_PREEMPT))) {
-		worker_pin(&ap->shooter, -1 - (s32)i);
-		stats->preempts = worker_set_prio(&ap->shooter, 2);
-	}
+	setup_shooter(&ap->shooter, &ap->timer, shooter_thread, ap, "shoot%u", ap->id,
+		      -1 - (s32)i);
 }
 
 /* How fast KVM_RUN is if there is nothing to do, as a yardstick. */
@@ -1951,6 +2066,8 @@ static void setup(void)
 	for (i = 0; i < NR_SERVERS; i++) {
 		worker_pin(&servers[i].w, i);
 		worker_set_prio(&servers[i].w, 1);
+		setup_shooter(&servers[i].shooter, &servers[i].timer, server_shooter_thread,
+			      &servers[i], "sshoot%u", i, i);
 	}
 
 	/*
