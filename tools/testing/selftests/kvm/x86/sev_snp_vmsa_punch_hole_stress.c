@@ -1268,6 +1268,53 @@ static void round_replace(struct driver *d, struct ap *ap)
 }
 
 /*
+ * Have two vCPUs create the same AP at the same time, which is stopped by a punch of
+ * something else.  It runs on one of the two VMSAs then, and not on none.
+ */
+static void round_create_twice(struct driver *d, struct ap *ap)
+{
+	const char *what = "creation by two vCPUs at once";
+	u64 nr_up, last, ret, start, end;
+	u32 i;
+
+	ap_ensure_alive(d, ap);
+	pthread_rwlock_rdlock(&kick_lock);
+	for (i = 1; i < NR_VMSAS; i++)
+		ap_prepare(d, ap, (ap->page + i) % NR_VMSAS);
+
+	shot_aim_nearby(d, ap);
+	timer_arm(ap->timer, 1 + random_below(&d->w, 3 * ap->start_ns));
+	start = snp_now();
+	for (i = 0; i < NR_SERVERS; i++)
+		order_post(&servers[i], OP_CREATE,
+			   page_gpa(ap, (ap->page + 1 + i) % NR_VMSAS), ap->id);
+	for (i = 0; i < NR_SERVERS; i++) {
+		ret = order_wait(&servers[i]);
+		SNP_CHECK(!ret, SNP_CAUSE_WRONG_ANSWER,
+			  "one of two AP Create requests was answered with 0x%lx", ret);
+		count(&mode_stats->creates);
+	}
+	end = snp_now();
+
+	/* It is out of the guest, or has come back since. */
+	last = heartbeat(ap);
+	shot_wait(ap);
+	if (ap->shot_ns > start && ap->shot_ns < end)
+		count(&mode_stats->windows[NEARBY]);
+	if (!WAIT_FOR(heartbeat(ap) != last || !ap_is_running(ap)))
+		snp_fail(SNP_CAUSE_NO_RECOVERY, "%s: vCPU %u does not start", what, ap->id);
+	if (!ap_is_running(ap))
+		fail_exit(ap, SNP_CAUSE_NO_RECOVERY, what);
+
+	/* Which one it is does not matter, have it run one that is known. */
+	nr_up = ap->nr_up;
+	ap_prepare(d, ap, ap->page);
+	ap_create(d, ap, ap->page);
+	ap_wait_up(ap, nr_up, SNP_CAUSE_NO_RECOVERY, what);
+	pthread_rwlock_unlock(&kick_lock);
+}
+
+/*
  * Have two vCPUs do different things to the same AP at the same time, under a
  * punch of one of the pages.  Whatever comes of it, the next creation counts.
  */
@@ -1280,8 +1327,12 @@ static void round_churn(struct driver *d, struct ap *ap)
 	u32 i, page, first = random_below(&d->w, 2);
 	u64 nr_up, ret, start, end;
 
-	if (random_percent(&d->w, 50)) {
+	switch (random_below(&d->w, 3)) {
+	case 0:
 		round_replace(d, ap);
+		return;
+	case 1:
+		round_create_twice(d, ap);
 		return;
 	}
 
