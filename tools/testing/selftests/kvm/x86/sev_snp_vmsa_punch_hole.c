@@ -2919,6 +2919,165 @@ static void case_weakness_kick_no_wait(void)
 }
 
 /*
+ * AP Create on INIT changes nothing before INIT, not even if the vCPU has yet to take
+ * notice of an AP Destroy, or of an AP Create, that was before it.  The VMSA that waits
+ * for INIT would count as vCPU 2.
+ */
+static void case_weakness_on_init_at_once(void)
+{
+	const u32 nr_rounds = 3 * snp_case_rounds();
+	u64 starts, early, deadline;
+	u32 i, nr_early = 0;
+	bool create;
+
+	setup(2);
+
+	for (i = 0; i < nr_rounds; i++) {
+		create = i % 3 == 1;
+		ap_start(1, PAGE(A, 2));
+		ap_stop(1);
+
+		if (create)
+			ap_create(1, PAGE(A, 6));
+		else
+			SNP_CHECK(!bsp(OP_DESTROY, 1, 0, 0), SNP_CAUSE_WRONG_ANSWER,
+				  "AP Destroy failed");
+		ap_prepare(2, PAGE(A, 4));
+		SNP_CHECK(!bsp(OP_CREATE_ON_INIT, 1, PAGE(A, 4), 0), SNP_CAUSE_WRONG_ANSWER,
+			  "AP Create on INIT failed");
+
+		/* INIT in time is as good as later, and does not stand in for SIPI. */
+		if (i % 3 == 2)
+			bsp(OP_INIT, 1, 0, 0);
+
+		starts = READ_ONCE(shared->ap[1].starts);
+		early = READ_ONCE(shared->ap[2].starts);
+		ap_run(1);
+
+		snp_step("wait for vCPU %lu to carry out the first request", 1, 0);
+		deadline = snp_now() + (i % 3 == 2 ? 100 * WATCH_NS : TIMEOUT_NS);
+		while (READ_ONCE(shared->ap[2].starts) == early) {
+			if (create ? READ_ONCE(shared->ap[1].starts) != starts :
+				     vcpu_get_stat(vcpus[1], blocking))
+				break;
+			if (!READ_ONCE(aps[1].running))
+				fail_exit(1, "AP Create on INIT");
+			if (snp_now() < deadline)
+				continue;
+			/* See the next case. */
+			if (i % 3 == 2)
+				break;
+			snp_fail(SNP_CAUSE_HUNG, "vCPU 1 neither runs nor blocks");
+		}
+
+		if (READ_ONCE(shared->ap[2].starts) != early) {
+			nr_early++;
+		} else {
+			bsp(OP_INIT_SIPI, 1, 0, 0);
+			__ap_wait_start(1, 2, early, "INIT, after AP Create on INIT");
+		}
+		snp_count_window(SNP_WINDOW_PLAIN);
+		ap_destroy(1);
+		ap_stop(1);
+	}
+
+	if (nr_early)
+		snp_weakness("%u of %u vCPUs started on AP Create on INIT, before INIT, or SIPI",
+			     nr_early, nr_rounds);
+}
+
+static u64 ap_cpu_ns(u32 id)
+{
+	struct timespec ts;
+	clockid_t clock;
+	int r;
+
+	r = pthread_getcpuclockid(aps[id].thread, &clock);
+	TEST_ASSERT(!r, "pthread_getcpuclockid() failed: %d", r);
+	TEST_ASSERT(!clock_gettime(clock, &ts), "clock_gettime() failed");
+	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
+/*
+ * A vCPU that waits for SIPI, or for its first INIT, wakes up for AP Creation, but KVM
+ * carries out the request on the way into the guest, where such a vCPU does not get
+ * to.  Nor can it sleep, with a request pending.
+ */
+static void case_weakness_create_parked(void)
+{
+	enum { CREATE, DESTROY, CREATE_FIRST, NR_WAYS };
+	static const char * const str[] = {
+		"AP Create while waiting for SIPI",
+		"AP Destroy while waiting for SIPI",
+		"AP Create while uninitialized",
+	};
+	u64 starts, cpu_ns, deadline;
+	u32 i, way, nr_runs, nr_busy[NR_WAYS] = { };
+
+	setup(1);
+
+	for (i = 0; i < NR_WAYS * snp_case_rounds(); i++) {
+		way = i % NR_WAYS;
+		ap_start(1, PAGE(A, 2));
+		if (way != CREATE_FIRST) {
+			bsp(OP_INIT, 1, 0, 0);
+			if (!ap_wait_blocked(1))
+				fail_exit(1, "INIT");
+		}
+		ap_stop(1);
+		if (way == CREATE_FIRST)
+			set_mp_state(1, KVM_MP_STATE_UNINITIALIZED);
+
+		starts = READ_ONCE(shared->ap[1].starts);
+		if (way == DESTROY)
+			SNP_CHECK(!bsp(OP_DESTROY, 1, 0, 0), SNP_CAUSE_WRONG_ANSWER,
+				  "AP Destroy failed");
+		else
+			ap_create(1, PAGE(A, 4));
+
+		cpu_ns = ap_cpu_ns(1);
+		ap_run(1);
+		snp_step("wait for vCPU %lu to carry out the request", 1, 0);
+		deadline = snp_now() + TIMEOUT_NS;
+		for (nr_runs = 1;; ) {
+			if (way == DESTROY ? vcpu_get_stat(vcpus[1], blocking) :
+					     READ_ONCE(shared->ap[1].starts) != starts)
+				break;
+			if (ap_cpu_ns(1) - cpu_ns > NSEC_PER_SEC) {
+				nr_busy[way]++;
+				break;
+			}
+			SNP_CHECK(snp_now() < deadline, SNP_CAUSE_HUNG, "%s: nothing happens",
+				  str[way]);
+			if (!ap_wait(1, 100000))
+				continue;
+			if (way != CREATE_FIRST || aps[1].exit.type != SNP_EXIT_AGAIN)
+				fail_exit(1, str[way]);
+			ap_run(1);
+			nr_runs++;
+		}
+		snp_note("%s: %lu ms of CPU time, KVM_RUN called %u times", str[way],
+			 (ap_cpu_ns(1) - cpu_ns) / 1000000, nr_runs);
+
+		/* It takes INIT and SIPI, as if there had been no AP Create. */
+		if (way == CREATE && READ_ONCE(shared->ap[1].starts) == starts) {
+			bsp(OP_INIT_SIPI, 1, 0, 0);
+			ap_wait_start(1, starts, "INIT and SIPI after AP Create");
+		}
+		snp_count_window(SNP_WINDOW_PLAIN);
+		ap_stop(1);
+		set_mp_state(1, KVM_MP_STATE_HALTED);
+	}
+
+	for (way = 0; way < NR_WAYS; way++) {
+		if (nr_busy[way]) {
+			snp_weakness("%s: not carried out after a second of CPU time", str[way]);
+			break;
+		}
+	}
+}
+
+/*
  * Have the host use the pages that it got back.  Nothing happens if they are its
  * own, otherwise this is the end of the host.
  */
@@ -3059,6 +3218,21 @@ static const struct snp_case cases[] = {
 		.what = "the same beside a creation, may kill the host",
 		.fn = case_weakness_create_beside_punch,
 		.windows = BIT(SNP_WINDOW_COLD),
+		.opt_in = true,
+		.weakness = true,
+		.timeout_s = 120,
+	}, {
+		.name = "weakness_on_init_at_once",
+		.what = "AP Create on INIT after a request that is pending",
+		.fn = case_weakness_on_init_at_once,
+		.windows = PLAIN,
+		.opt_in = true,
+		.weakness = true,
+	}, {
+		.name = "weakness_create_parked",
+		.what = "AP Creation of a vCPU that waits for INIT or SIPI",
+		.fn = case_weakness_create_parked,
+		.windows = PLAIN,
 		.opt_in = true,
 		.weakness = true,
 		.timeout_s = 120,
