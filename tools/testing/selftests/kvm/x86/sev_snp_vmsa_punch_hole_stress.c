@@ -1218,7 +1218,7 @@ static void server_correct(struct server *s)
 	s->step_ns = clamp(s->step_ns, s->request_ns / 64 + 1, s->request_ns / 4 + 1);
 	s->last_stage = s->shot_stage;
 	s->request_ns += s->shot_stage == ORDERED ? s->step_ns : -s->step_ns;
-	s->request_ns = clamp(s->request_ns, 1000, SEC / 10);
+	s->request_ns = clamp(s->request_ns, SEC / 1000000, SEC / 10);
 }
 
 /*
