@@ -1359,21 +1359,51 @@ static void case_recreate_after_punch(void)
 		  "no page was ever replaced, i.e. nothing was punched");
 }
 
-static bool stop_storm;
-static u64 nr_storm_punches;
+static struct storm {
+	pthread_t thread;
+	int fd;
+	u64 offset, size;
+	bool fill;
+	bool stop;
+	u64 nr_punches;
+} storm;
 
-static void *punch_storm(void *arg)
+static void *storm_thread(void *arg)
 {
 	int r;
 
 	pthread_setname_np(pthread_self(), "storm");
-	while (!READ_ONCE(stop_storm)) {
-		r = fallocate(slots[SLOT_A].fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			      slots[SLOT_A].pgoff * PAGE_SIZE, PAGE_SIZE);
+	while (!READ_ONCE(storm.stop)) {
+		/* A page takes its time to go. */
+		if (storm.fill) {
+			r = fallocate(storm.fd, FALLOC_FL_KEEP_SIZE, storm.offset, storm.size);
+			TEST_ASSERT(!r, "fallocate() failed, errno %d", errno);
+		}
+		r = fallocate(storm.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			      storm.offset, storm.size);
 		TEST_ASSERT(!r, "PUNCH_HOLE failed, errno %d", errno);
-		WRITE_ONCE(nr_storm_punches, nr_storm_punches + 1);
+		WRITE_ONCE(storm.nr_punches, storm.nr_punches + 1);
 	}
 	return NULL;
+}
+
+/* Punch pages of a file over and over, and allocate them in between if @fill. */
+static void storm_start(int fd, u64 pgoff, u64 nr_pages, bool fill)
+{
+	int r;
+
+	storm.fd = fd;
+	storm.offset = pgoff * PAGE_SIZE;
+	storm.size = nr_pages * PAGE_SIZE;
+	storm.fill = fill;
+	r = pthread_create(&storm.thread, NULL, storm_thread, NULL);
+	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+}
+
+static void storm_stop(void)
+{
+	WRITE_ONCE(storm.stop, true);
+	pthread_join(storm.thread, NULL);
 }
 
 /*
@@ -1384,30 +1414,25 @@ static void *punch_storm(void *arg)
 static void case_create_under_storm(void)
 {
 	const u32 nr_creations = 20 * snp_case_rounds();
-	pthread_t storm;
 	u32 i;
-	int r;
 
 	setup(1);
 	ap_start(1, PAGE(A, 2));
-
-	r = pthread_create(&storm, NULL, punch_storm, NULL);
-	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+	storm_start(slots[SLOT_A].fd, slots[SLOT_A].pgoff, 1, false);
 
 	for (i = 0; i < nr_creations; i++) {
 		u64 starts = READ_ONCE(shared->ap[1].starts);
-		u64 punches = READ_ONCE(nr_storm_punches);
+		u64 punches = READ_ONCE(storm.nr_punches);
 
 		ap_create(1, PAGE(A, 3 + i % 2));
 
 		ap_wait_start(1, starts, "creation under a storm of punches");
-		if (READ_ONCE(nr_storm_punches) != punches)
+		if (READ_ONCE(storm.nr_punches) != punches)
 			snp_count_window(SNP_WINDOW_PLAIN);
 	}
 	ap_check_unharmed(1, "created under a storm of punches");
 
-	WRITE_ONCE(stop_storm, true);
-	pthread_join(storm, NULL);
+	storm_stop();
 }
 
 /*
@@ -1879,24 +1904,6 @@ static void case_other_slots_deleted(void)
 	SNP_CHECK(shared->ap[1].starts == 1, SNP_CAUSE_FALSE_KILL, "vCPU 1 was restarted");
 }
 
-static void *file_storm(void *arg)
-{
-	const struct slot *slot = &slots[SLOT_B];
-	const u64 size = (slot->pgoff + NR_TAIL_PAGES) * PAGE_SIZE;
-	int r;
-
-	pthread_setname_np(pthread_self(), "storm");
-	while (!READ_ONCE(stop_storm)) {
-		/* A page takes its time to go. */
-		r = fallocate(slot->fd, FALLOC_FL_KEEP_SIZE, 0, size);
-		TEST_ASSERT(!r, "fallocate() failed, errno %d", errno);
-		r = fallocate(slot->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, size);
-		TEST_ASSERT(!r, "PUNCH_HOLE failed, errno %d", errno);
-		WRITE_ONCE(nr_storm_punches, nr_storm_punches + 1);
-	}
-	return NULL;
-}
-
 /*
  * A hole tells KVM's MMU twice, when it begins and when it ends, for each memslot
  * that it finds.  These must be the same ones.
@@ -1904,28 +1911,23 @@ static void *file_storm(void *arg)
 static void case_slots_under_storm(void)
 {
 	const u32 nr_slots = 20 * snp_case_rounds();
-	pthread_t storm;
 	u32 i;
-	int r;
 
 	setup(1);
 	ap_start(1, PAGE(A, 2));
-
-	r = pthread_create(&storm, NULL, file_storm, NULL);
-	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+	storm_start(slots[SLOT_B].fd, 0, slots[SLOT_B].pgoff + NR_TAIL_PAGES, true);
 
 	for (i = 0; i < nr_slots; i++) {
-		u64 punches = READ_ONCE(nr_storm_punches);
+		u64 punches = READ_ONCE(storm.nr_punches);
 
 		slot_set_present(SLOT_B, false);
 		slot_set_present(SLOT_B, true);
-		if (READ_ONCE(nr_storm_punches) != punches)
+		if (READ_ONCE(storm.nr_punches) != punches)
 			snp_count_window(SNP_WINDOW_PLAIN);
 	}
 	ap_check_unharmed(1, "memslots deleted and created under a storm of punches");
 
-	WRITE_ONCE(stop_storm, true);
-	pthread_join(storm, NULL);
+	storm_stop();
 
 	ap_create(1, PAGE(B, 1));
 	ap_wait_start(1, 1, "created where the storm was");
@@ -2527,12 +2529,14 @@ static void case_pages_freed(void)
 		 nr_punches, lost);
 }
 
+static bool stop_signals;
+
 static void *signal_storm(void *__ap)
 {
 	struct ap *ap = __ap;
 
 	pthread_setname_np(pthread_self(), "storm");
-	while (!READ_ONCE(stop_storm)) {
+	while (!READ_ONCE(stop_signals)) {
 		pthread_kill(ap->thread, SIGUSR1);
 		usleep(50);
 	}
@@ -2553,7 +2557,7 @@ static void case_signals(void)
 		ap_start(1, PAGE(A, 2));
 
 		eintr = READ_ONCE(aps[1].nr_eintr);
-		WRITE_ONCE(stop_storm, false);
+		WRITE_ONCE(stop_signals, false);
 		r = pthread_create(&storm, NULL, signal_storm, &aps[1]);
 		TEST_ASSERT(!r, "pthread_create() failed: %d", r);
 		while (READ_ONCE(aps[1].nr_eintr) == eintr)
@@ -2561,7 +2565,7 @@ static void case_signals(void)
 
 		punch_running(&w, 1, SLOT_A, 2, "punch under a storm of signals");
 
-		WRITE_ONCE(stop_storm, true);
+		WRITE_ONCE(stop_signals, true);
 		pthread_join(storm, NULL);
 		ap_check_rerun(1, "KVM_RUN after the storm");
 	}
