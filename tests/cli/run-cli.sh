@@ -204,7 +204,8 @@ check "a script that is stopped tidies up" stopped
 recovers()
 {
 	second_cache
-	SNP_CACHE=$tmp/cache setsid scripts/build-selftests >"$tmp/log" 2>&1 &
+	# What a compiler leaves behind goes away with $tmp.
+	TMPDIR=$tmp SNP_CACHE=$tmp/cache setsid scripts/build-selftests >"$tmp/log" 2>&1 &
 	_p=$!
 	_i=0
 	while [ "$_i" -lt 120 ] && ! grep -q 'build the selftests: started' "$tmp/log"; do sleep 0.5; _i=$((_i + 1)); done

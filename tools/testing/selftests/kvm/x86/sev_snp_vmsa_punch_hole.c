@@ -17,7 +17,7 @@
  * vCPUs and can hide that nothing else does.  If there is none ("cold"), then
  * only a kick that is due to the VMSA itself gets the vCPU out of the guest.
  * Each punch is done both ways, and KVM's statistics have to prove which way it
- * was.
+ * was.  Where there are enough CPUs, nobody takes a vCPU's from it meanwhile.
  *
  * The sharpest witness is a counter in shared memory that each vCPU increments:
  * from the moment that fallocate() has returned, it has to stand still.  Verdicts
@@ -318,6 +318,7 @@ static void guest_bsp(struct shared *shared)
  * Host: one VM per case
  */
 static struct kvm_vm *vm;
+static cpu_set_t all_cpus;
 static struct kvm_vcpu *vcpus[NR_APS_MAX + 1];
 static struct shared *shared;
 static gva_t alias_a2;		/* of PAGE(A, 2), without the C-bit */
@@ -331,6 +332,7 @@ static struct ap {
 	u32 id;
 	struct kvm_vcpu *vcpu;
 	pthread_t thread;
+	pid_t tid;
 
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -390,6 +392,7 @@ static void *ap_thread(void *__ap)
 
 	snprintf(name, sizeof(name), "ap%u", ap->id);
 	pthread_setname_np(pthread_self(), name);
+	WRITE_ONCE(ap->tid, syscall(SYS_gettid));
 
 	for (;;) {
 		pthread_mutex_lock(&ap->lock);
@@ -527,6 +530,8 @@ static void setup(u32 nr_aps)
 
 	snp_step("create an SNP VM with %lu APs", nr_aps, 0);
 	signal(SIGUSR1, nop_signal);
+	r = sched_getaffinity(0, sizeof(all_cpus), &all_cpus);
+	TEST_ASSERT(!r, "sched_getaffinity() failed, errno %d", errno);
 
 	vm = snp_vm_create(nr_aps + 1, guest_bsp, vcpus);
 	vm_install_exception_handler(vm, NMI_VECTOR, guest_nmi_handler);
@@ -834,6 +839,98 @@ static void set_temp(enum temp want, gpa_t gpa, u64 nr_pages)
 }
 
 /*
+ * A vCPU is in the guest only as long as its thread has a CPU: who punches must
+ * not take it away, nor may another vCPU of the window.
+ */
+
+/* The CPU that the AP's thread runs on, or ran on last; -1 if there is no telling. */
+static int ap_cpu(u32 id)
+{
+	char path[64], stat[1024], *p = NULL;
+	int i, cpu = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", READ_ONCE(aps[id].tid));
+	f = fopen(path, "r");
+	if (!f)
+		return -1;
+	/* Field 39; the second one is a name in brackets. */
+	if (fgets(stat, sizeof(stat), f))
+		p = strrchr(stat, ')');
+	for (i = 2; i < 39 && p; i++)
+		p = strchr(p + 1, ' ');
+	if (p)
+		cpu = atoi(p);
+	fclose(f);
+	return cpu;
+}
+
+/* Move a thread to one of the CPUs, and let it go where it likes from there. */
+static void move_to(pthread_t thread, const cpu_set_t *cpus)
+{
+	if (pthread_setaffinity_np(thread, sizeof(*cpus), cpus) ||
+	    pthread_setaffinity_np(thread, sizeof(all_cpus), &all_cpus))
+		snp_event("no thread is moved", 0, 0);
+}
+
+/* Give each of the APs, and the main thread, a CPU of its own if there are enough. */
+static void spread_out(u32 first, u32 nr)
+{
+	cpu_set_t idle = all_cpus;
+	bool moves[NR_APS_MAX + 1] = { };
+	u32 i;
+	int cpu;
+
+	if ((u32)CPU_COUNT(&all_cpus) <= nr)
+		return;
+
+	for (i = first; i < first + nr; i++) {
+		cpu = ap_cpu(i);
+		moves[i] = cpu >= 0 && !CPU_ISSET(cpu, &idle);
+		if (cpu >= 0)
+			CPU_CLR(cpu, &idle);
+	}
+	for (i = first; i < first + nr; i++) {
+		cpu_set_t one;
+
+		if (!moves[i])
+			continue;
+		for (cpu = 0; !CPU_ISSET(cpu, &idle); cpu++)
+			;
+		CPU_CLR(cpu, &idle);
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		snp_event("move vCPU %lu to CPU %lu", i, cpu);
+		move_to(aps[i].thread, &one);
+	}
+	if (!CPU_ISSET(sched_getcpu(), &idle))
+		move_to(pthread_self(), &idle);
+}
+
+/* Had each of the APs a CPU of its own, or could not have? */
+static bool were_apart(u32 first, u32 nr, int punch_cpu)
+{
+	cpu_set_t taken;
+	u32 i;
+	int cpu;
+
+	if ((u32)CPU_COUNT(&all_cpus) <= nr)
+		return true;
+
+	CPU_ZERO(&taken);
+	CPU_SET(punch_cpu, &taken);
+	for (i = first; i < first + nr; i++) {
+		cpu = ap_cpu(i);
+		if (cpu < 0)
+			continue;
+		if (CPU_ISSET(cpu, &taken))
+			return false;
+		CPU_SET(cpu, &taken);
+	}
+	return true;
+}
+
+/*
  * An action under which APs may lose their VMSA, from the last heartbeat before
  * to the first ones that must not be there.
  */
@@ -843,6 +940,8 @@ struct window {
 	u32 next;
 	const char *what;
 	u32 first, nr;		/* the APs concerned */
+	bool running;		/* they were in the guest */
+	bool crowded;		/* or rather not, for want of a CPU */
 	u64 flushes;
 	u64 heartbeats[NR_APS_MAX + 1];
 };
@@ -863,7 +962,10 @@ static void window_open(struct window *w, const char *what, u32 first, u32 nr)
 	w->what = what;
 	w->first = first;
 	w->nr = nr;
+	w->running = true;
+	w->crowded = false;
 	w->flushes = nr_flushes();
+	spread_out(first, nr);
 	for (i = first; i < first + nr; i++)
 		ap_wait_alive(i, what);
 }
@@ -876,13 +978,21 @@ static void window_sample(struct window *w)
 		w->heartbeats[i] = heartbeat(i);
 	snp_event("the page is gone, heartbeat of vCPU %lu is %lu", w->first,
 		  w->heartbeats[w->first]);
+	w->crowded = w->running && !were_apart(w->first, w->nr, sched_getcpu());
 }
 
-/* Did statistics prove that the window was as cold or warm as it should be? */
+/*
+ * Did statistics prove that the window was as cold or warm as it should be, and had
+ * the vCPUs their CPUs?
+ */
 static bool window_is_proven(struct window *w)
 {
 	bool flushed = nr_flushes() != w->flushes;
 
+	if (w->crowded) {
+		snp_event("not a window, a vCPU had no CPU of its own", 0, 0);
+		return false;
+	}
 	if (flushed == (bool)w->temp) {
 		snp_count_window(w->temp == COLD ? SNP_WINDOW_COLD : SNP_WINDOW_WARM);
 		return true;
@@ -995,6 +1105,7 @@ static void punch_idle(struct window *w, u32 id, int slot, u64 index, const char
 	w->what = what;
 	w->first = id;
 	w->nr = 1;
+	w->running = false;
 	w->flushes = nr_flushes();
 	punch(slot, index, 1);
 	window_sample(w);
@@ -3096,11 +3207,6 @@ static void case_page_reuse(void)
 	setup(1);
 	snp_forget_ballast();
 
-	/* Freed pages come back first on the CPU that has freed them. */
-	CPU_ZERO(&cpus);
-	CPU_SET(sched_getcpu(), &cpus);
-	TEST_ASSERT(!sched_setaffinity(0, sizeof(cpus), &cpus), "Failed to pin the test");
-
 	/* Leave a word, there may be no other. */
 	ksft_print_msg("page_reuse: the host uses the punched page now\n");
 	fflush(stdout);
@@ -3110,6 +3216,13 @@ static void case_page_reuse(void)
 		ap_start(1, PAGE(A, 2));
 		set_temp(COLD, PAGE(A, 2), 1);
 		window_open(&w, "punch, and use of the page", 1, 1);
+
+		/* Freed pages come back first on the CPU that has freed them. */
+		CPU_ZERO(&cpus);
+		CPU_SET(sched_getcpu(), &cpus);
+		TEST_ASSERT(!sched_setaffinity(0, sizeof(cpus), &cpus),
+			    "Failed to pin the test");
+
 		punch(SLOT_A, 2, 1);
 		window_sample(&w);
 
