@@ -546,7 +546,7 @@ static void setup(u32 nr_aps)
 		struct slot *slot = &slots[i];
 
 		/* Launching pages takes its time, most cases can do without. */
-		if (i == SLOT_MANY && nr_aps < 4)
+		if (i == SLOT_MANY && nr_aps < NR_APS_MAX)
 			continue;
 
 		/* Sized to hold both slots of the first file, and a tail. */
@@ -1911,16 +1911,26 @@ static void gmem_close(int slot)
 	slots[slot].fd = -1;
 }
 
+/* Give a slot, which must not be set, a guest_memfd of its own, and set it. */
+static void gmem_renew(int slot)
+{
+	struct userspace_mem_region *region = memslot2region(vm, slots[slot].id);
+
+	slots[slot].fd = vm_create_guest_memfd(vm, (slots[slot].pgoff + NR_TAIL_PAGES) *
+					       PAGE_SIZE, 0);
+	region->region.guest_memfd = dup(slots[slot].fd);
+	slot_set_present(slot, true);
+}
+
 static void case_gmem_closed(void)
 {
 	const char *what = "last reference to the guest_memfd closed under a running vCPU";
-	static const int victims[] = { [COLD] = SLOT_B, [WARM] = SLOT_C };
 	struct window w = { };
 
 	setup(1);
 
-	for (w.temp = COLD; w.temp < NR_TEMPS; w.temp++) {
-		int slot = victims[w.temp];
+	while (window_next(&w)) {
+		int slot = w.round & 1 ? SLOT_C : SLOT_B;
 
 		ap_start(1, page(slot, 1));
 		set_temp(w.temp, page(slot, 0), 2);
@@ -1935,6 +1945,8 @@ static void case_gmem_closed(void)
 		ap_check_rerun(1, "KVM_RUN without guest_memfd");
 		bsp(OP_INIT_SIPI, 1, 0, 0);
 		ap_check_rerun(1, "INIT and SIPI without guest_memfd");
+		slot_set_present(slot, false);
+		gmem_renew(slot);
 	}
 
 	/* The invalidation is over, i.e. what has no SPTE gets one again. */
@@ -1950,7 +1962,6 @@ static void case_gmem_closed(void)
 static void case_gmem_replaced(void)
 {
 	const char *what = "punch of a file that replaced another";
-	struct userspace_mem_region *region;
 	const u64 shared_pgoff = 3;
 	struct window w = { };
 	int old, new;
@@ -1958,21 +1969,16 @@ static void case_gmem_replaced(void)
 
 	setup(1);
 
-	for (w.temp = COLD; w.temp < NR_TEMPS; w.temp++) {
-		old = w.temp == COLD ? SLOT_C : SLOT_B;
-		new = w.temp == COLD ? SLOT_B : SLOT_C;
+	while (window_next(&w)) {
+		old = w.round & 1 ? SLOT_B : SLOT_C;
+		new = w.round & 1 ? SLOT_C : SLOT_B;
 		index = shared_pgoff - slots[new].pgoff;
 
 		ap_start(1, PAGE(A, 2));
-		if (w.temp == COLD)
-			slot_set_present(new, false);
+		slot_set_present(new, false);
+		gmem_close(new);
 		gmem_close(old);
-
-		region = memslot2region(vm, slots[new].id);
-		slots[new].fd = vm_create_guest_memfd(vm, (slots[new].pgoff + NR_TAIL_PAGES) *
-						      PAGE_SIZE, 0);
-		region->region.guest_memfd = dup(slots[new].fd);
-		slot_set_present(new, true);
+		gmem_renew(new);
 
 		/* No file, no VMSA. */
 		SNP_CHECK(!bsp(OP_CREATE, 1, page(old, shared_pgoff - slots[old].pgoff), 0),
@@ -1982,6 +1988,7 @@ static void case_gmem_replaced(void)
 
 		ap_start(1, page(new, index));
 		punch_running(&w, 1, new, index, what);
+		gmem_renew(old);
 	}
 }
 
@@ -2686,29 +2693,32 @@ static void case_vm_fd_closed(void)
 {
 	const char *what = "punch after the VM's file descriptor was closed";
 	struct window w = { };
+	u32 i;
 
-	setup(2);
+	setup(4);
 
 	/* The attributes need the VM's file descriptor, set them now. */
-	ap_start(1, PAGE(A, 2));
-	ap_start(2, PAGE(A, 4));
-	set_temp(COLD, PAGE(A, 2), 1);
-	set_temp(WARM, PAGE(A, 4), 1);
+	for (i = 0; i < 4; i++) {
+		ap_create(1 + i, PAGE(A, 2 * i));
+		set_temp(i & 1 ? WARM : COLD, PAGE(A, 2 * i), 1);
+	}
 
 	snp_step("close the VM", 0, 0);
 	close(vm->fd);
 	vm->fd = -1;
 
-	for (w.temp = COLD; w.temp < NR_TEMPS; w.temp++) {
-		window_open(&w, what, 1 + w.temp, 1);
-		punch(SLOT_A, 2 + 2 * w.temp, 1);
+	for (i = 0; i < 4; i++) {
+		w.temp = i & 1 ? WARM : COLD;
+		ap_run(1 + i);
+		window_open(&w, what, 1 + i, 1);
+		punch(SLOT_A, 2 * i, 1);
 		window_sample(&w);
 		window_check_dead(&w);
 	}
 
 	/* Nobody is left to be told, all pages have to be reclaimed. */
-	close(vcpus[1]->fd);
-	close(vcpus[2]->fd);
+	for (i = 0; i < 4; i++)
+		close(vcpus[1 + i]->fd);
 	punch(SLOT_A, 0, slots[SLOT_A].nr_pages);
 }
 
