@@ -97,8 +97,22 @@ helped()
 	} | nothing
 }
 
+# A mutant's header names cases of the functional test, the quickest first.
+headers()
+{
+	for f in patches/mutants/*.patch; do
+		sed -n '/^killer:/,/^kind:/s/^killer://p; /^killer:/,/^kind:/s/^  //p' "$f" | sed 's/stress:.*//' |
+		grep -o '[a-z]\+\(_[a-z0-9]\+\)\+' |
+		while read -r name; do
+			grep -q "^static void case_$name(void)" \
+				tools/testing/selftests/kvm/x86/sev_snp_vmsa_punch_hole.c || echo "$f: $name"
+		done
+	done | nothing
+}
+
 check "links lead somewhere" links
 check "paths are there" paths
 check "commands: make knows the goals and the variables" known
 check "the help is complete" helped
+check "mutants: headers name cases that there are" headers
 done_testing
