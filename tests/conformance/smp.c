@@ -501,7 +501,8 @@ static void cross_modifying(void)
     /*
      * The second write finds a page that nobody has translated, or just now:
      * translated code may have looked at its TLB and not yet written.  Once in
-     * half a million turns on a busy machine (docs/findings); was 3 of 4.
+     * half a million turns on a busy machine, most turns without the fix
+     * (docs/findings).
      */
     check("XMC-01", cross_modify(false, true) < TURNS / 100, true,
           "written twice");

@@ -4,6 +4,8 @@
 # What the documentation points to is there: links, paths, commands, variables.
 cd "$(dirname "$0")/../.." || exit 2
 . tests/tap.sh
+TOP=$PWD
+. scripts/header.sh
 
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
@@ -101,8 +103,8 @@ helped()
 headers()
 {
 	for f in patches/mutants/*.patch; do
-		sed -n '/^killer:/,/^kind:/s/^killer://p; /^killer:/,/^kind:/s/^  //p' "$f" | sed 's/stress:.*//' |
-		grep -o '[a-z]\+\(_[a-z0-9]\+\)\+' |
+		id=$(basename "$f" .patch)
+		field "$id" killer | sed 's/stress:.*//' | grep -o '[a-z]\+\(_[a-z0-9]\+\)\+' |
 		while read -r name; do
 			grep -q "^static void case_$name(void)" \
 				tools/testing/selftests/kvm/x86/sev_snp_vmsa_punch_hole.c || echo "$f: $name"

@@ -970,6 +970,12 @@ static void window_open(struct window *w, const char *what, u32 first, u32 nr)
 		ap_wait_alive(i, what);
 }
 
+/* Right after the action, before threads move on. */
+static void window_note_cpus(struct window *w)
+{
+	w->crowded = w->running && !were_apart(w->first, w->nr, sched_getcpu());
+}
+
 static void window_sample(struct window *w)
 {
 	u32 i;
@@ -978,7 +984,7 @@ static void window_sample(struct window *w)
 		w->heartbeats[i] = heartbeat(i);
 	snp_event("the page is gone, heartbeat of vCPU %lu is %lu", w->first,
 		  w->heartbeats[w->first]);
-	w->crowded = w->running && !were_apart(w->first, w->nr, sched_getcpu());
+	window_note_cpus(w);
 }
 
 /*
@@ -1052,6 +1058,7 @@ static void window_wait_dead(struct window *w)
 	u64 deadline = snp_now() + TIMEOUT_NS / 4;
 	u32 id = w->first;
 
+	window_note_cpus(w);
 	snp_step("wait for KVM_RUN of vCPU %lu to fail", id, 0);
 	while (!ap_wait(id, 1000000)) {
 		u64 last = heartbeat(id);
@@ -1980,9 +1987,15 @@ static void case_gmem_replaced(void)
 		gmem_close(old);
 		gmem_renew(new);
 
-		/* No file, no VMSA. */
+		/*
+		 * No file, no VMSA.  The kick of a creation that meets another one, as
+		 * the memslots' here, may not wait (see weakness_kick_no_wait): start
+		 * from outside of KVM_RUN.
+		 */
+		ap_stop(1);
 		SNP_CHECK(!bsp(OP_CREATE, 1, page(old, shared_pgoff - slots[old].pgoff), 0),
 			  SNP_CAUSE_WRONG_ANSWER, "AP Create without guest_memfd is refused");
+		ap_run(1);
 		ap_wait_failed(1, "created in a memslot without guest_memfd");
 		slot_set_present(old, false);
 
