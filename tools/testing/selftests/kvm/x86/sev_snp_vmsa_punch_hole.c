@@ -973,7 +973,7 @@ static void window_open(struct window *w, const char *what, u32 first, u32 nr)
 /* Right after the action, before threads move on. */
 static void window_note_cpus(struct window *w)
 {
-	w->crowded = w->running && !were_apart(w->first, w->nr, sched_getcpu());
+	w->crowded |= w->running && !were_apart(w->first, w->nr, sched_getcpu());
 }
 
 static void window_sample(struct window *w)
@@ -996,7 +996,7 @@ static bool window_is_proven(struct window *w)
 	bool flushed = nr_flushes() != w->flushes;
 
 	if (w->crowded) {
-		snp_event("not a window, a vCPU had no CPU of its own", 0, 0);
+		snp_event("not a window, a thread had no CPU of its own", 0, 0);
 		return false;
 	}
 	if (flushed == (bool)w->temp) {
@@ -1084,6 +1084,24 @@ static void gmem_punch(int fd, u64 pgoff, u64 nr_pages)
 		    "PUNCH_HOLE failed, errno %d", errno);
 }
 
+static void gmem_allocate(int fd, u64 pgoff, u64 nr_pages)
+{
+	int r = fallocate(fd, FALLOC_FL_KEEP_SIZE, pgoff * PAGE_SIZE, nr_pages * PAGE_SIZE);
+
+	TEST_ASSERT(!r, "fallocate() failed, errno %d", errno);
+}
+
+/*
+ * Pages in front of slot A, in no memslot: a hole that begins with them takes its
+ * time to get to a VMSA behind them.
+ */
+#define NR_FILLERS	200
+
+static void allocate_fillers(void)
+{
+	gmem_allocate(slots[SLOT_A].fd, slots[SLOT_A].pgoff - NR_FILLERS, NR_FILLERS);
+}
+
 /* Punch pages of one slot. */
 static void punch(int slot, u64 index, u64 nr_pages)
 {
@@ -1113,6 +1131,7 @@ static void punch_idle(struct window *w, u32 id, int slot, u64 index, const char
 	w->first = id;
 	w->nr = 1;
 	w->running = false;
+	w->crowded = false;
 	w->flushes = nr_flushes();
 	punch(slot, index, 1);
 	window_sample(w);
@@ -1295,36 +1314,41 @@ static void case_create_wakes(void)
  */
 static void case_released_at_once(void)
 {
-	const u32 nr_rounds = 8 * snp_case_rounds();
-	u32 i;
+	const u32 nr_rounds = 24 * snp_case_rounds(), nr_running = 3, other = nr_running + 1;
+	u32 i, id;
 
-	setup(2);
+	setup(other);
+	/* More than one: a host that is a VM may be short of CPUs then, and slow to kick. */
+	for (id = 1; id <= nr_running; id++)
+		ap_start(id, PAGE(A, id));
 
 	for (i = 0; i < nr_rounds; i++) {
 		const char *what = i & 1 ? "AP Create of a running vCPU" :
 					   "AP Destroy of a running vCPU";
-		u64 starts = READ_ONCE(shared->ap[2].starts);
+		u64 starts = READ_ONCE(shared->ap[other].starts);
 		u64 ret;
 
+		id = 1 + i / 2 % nr_running;
 		if (i & 1)
-			ap_prepare(2, PAGE(A, 4));
-		ap_start(1, PAGE(A, 2));
-		ret = bsp(OP_REPLACE, 1, i & 1 ? PAGE(A, 4) : 0, PAGE(A, 2));
+			ap_prepare(other, PAGE(A, 7));
+		ap_wait_alive(id, what);
+		ret = bsp(OP_REPLACE, id, i & 1 ? PAGE(A, 7) : 0, PAGE(A, id));
 		SNP_CHECK(ret != SNP_RMP_FAIL_INUSE, SNP_CAUSE_WRONG_VMSA,
 			  "%s: its old VMSA is still in use", what);
 		SNP_CHECK(!ret, SNP_CAUSE_WRONG_ANSWER, "%s was answered with 0x%lx", what, ret);
 
 		if (i & 1) {
-			__ap_wait_start(1, 2, starts, what);
-			ap_destroy(1);
-		} else if (!ap_wait_blocked(1)) {
-			fail_exit(1, what);
+			__ap_wait_start(id, other, starts, what);
+			ap_destroy(id);
+		} else if (!ap_wait_blocked(id)) {
+			fail_exit(id, what);
 		}
-		ap_stop(1);
-		SNP_CHECK(heartbeat(1) == shared->seen, SNP_CAUSE_WRONG_VMSA,
+		ap_stop(id);
+		SNP_CHECK(heartbeat(id) == shared->seen, SNP_CAUSE_WRONG_VMSA,
 			  "%s: it ran on, its heartbeat went from %lu to %lu", what,
-			  shared->seen, heartbeat(1));
+			  shared->seen, heartbeat(id));
 		snp_count_window(SNP_WINDOW_PLAIN);
+		ap_start(id, PAGE(A, id));
 	}
 }
 
@@ -1480,7 +1504,7 @@ static void case_recreate_after_punch(void)
 static struct storm {
 	pthread_t thread;
 	int fd;
-	u64 offset, size;
+	u64 pgoff, nr_pages;
 	bool fill;
 	bool stop;
 	u64 nr_punches;
@@ -1493,12 +1517,10 @@ static void *storm_thread(void *arg)
 	pthread_setname_np(pthread_self(), "storm");
 	while (!READ_ONCE(storm.stop)) {
 		/* A page takes its time to go. */
-		if (storm.fill) {
-			r = fallocate(storm.fd, FALLOC_FL_KEEP_SIZE, storm.offset, storm.size);
-			TEST_ASSERT(!r, "fallocate() failed, errno %d", errno);
-		}
+		if (storm.fill)
+			gmem_allocate(storm.fd, storm.pgoff, storm.nr_pages);
 		r = fallocate(storm.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			      storm.offset, storm.size);
+			      storm.pgoff * PAGE_SIZE, storm.nr_pages * PAGE_SIZE);
 		TEST_ASSERT(!r, "PUNCH_HOLE failed, errno %d", errno);
 		WRITE_ONCE(storm.nr_punches, storm.nr_punches + 1);
 	}
@@ -1511,8 +1533,8 @@ static void storm_start(int fd, u64 pgoff, u64 nr_pages, bool fill)
 	int r;
 
 	storm.fd = fd;
-	storm.offset = pgoff * PAGE_SIZE;
-	storm.size = nr_pages * PAGE_SIZE;
+	storm.pgoff = pgoff;
+	storm.nr_pages = nr_pages;
 	storm.fill = fill;
 	r = pthread_create(&storm.thread, NULL, storm_thread, NULL);
 	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
@@ -1549,6 +1571,39 @@ static void case_create_under_storm(void)
 			snp_count_window(SNP_WINDOW_PLAIN);
 	}
 	ap_check_unharmed(1, "created under a storm of punches");
+
+	storm_stop();
+}
+
+/*
+ * KVM keeps one range for all invalidations that are in progress.  One that begins
+ * beside the punch must not make it forget the other, or the vCPU gets the page
+ * back that is about to go.
+ */
+static void case_punch_under_storm(void)
+{
+	struct window w = { };
+	u64 index, punches;
+	u32 j;
+
+	setup(1);
+	/* Of a page that is not there, i.e. no TLB is flushed for it. */
+	storm_start(slots[SLOT_B].fd, slots[SLOT_B].pgoff, 1, false);
+
+	while (window_next(&w)) {
+		for (j = 0; j < 4; j++) {
+			index = 2 + j;
+			ap_start(1, PAGE(A, index));
+			set_temp(w.temp, PAGE(A, index), 1);
+			allocate_fillers();
+			window_open(&w, "punch under a storm of others", 1, 1);
+			punches = READ_ONCE(storm.nr_punches);
+			punch(SLOT_A, -NR_FILLERS, NR_FILLERS + index + 1);
+			w.crowded = READ_ONCE(storm.nr_punches) == punches;
+			window_sample(&w);
+			window_check_dead(&w);
+		}
+	}
 
 	storm_stop();
 }
@@ -1716,8 +1771,9 @@ static void case_punch_two_slots(void)
 
 		set_temp(w.temp, PAGE(A, 7), 1);
 		set_temp(w.temp, PAGE(A2, 0), 2);
+		allocate_fillers();
 		window_open(&w, what, 1, 2);
-		punch(SLOT_A, 7, 3);
+		punch(SLOT_A, -NR_FILLERS, NR_FILLERS + 10);
 		window_sample(&w);
 		window_check_dead(&w);
 	}
@@ -3316,6 +3372,7 @@ static const struct snp_case cases[] = {
 	CASE(bindings_refused, COLD_WARM, "memslots that KVM has to refuse, and a punch"),
 	CASE(punch_many, COLD_WARM, "one hole over several VMSAs"),
 	CASE(punch_two_slots, COLD_WARM, "one hole over two memslots"),
+	CASE(punch_under_storm, COLD_WARM, "punch under a storm of punches of another file"),
 	CASE(punch_edges, COLD_WARM, "holes that begin or end at a VMSA"),
 	CASE(shared_then_punched, COLD_WARM, "VMSA converted to shared, then punched"),
 	CASE(signals, COLD_WARM, "punch under a storm of signals"),
