@@ -1108,6 +1108,12 @@ static void punch(int slot, u64 index, u64 nr_pages)
 	gmem_punch(slots[slot].fd, slots[slot].pgoff + index, nr_pages);
 }
 
+/* Punch the first pages of slot A with all that is in front of them. */
+static void punch_behind_fillers(u64 nr_pages)
+{
+	punch(SLOT_A, -NR_FILLERS, NR_FILLERS + nr_pages);
+}
+
 static gpa_t page(int slot, u64 index)
 {
 	return slots[slot].gpa + index * PAGE_SIZE;
@@ -1598,7 +1604,7 @@ static void case_punch_under_storm(void)
 			allocate_fillers();
 			window_open(&w, "punch under a storm of others", 1, 1);
 			punches = READ_ONCE(storm.nr_punches);
-			punch(SLOT_A, -NR_FILLERS, NR_FILLERS + index + 1);
+			punch_behind_fillers(index + 1);
 			w.crowded = READ_ONCE(storm.nr_punches) == punches;
 			window_sample(&w);
 			window_check_dead(&w);
@@ -1773,7 +1779,8 @@ static void case_punch_two_slots(void)
 		set_temp(w.temp, PAGE(A2, 0), 2);
 		allocate_fillers();
 		window_open(&w, what, 1, 2);
-		punch(SLOT_A, -NR_FILLERS, NR_FILLERS + 10);
+		/* All of slot A, and two pages of the one behind it in the file. */
+		punch_behind_fillers(slots[SLOT_A].nr_pages + 2);
 		window_sample(&w);
 		window_check_dead(&w);
 	}
