@@ -13,8 +13,6 @@ snapshot_boot()
 	snap_cmdline="$MACHINE_CMDLINE $(machine_tsc)" snap_running=0
 	rm -rf "$snap"
 	mkdir -p "$snap"
-	# A copy tells its log files from others by where they really are.
-	snap=$(cd "$snap" && pwd -P)
 	mkfifo "$snap/server.in" "$snap/server.out"
 	exec 3<>"$snap/server.in" 4<>"$snap/server.out"
 	if [ -n "${SCHED-}" ]; then

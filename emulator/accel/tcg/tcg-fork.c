@@ -64,10 +64,16 @@ static void fork_renew_notifier(AioContext *ctx)
 /* Log files in the server's folder: this machine writes to those in @dir. */
 static void fork_renew_files(const char *server, const char *dir)
 {
-    g_autofree char *from = g_path_get_dirname(server);
+    g_autofree char *folder = g_path_get_dirname(server);
+    /* Absolute and without symlinks, as what /proc/self/fd says. */
+    char *from = realpath(folder, NULL);
     g_autoptr(GDir) fds = g_dir_open("/proc/self/fd", 0, NULL);
     const char *name;
 
+    if (!from) {
+        error_report("%s: %s", folder, strerror(errno));
+        exit(EXIT_FAILURE);
+    }
     while (fds && (name = g_dir_read_name(fds))) {
         g_autofree char *link = g_strconcat("/proc/self/fd/", name, NULL);
         g_autofree char *path = g_file_read_link(link, NULL);
@@ -89,6 +95,7 @@ static void fork_renew_files(const char *server, const char *dir)
         }
         close(fd2);
     }
+    free(from);
 }
 
 /* One line from @fd, without its newline; NULL at the end */
