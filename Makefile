@@ -6,7 +6,7 @@
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
-export SEEDS SHRINK GIVE_UP SPEND STRESS
+export SEEDS SHRINK GIVE_UP SPEND HANG STRESS
 
 .DEFAULT_GOAL := help
 .PHONY: help run check conformance fuzz shell mutants explore replay matrix series
@@ -63,6 +63,7 @@ help:
 # | FRESH=1          ... and forget what they have found out before
 # | GIVE_UP=n        mutants: runs without a failure that are enough (3)
 # | SPEND=n          mutants: seconds after which a mutant gets no more runs (3600)
+# | HANG=n           mutants: seconds after which a run counts as hung (400)
 # | STRESS=file      explore, RUNS=n: results of mutants to stand beside (build/stress/...)
 # | ALL=1 LIMIT=n    explore: go on after a failure; instructions until a run is given up
 # | SEEDS=n SHRINK=s  explore: the last seed to try; seconds to look for a smaller failure

@@ -69,4 +69,13 @@ check "clean-1 passes" verdict clean-1 passed 0 1
 for id in 00-canary $chosen; do
 	check "$id is killed" verdict "$id" killed 2 2
 done
+
+# Any test is too long for that.
+hangs()
+{
+	(cd "$tmp" && HANG=1 OUT=mutants FRESH=1 TESTS=sev_snp_vmsa_punch_hole "$top/scripts/mutants" 00-canary) \
+		>"$tmp/table" 2>"$tmp/log" || :
+	verdict clean-1 killed 1 1 | grep '"killer":"sev_snp_vmsa_punch_hole:timeout"'
+}
+check "a machine that does not end is ended, and killed" hangs
 done_testing

@@ -114,6 +114,17 @@ static char *fork_read_line(int fd)
     return NULL;
 }
 
+/* QEMU has SIGALRM come by a signalfd, where its default action is none. */
+static void fork_alarm(unsigned seconds)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGALRM);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    alarm(seconds);
+}
+
 /* In a new machine: take over what @line says, except for the options. */
 static char **fork_child(const char *server, const char *line)
 {
@@ -126,7 +137,7 @@ static char **fork_child(const char *server, const char *line)
     fork_renew_files(server, words[0]);
     for (char **w = words + 1; *w; w++) {
         if (g_str_has_prefix(*w, "alarm=")) {
-            alarm(atoi(*w + strlen("alarm=")));
+            fork_alarm(atoi(*w + strlen("alarm=")));
         } else if (**w) {
             g_ptr_array_add(options, g_strdup(*w));
         }
