@@ -122,6 +122,7 @@ enum bsp_op {
 	OP_PREPARE,
 	OP_RELEASE,
 	OP_CREATE,
+	OP_CREATE_TWICE,
 	OP_CREATE_ON_INIT,
 	OP_DESTROY,
 	OP_RAW_CREATION,
@@ -139,6 +140,7 @@ struct shared {
 	u64 nr_unvalidated;
 	u64 seen;
 	u64 bsp_created;
+	u64 delay;
 	struct shared_ap {
 		u64 heartbeat;
 		u64 starts;
@@ -241,6 +243,22 @@ static u64 guest_replace(u64 id, gpa_t vmsa, gpa_t old)
 	return status ?: snp_vmsa_release(old);
 }
 
+/*
+ * Create a vCPU, and again after shared->delay iterations or when it runs, whichever
+ * is first; the delay is then what it took.
+ */
+static u64 guest_create_twice(u64 id, gpa_t first, gpa_t second)
+{
+	u64 starts = READ_ONCE(guest_shared->ap[id].starts), i = 0;
+	u64 status = snp_ap_create(id, first);
+
+	while (i < guest_shared->delay && READ_ONCE(guest_shared->ap[id].starts) == starts)
+		i++;
+	guest_shared->delay = i;
+
+	return status ?: snp_ap_create(id, second);
+}
+
 static void __noreturn guest_bsp_spin(void)
 {
 	struct shared_ap *me = &guest_shared->ap[BSP];
@@ -275,6 +293,9 @@ static void guest_bsp(struct shared *shared)
 			break;
 		case OP_CREATE:
 			ret = snp_ap_create(shared->arg[0], shared->arg[1]);
+			break;
+		case OP_CREATE_TWICE:
+			ret = guest_create_twice(shared->arg[0], shared->arg[1], shared->arg[2]);
 			break;
 		case OP_CREATE_ON_INIT:
 			ret = snp_ap_create_on_init(shared->arg[0], shared->arg[1]);
@@ -2821,7 +2842,9 @@ struct punch_work {
 	u64 pgoff, nr_pages;
 	struct ap *entering;	/* punch when it enters KVM_RUN once more, */
 	u64 nr_entries;
-	u64 delay;		/* or so many iterations later */
+	u64 delay;		/* or so many iterations later, */
+	u64 heartbeat;		/* but not after this one; delay is then what it took */
+	bool early;		/* it was not there yet */
 	u64 ns;
 	bool done;
 };
@@ -2834,13 +2857,67 @@ static void *punch_thread(void *__work)
 	pthread_setname_np(pthread_self(), "punch");
 	while (work->entering && READ_ONCE(work->entering->nr_entries) == work->nr_entries)
 		;
-	for (i = 0; i < work->delay; i++)
-		READ_ONCE(work->entering->nr_entries);
+	for (i = 0; i < work->delay && heartbeat(work->entering->id) == work->heartbeat; i++)
+		;
+	work->delay = i;
+	work->early = work->entering && heartbeat(work->entering->id) == work->heartbeat;
 	start = snp_now();
 	gmem_punch(work->fd, work->pgoff, work->nr_pages);
 	work->ns = snp_now() - start;
 	__atomic_store_n(&work->done, true, __ATOMIC_RELEASE);
 	return NULL;
+}
+
+/*
+ * Punch the VMSA of vCPU 1, page @index of slot A, @delay iterations after it has
+ * entered KVM_RUN, or when it runs; KVM_RUN has to fail.  Then give it another one
+ * in the same place.  Returns after how many iterations that was.
+ */
+static u64 punch_beside_run(u64 index, u64 delay, const char *what)
+{
+	const u64 nr_spares = 3;
+	struct punch_work work;
+	pthread_t thread;
+	u64 last, starts;
+	u32 j;
+	int r;
+
+	punch(SLOT_A, 5, nr_spares);
+
+	work = (struct punch_work) {
+		.fd = slots[SLOT_A].fd,
+		.pgoff = slots[SLOT_A].pgoff + index,
+		.nr_pages = 1,
+		.entering = &aps[1],
+		.nr_entries = aps[1].nr_entries,
+		.delay = delay,
+		.heartbeat = heartbeat(1),
+	};
+	r = pthread_create(&thread, NULL, punch_thread, &work);
+	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+	ap_run(1);
+	pthread_join(thread, NULL);
+	last = heartbeat(1);
+
+	/* The freed page becomes a VMSA of vCPU 2, as in __case_identity(). */
+	for (j = 0; j < nr_spares; j++)
+		ap_prepare(2, PAGE(A, 5 + j));
+	ap_wait_failed(1, what);
+	ap_run(1);
+	__ap_wait_failed(1, 2, what);
+	SNP_CHECK(heartbeat(1) == last, SNP_CAUSE_IN_USE,
+		  "%s: vCPU 1 ran on, its heartbeat went from %lu to %lu",
+		  what, last, heartbeat(1));
+	if (work.early)
+		snp_count_window(SNP_WINDOW_PLAIN);
+
+	starts = shared->ap[1].starts;
+	ap_prepare(1, PAGE(A, index));
+	ap_run(1);
+	ap_wait_start(1, starts, what);
+	ap_destroy(1);
+	ap_stop(1);
+	return work.delay;
 }
 
 /*
@@ -2852,56 +2929,90 @@ static void *punch_thread(void *__work)
  */
 static void case_punch_beside_reload(void)
 {
-	const char *what = "punch beside the lookup of a VMSA";
 	const u32 nr_rounds = 10 * snp_case_rounds();
-	const u64 nr_spares = 3;
-	struct punch_work work;
-	pthread_t thread;
-	u64 last, starts;
-	u32 i, j;
-	int r;
+	u32 i;
+
+	setup(2);
+
+	for (i = 0; i < nr_rounds; i++) {
+		ap_create(1, PAGE(A, 1 + i % 4));
+		punch_beside_run(1 + i % 4, 600 * (i % 10), "punch beside the lookup of a VMSA");
+	}
+}
+
+/*
+ * The same for a vCPU that has run before.  It enters the guest on the VMSA that it
+ * has, and the punch must not come between its last look at requests and the kick;
+ * or on one that was rebuilt while it was out, whose reload must not forget a punch
+ * that comes right behind it.
+ */
+static void case_punch_beside_entry(void)
+{
+	static const char * const what[] = {
+		"punch beside the entry of a vCPU",
+		"punch beside the reload of a rebuilt VMSA",
+	};
+	const u32 nr_rounds = 10 * snp_case_rounds();
+	u64 span[2], delay, took;
+	u32 i, step;
 
 	setup(2);
 
 	for (i = 0; i < nr_rounds; i++) {
 		const u64 index = 1 + i % 4;
+		const bool rebuilt = i & 1;
 
-		ap_create(1, PAGE(A, index));
-		punch(SLOT_A, 5, nr_spares);
-		starts = READ_ONCE(shared->ap[1].starts);
-
-		work = (struct punch_work) {
-			.fd = slots[SLOT_A].fd,
-			.pgoff = slots[SLOT_A].pgoff + index,
-			.nr_pages = 1,
-			.entering = &aps[1],
-			.nr_entries = aps[1].nr_entries,
-			.delay = 600 * (i % 10),
-		};
-		r = pthread_create(&thread, NULL, punch_thread, &work);
-		TEST_ASSERT(!r, "pthread_create() failed: %d", r);
-		ap_run(1);
-		pthread_join(thread, NULL);
-		last = heartbeat(1);
-
-		/* The freed page becomes a VMSA of vCPU 2, as in __case_identity(). */
-		for (j = 0; j < nr_spares; j++)
-			ap_prepare(2, PAGE(A, 5 + j));
-		ap_wait_failed(1, what);
-		ap_run(1);
-		__ap_wait_failed(1, 2, what);
-		SNP_CHECK(heartbeat(1) == last, SNP_CAUSE_IN_USE,
-			  "%s: vCPU 1 ran on, its heartbeat went from %lu to %lu",
-			  what, last, heartbeat(1));
-		if (shared->ap[1].starts == starts)
-			snp_count_window(SNP_WINDOW_PLAIN);
-
-		starts = shared->ap[1].starts;
-		ap_prepare(1, PAGE(A, index));
-		ap_run(1);
-		ap_wait_start(1, starts, "VMSA rebuilt after a punch beside its lookup");
-		ap_destroy(1);
+		ap_start(1, PAGE(A, index));
 		ap_stop(1);
+		if (rebuilt) {
+			punch(SLOT_A, index, 1);
+			ap_prepare(1, PAGE(A, index));
+		}
+
+		/* How long it takes until the guest runs is seen in the first of eight. */
+		step = i / 2 % 8;
+		delay = step ? span[rebuilt] * (step - 1) / 7 : -1ull;
+		took = punch_beside_run(index, delay, what[rebuilt]);
+		if (!step)
+			span[rebuilt] = took;
+	}
+}
+
+/*
+ * Two requests in a row, the second one while the vCPU carries out the first: it has
+ * to get the VMSA of the second.
+ */
+static void case_create_beside_create(void)
+{
+	const char *what = "created twice in a row";
+	const u32 nr_rounds = 10 * snp_case_rounds();
+	u64 ret, deadline, span;
+	u32 i;
+
+	setup(1);
+	ap_start(1, PAGE(A, 1));
+
+	for (i = 0; i < nr_rounds; i++) {
+		const gpa_t first = PAGE(A, 2 + i % 2 * 2), second = first + PAGE_SIZE;
+
+		ap_prepare(1, first);
+		ap_prepare(1, second);
+
+		/* How long the first takes is seen in the first of eight. */
+		shared->delay = i % 8 ? span * (i % 8 - 1) / 7 : -1ull;
+		SNP_CHECK(!bsp(OP_CREATE_TWICE, 1, first, second), SNP_CAUSE_WRONG_ANSWER,
+			  "one of two AP Create failed");
+		if (i % 8 == 0)
+			span = shared->delay;
+
+		deadline = snp_now() + TIMEOUT_NS;
+		do {
+			ret = bsp(OP_RELEASE, first, 0, 0);
+		} while (ret == SNP_RMP_FAIL_INUSE && snp_now() < deadline);
+		SNP_CHECK(!ret, SNP_CAUSE_WRONG_VMSA,
+			  "%s: RMPADJUST cannot release the first VMSA: %lu", what, ret);
+		ap_check_unharmed(1, what);
+		snp_count_window(SNP_WINDOW_PLAIN);
 	}
 }
 
@@ -3392,6 +3503,18 @@ static const struct snp_case cases[] = {
 		.name = "punch_beside_reload",
 		.what = "punch while KVM_RUN looks up a VMSA, for schedules",
 		.fn = case_punch_beside_reload,
+		.windows = PLAIN,
+		.opt_in = true,
+	}, {
+		.name = "punch_beside_entry",
+		.what = "punch while a vCPU that ran before enters, for schedules",
+		.fn = case_punch_beside_entry,
+		.windows = PLAIN,
+		.opt_in = true,
+	}, {
+		.name = "create_beside_create",
+		.what = "AP Create again while the first is carried out, for schedules",
+		.fn = case_create_beside_create,
 		.windows = PLAIN,
 		.opt_in = true,
 	}, {
