@@ -54,6 +54,12 @@ lines=$(wc -l <"$dir/results.jsonl")
 check "the search goes on" search 1
 check "... behind the last seed, and keeps what it had" \
 	sh -c "[ $(wc -l <"$dir/results.jsonl") -gt $lines ] && [ -z \"\$(sed 's/,.*//' '$dir/results.jsonl' | sort | uniq -d)\" ]"
+# Several seeds are needed, and the clean kernel gets as many.
+narrow()
+{
+	RUNS=1 M=163 scripts/explore >"$OUT.out" 2>"$OUT.err" || { cat "$OUT.out" "$OUT.err"; return 1; }
+}
+check "a narrow race is found by the schedule that its mutant's header names" narrow
 # single FORK_OBJECT... : what QEMU says to a machine with one thread
 single()
 {
