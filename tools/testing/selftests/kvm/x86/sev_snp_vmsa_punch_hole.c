@@ -2840,14 +2840,19 @@ static u64 nr_pages_allocated(void)
 struct punch_work {
 	int fd;
 	u64 pgoff, nr_pages;
-	struct ap *entering;	/* punch when it enters KVM_RUN once more, */
+	u64 delay;		/* punch after so many iterations, */
+	struct ap *entering;	/* from when this one enters KVM_RUN once more, */
 	u64 nr_entries;
-	u64 delay;		/* or so many iterations later, */
-	u64 heartbeat;		/* but not after this one; delay is then what it took */
-	bool early;		/* it was not there yet */
+	u64 heartbeat;		/* or when it runs; delay is then what it took */
+	bool early;		/* it did not run yet */
 	u64 ns;
 	bool done;
 };
+
+static bool punch_is_late(struct punch_work *work)
+{
+	return work->entering && heartbeat(work->entering->id) != work->heartbeat;
+}
 
 static void *punch_thread(void *__work)
 {
@@ -2857,10 +2862,10 @@ static void *punch_thread(void *__work)
 	pthread_setname_np(pthread_self(), "punch");
 	while (work->entering && READ_ONCE(work->entering->nr_entries) == work->nr_entries)
 		;
-	for (i = 0; i < work->delay && heartbeat(work->entering->id) == work->heartbeat; i++)
+	for (i = 0; i < READ_ONCE(work->delay) && !punch_is_late(work); i++)
 		;
 	work->delay = i;
-	work->early = work->entering && heartbeat(work->entering->id) == work->heartbeat;
+	work->early = !punch_is_late(work);
 	start = snp_now();
 	gmem_punch(work->fd, work->pgoff, work->nr_pages);
 	work->ns = snp_now() - start;
@@ -3176,6 +3181,53 @@ static void case_weakness_create_beside_punch(void)
 		window_check_dead(&w);
 	}
 	snp_note("%u rounds, %u creations", nr_rounds, nr_creations);
+}
+
+/*
+ * The page of a running vCPU is punched while AP Create gives it another one.  KVM must
+ * not lose track of the old one before the vCPU has left it.
+ */
+static void case_weakness_replace_beside_punch(void)
+{
+	const char *what = "punch while AP Create replaces the VMSA";
+	const u32 nr_rounds = 10 * snp_case_rounds();
+	struct punch_work work;
+	pthread_t thread;
+	u32 i;
+	int r;
+
+	setup(1);
+
+	for (i = 0; i < nr_rounds; i++) {
+		const u64 index = 1 + i % 3, other = 5 + i % 3;
+
+		ap_start(1, PAGE(A, index));
+		ap_prepare(1, PAGE(A, other));
+		/* The flush of a SPTE would have the vCPU leave. */
+		set_temp(COLD, PAGE(A, index), 1);
+
+		work = (struct punch_work) {
+			.fd = slots[SLOT_A].fd,
+			.pgoff = slots[SLOT_A].pgoff + index,
+			.nr_pages = 1,
+			.delay = 2000 * (i % 10),
+		};
+		r = pthread_create(&thread, NULL, punch_thread, &work);
+		TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+		SNP_CHECK(!bsp(OP_CREATE, 1, PAGE(A, other), 0), SNP_CAUSE_WRONG_ANSWER,
+			  "%s: AP Create failed", what);
+		pthread_join(thread, NULL);
+		snp_count_window(SNP_WINDOW_COLD);
+
+		/* KVM_RUN may have failed before AP Create was there. */
+		if (ap_wait(1, 1000000)) {
+			ap_check_failed(1, what);
+			ap_run(1);
+		}
+		ap_check_unharmed(1, what);
+		ap_destroy(1);
+		ap_stop(1);
+	}
 }
 
 static bool stop_flood;
@@ -3544,6 +3596,14 @@ static const struct snp_case cases[] = {
 		.name = "weakness_create_beside_punch",
 		.what = "the same beside a creation, may kill the host",
 		.fn = case_weakness_create_beside_punch,
+		.windows = BIT(SNP_WINDOW_COLD),
+		.opt_in = true,
+		.weakness = true,
+		.timeout_s = 120,
+	}, {
+		.name = "weakness_replace_beside_punch",
+		.what = "the same beside the creation of the punched vCPU",
+		.fn = case_weakness_replace_beside_punch,
 		.windows = BIT(SNP_WINDOW_COLD),
 		.opt_in = true,
 		.weakness = true,
