@@ -2958,7 +2958,7 @@ static void case_punch_beside_entry(void)
 		"punch beside the reload of a rebuilt VMSA",
 	};
 	const u32 nr_rounds = 10 * snp_case_rounds();
-	u64 span[2], delay, took;
+	u64 span[2] = { }, delay, took;
 	u32 i, step;
 
 	setup(2);
@@ -2991,7 +2991,7 @@ static void case_create_beside_create(void)
 {
 	const char *what = "created twice in a row";
 	const u32 nr_rounds = 10 * snp_case_rounds();
-	u64 ret, deadline, span;
+	u64 ret, deadline, span = 0;
 	u32 i;
 
 	setup(1);
