@@ -50,7 +50,7 @@ bare_run()
 	shift 4
 	: >"$_output"
 	# shellcheck disable=SC2086 # QEMU_ARGS is words
-	timeout -k 5 "$_limit" "$_qemu" -object x-snp-host,id=snp0 \
+	timeout -k 5 "$_limit" "$_qemu" -object x-snp-host,id=snp0,pa-reduction=5 \
 		-machine q35,kernel-irqchip=split,vmport=off,usb=off \
 		-accel tcg,thread=multi -m 128 -nodefaults -no-user-config \
 		-display none -cpu \

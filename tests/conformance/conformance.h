@@ -73,6 +73,8 @@ void flush_tlb(void);
 /* ---- guest.c ---- */
 
 #define CBIT            (1ull << 51)
+/* 48 physical address bits, of which the encryption takes 5 */
+#define SPA_BITS        43
 /* Windows on AREA in the guest's address space, beside the one to one */
 #define SHARED(gpa)     ((gpa) + 0x40000000ull)
 #define LARGE(gpa)      ((gpa) + 0x80000000ull)

@@ -86,6 +86,8 @@ static void msrs_before(void)
     wrmsr(MSR_RMP_END, base + 0x3fff);
     check("GEOM-03", wrmsr_faults(MSR_SYSCFG, syscfg | SYSCFG_SNP_EN), true,
           "SNP_EN with a table of bookkeeping only");
+    check("SPA-01", wrmsr_faults(MSR_RMP_END, 1ull << SPA_BITS | 0x1fff), true,
+          "an RMP_END that takes more bits than encryption leaves");
     wrmsr(MSR_RMP_END, end);
     check("GEOM-01", rdmsr(MSR_SYSCFG) & SYSCFG_SNP_EN, 0,
           "a refused SNP_EN stays 0");
@@ -134,6 +136,9 @@ static void cpuid_and_msrs(void)
     check("CPUID-01", cpuid_reg(0x8000001f, 0), 0xc7e,
           "SEV, VM_PAGE_FLUSH, ES, SNP, VMPL, RMPQUERY, coherent, 64-bit");
     check("CPUID-02", cpuid_reg(0x8000001f, 1) & 0x3f, 51, "C-bit");
+    check("CPUID-02", cpuid_reg(0x8000001f, 1) >> 6 & 0x3f,
+          (cpuid_reg(0x80000008, 0) & 0xff) - SPA_BITS,
+          "physical address bits that encryption takes");
     check("CPUID-02", cpuid_reg(0x8000001f, 1) >> 12 & 15, 4, "VMPLs");
     check("CPUID-02", cpuid_reg(0x8000001f, 2), 509, "guests");
     check("CPUID-02", cpuid_reg(0x8000001f, 3), 100, "first SEV ASID");
@@ -141,6 +146,7 @@ static void cpuid_and_msrs(void)
           cpuid_reg(0x8000001f, 2), true, "ASIDs");
     check("CPUID-04", cpuid_reg(0x8000000a, 3) & 0xcb, 0xcb,
           "NP, LBRV, NRIPS, FlushByAsid, DecodeAssists");
+    check("CPUID-07", cpuid_reg(0x80000007, 3) >> 8 & 1, 1, "invariant TSC");
 
     check("SYSCFG-03", syscfg >> 25 & 1, 1, "VMPL_EN with SNP_EN");
     wrmsr(MSR_SYSCFG, syscfg & ~(1ull << 25));
@@ -184,6 +190,8 @@ static void cpuid_and_msrs(void)
           "VM_HSAVE_PA not page aligned");
     check("MSR-HSAVE-01", wrmsr_faults(MSR_VM_HSAVE_PA, 1ull << 50), true,
           "VM_HSAVE_PA beyond the address space");
+    check("SPA-01", wrmsr_faults(MSR_VM_HSAVE_PA, 1ull << SPA_BITS), true,
+          "a VM_HSAVE_PA that takes more bits than encryption leaves");
     check("MSR-HSAVE-01", rdmsr(MSR_VM_HSAVE_PA), HSAVE(0), "and unchanged");
 }
 
@@ -608,6 +616,7 @@ static void host_tables(void)
     const uint64_t va = 0x30000000;     /* a hole of the map for us */
     uint64_t pde = pd[va / M2];
     struct fault f;
+    unsigned i;
 
     memset((void *)table, 0, K4);
     pte[0] = target | 7;
@@ -645,6 +654,21 @@ static void host_tables(void)
     check("HOST-04", fault_of(&f), NONE, "a table in a mixed region");
     check("HOST-04", pte[0] & 0x60, 0x60, "A and D are set there");
     reclaim(table + K4);
+
+    /* SPA-01 */
+    for (i = SPA_BITS - 1; i < 52; i++) {
+        pte[0] = 1ull << i | 5;
+        flush_tlb();
+        f = touch(i_load8, va);
+        check("SPA-01", fault_of(&f), i < SPA_BITS ? NONE : FAULT(PF, 9),
+              "a leaf with a bit that encryption takes");
+    }
+    pte[0] = target | 7;
+    pd[va / M2] = 1ull << SPA_BITS | table | 7;
+    flush_tlb();
+    f = touch(i_load8, va);
+    check("SPA-01", fault_of(&f), FAULT(PF, 9),
+          "the address of a table with such a bit");
     pd[va / M2] = pde;
     flush_tlb();
 }

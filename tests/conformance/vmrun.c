@@ -89,6 +89,20 @@ static void control(void)
     refused("VMRUN-07", "SEV with an ASID of SEV-ES");
     F64(v, V_NCR3) |= 1ull << 50;
     refused("VMRUN-20", "nCR3 beyond the address space");
+    F64(v, V_NCR3) |= 1ull << SPA_BITS;
+    refused("SPA-01", "an nCR3 that takes more bits than encryption leaves");
+    F64(v, V_MSRPM) = 1ull << SPA_BITS;
+    refused("SPA-01", "such an MSRPM");
+    F64(v, V_IOPM) = 1ull << SPA_BITS;
+    refused("SPA-01", "such an IOPM");
+    F64(v, V_VMSA) = VMSA(V) | 1ull << SPA_BITS;
+    refused("SPA-01", "such a VMSA pointer");
+    for (i = 0; i < 2; i++) {
+        struct regs r = { .rax = 1ull << SPA_BITS };
+
+        attempt(&r, i ? i_vmsave : i_vmrun + 3);
+        check("SPA-01", r.fault.vector, GP, "such a VMCB");
+    }
     F64(v, V_VMSA) = ~0ull;
     refused("VMRUN-10", "VMSA pointer ~0");
     F64(v, V_VMSA) = VMSA(V) + 0x800;
@@ -530,6 +544,30 @@ static void exits(void)
     if (!vcpu_done(0, &e)) {
         vcpu_start(0, 0);
     }
+    npt_map(gpa, gpa | 1ull << SPA_BITS, 7);
+    r = (struct regs) { .rsi = gpa };
+    e = vcpu_call(0, &r, i_load8);
+    check("SPA-01", vcpu_done(0, &e) && r.fault.vector == VC, true,
+          "a nested page table with a bit that encryption takes");
+    if (!vcpu_done(0, &e)) {
+        vcpu_start(0, 0);
+    }
+    /* The guest's own page table: all bits of CPUID 8000_0008 are an address */
+    npt_map(gpa, gpa, 7);
+    r = (struct regs) { .rsi = guest_pte(gpa),
+                        .rax = CBIT | 1ull << SPA_BITS | gpa | 7 };
+    e = vcpu_call(0, &r, i_store8);
+    check("SPA-02", vcpu_done(0, &e) && r.fault.vector == NONE, true,
+          "the guest writes its page table");
+    r = (struct regs) { .rsi = gpa };
+    e = vcpu_call(0, &r, i_load8);
+    check("SPA-02", e.code, EXIT_NPF,
+          "a guest physical address that takes more bits than a system one");
+    check("SPA-02", e.info2, 1ull << SPA_BITS | gpa, "with its address");
+    vcpu_start(0, 0);
+    r = (struct regs) { .rsi = guest_pte(gpa), .rax = CBIT | gpa | 7 };
+    e = vcpu_call(0, &r, i_store8);
+    check("SPA-02", vcpu_done(0, &e), true, "and back");
     npt_map(gpa, gpa, 0);
     r = (struct regs) { .rsi = gpa };
     e = vcpu_call(0, &r, i_load8);

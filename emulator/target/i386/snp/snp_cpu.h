@@ -33,6 +33,7 @@ typedef struct SnpCpu {
     uint64_t hwcr;
     uint64_t rmp_base;
     uint64_t rmp_end;
+    uint8_t pa_reduction;       /* CPUID 8000_001F EBX[11:6]; SMEE is always 1 */
 
     /* the guest between VMRUN and #VMEXIT */
     bool entering;              /* VMRUN has not succeeded yet */
@@ -82,6 +83,14 @@ bool snp_cpu_realize(CPUArchState *env, Error **errp);
 uint64_t snp_cpu_svm_features(void);
 void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
                    uint32_t *ecx, uint32_t *edx);
+
+/*
+ * SPA-01: the width of a system physical address, which the memory encryption
+ * reduces.  SPA-02: a guest's physical addresses keep the width that CPUID
+ * 8000_0008 tells; snp_pa_bits() is for what the running code calls physical.
+ */
+unsigned snp_spa_bits(CPUArchState *env);
+unsigned snp_pa_bits(CPUArchState *env);
 
 /* ---- misc_helper.c ---- */
 /* False: not one of ours, or checked and left to the caller to store. */

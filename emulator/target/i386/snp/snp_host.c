@@ -26,7 +26,7 @@
 
 #define SNP_CBIT            51
 #define SNP_MAX_ASID        509     /* CPUID-02: values of a Genoa part */
-#define SNP_MIN_SEV_ASID    100
+#define SNP_ASIDS           99      /* ... of these for SEV-ES and SNP guests */
 #define SNP_MAX_CPUS        4096
 #define SNP_SVM_ASIDS       0x8000
 
@@ -36,6 +36,8 @@ struct SnpHost {
     /* properties */
     uint64_t rmp_base_wanted;
     bool erratum_2m;
+    uint32_t pa_reduction;
+    uint32_t snp_asids;
 
     uint64_t rmp_base;
     uint64_t rmp_end;
@@ -71,7 +73,7 @@ unsigned snp_host_max_asid(void)
 
 unsigned snp_host_min_sev_asid(void)
 {
-    return SNP_MIN_SEV_ASID;
+    return the_host->snp_asids + 1;
 }
 
 void *snp_host_page(uint64_t spa)
@@ -420,6 +422,9 @@ void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
         return;
     }
     switch (leaf) {
+    case 0x80000007:
+        *edx |= CPUID_APM_INVTSC;   /* CPUID-07 */
+        break;
     case 0x8000000A:
         if (*eax) {
             *ebx = SNP_SVM_ASIDS;   /* CPUID-04: at least as many as ECX */
@@ -432,11 +437,22 @@ void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
          */
         *eax = BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) |
                BIT(10) | BIT(11);
-        *ebx = SNP_CBIT | (RMP_NR_VMPL << 12);
-        *ecx = SNP_MAX_ASID;
-        *edx = SNP_MIN_SEV_ASID;
+        *ebx = SNP_CBIT | (the_host->pa_reduction << 6) | (RMP_NR_VMPL << 12);
+        *ecx = snp_host_max_asid();
+        *edx = snp_host_min_sev_asid();
         break;
     }
+}
+
+unsigned snp_spa_bits(CPUX86State *env)
+{
+    return env_archcpu(env)->phys_bits - env->snp.pa_reduction;
+}
+
+unsigned snp_pa_bits(CPUX86State *env)
+{
+    return env->hflags & HF_GUEST_MASK ? env_archcpu(env)->phys_bits :
+           snp_spa_bits(env);
 }
 
 bool snp_cpu_realize(CPUX86State *env, Error **errp)
@@ -454,9 +470,11 @@ bool snp_cpu_realize(CPUX86State *env, Error **errp)
                    "to -cpu");
         return false;
     }
-    if (env_archcpu(env)->phys_bits > SNP_CBIT) {
+    env->snp.pa_reduction = the_host->pa_reduction;
+    if (snp_spa_bits(env) > SNP_CBIT) {
         error_setg(errp, "x-snp-host: the C-bit is bit %d, so -cpu needs "
-                   "phys-bits=%d or less", SNP_CBIT, SNP_CBIT);
+                   "phys-bits=%d or less", SNP_CBIT,
+                   SNP_CBIT + the_host->pa_reduction);
         return false;
     }
     return true;
@@ -524,9 +542,54 @@ static void snp_host_set_erratum(Object *obj, bool value, Error **errp)
     SNP_HOST(obj)->erratum_2m = value;
 }
 
+static void snp_host_get_reduction(Object *obj, Visitor *v, const char *name,
+                                   void *opaque, Error **errp)
+{
+    visit_type_uint32(v, name, &SNP_HOST(obj)->pa_reduction, errp);
+}
+
+static void snp_host_set_reduction(Object *obj, Visitor *v, const char *name,
+                                   void *opaque, Error **errp)
+{
+    uint32_t value;
+
+    if (!visit_type_uint32(v, name, &value, errp)) {
+        return;
+    }
+    if (value != 0 && value != 5 && value != 6) {
+        error_setg(errp, "x-snp-host: pa-reduction is 0, 5 or 6, not %u",
+                   value);
+        return;
+    }
+    SNP_HOST(obj)->pa_reduction = value;
+}
+
+static void snp_host_get_asids(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    visit_type_uint32(v, name, &SNP_HOST(obj)->snp_asids, errp);
+}
+
+static void snp_host_set_asids(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    uint32_t value;
+
+    if (!visit_type_uint32(v, name, &value, errp)) {
+        return;
+    }
+    if (value < 1 || value > SNP_MAX_ASID) {
+        error_setg(errp, "x-snp-host: snp-asids is 1 to %d, not %u",
+                   SNP_MAX_ASID, value);
+        return;
+    }
+    SNP_HOST(obj)->snp_asids = value;
+}
+
 static void snp_host_init(Object *obj)
 {
     SNP_HOST(obj)->erratum_2m = true;
+    SNP_HOST(obj)->snp_asids = SNP_ASIDS;
 }
 
 static bool snp_host_can_be_deleted(UserCreatable *uc)
@@ -549,6 +612,16 @@ static void snp_host_class_init(ObjectClass *oc, void *data)
     object_class_property_set_description(oc, "erratum-2m",
         "a 2 MB aligned in-use page blocks large-page writes to its whole "
         "2 MB region, as on Zen 3 and Zen 4 (default: on)");
+    object_class_property_add(oc, "pa-reduction", "uint32",
+                              snp_host_get_reduction, snp_host_set_reduction,
+                              NULL, NULL);
+    object_class_property_set_description(oc, "pa-reduction",
+        "physical address bits that memory encryption takes: 0, 5 or 6 "
+        "(default: 0)");
+    object_class_property_add(oc, "snp-asids", "uint32", snp_host_get_asids,
+                              snp_host_set_asids, NULL, NULL);
+    object_class_property_set_description(oc, "snp-asids",
+        "ASIDs that SEV-ES and SEV-SNP guests share (default: 99)");
 }
 
 static const TypeInfo snp_host_info = {

@@ -96,7 +96,7 @@ bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
     case MSR_AMD_RMP_BASE:
     case MSR_AMD_RMP_END:
         /* SYSCFG-06; the low 13 bits are fixed, GEOM-02 */
-        if (env->snp.rmp || (val >> env_archcpu(env)->phys_bits)) {
+        if (env->snp.rmp || (val >> snp_spa_bits(env))) {
             msr_gp(env, msr, "SYSCFG-06", ra);
         }
         if (msr == MSR_AMD_RMP_BASE) {

@@ -101,7 +101,7 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
     /* VMRUN-20; the host's own C-bit is no part of the address */
     if ((nested_ctl & SVM_NPT_ENABLED) &&
         (vmcb_ldq(env, offsetof(struct vmcb, control.nested_cr3)) &
-         (~0ull << env_archcpu(env)->phys_bits) &
+         (~0ull << snp_spa_bits(env)) &
          ~(1ull << snp_host_cbit()))) {
         refuse(env, "VMRUN-20 nCR3", ra);
     }
@@ -415,7 +415,7 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
     }
 
     env->snp.vmsa = vmcb_ldq(env, VMCB_VMSA_PA);
-    if (env->snp.vmsa & (0xfff | ~0ull << env_archcpu(env)->phys_bits)) {
+    if (env->snp.vmsa & (0xfff | ~0ull << snp_spa_bits(env))) {
         refuse(env, "VMRUN-10", ra);
     }
     rule = vmsa_take(env, &v);
