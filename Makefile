@@ -44,15 +44,16 @@ help:
 # |                  clones use too; downloads stay
 # | make distclean   remove all caches
 # |
-# | KERNEL=k         7.3 (default), 7.2, 6.12, 7.3-fixed, 6.12-fixed, mutant/ID, a
-# |                  kernel tree, a bzImage (modules beside it or built in), or the
-# |                  archive's own binary: debian (7.3), debian-6.12
+# | KERNEL=k         7.3 (default), 7.2, 6.12, 7.3-rt, 7.3-fixed, 6.12-fixed, mutant/ID,
+# |                  a kernel tree, a bzImage (modules beside it or built in), or the
+# |                  archive's own binary: debian (7.3), debian-rt, debian-6.12
 # | TESTS="a b"      tests of the kvm target; default: ours, sev_snp_*
 # | ARGS="..."       arguments for these tests
 # | LOOPS=n          every test n times in one boot          TIMEOUT=s  per test
 # | STOCK=1          the same QEMU with the SNP host switched off
 # | KDIR=tree        kernel and selftests from this tree; with KERNEL=, selftests alone
-# | QEMU_SRC=tree    QEMU 10.0 from here             CONFIG=debug  lockdep, KASAN (or a file)
+# | QEMU_SRC=tree    QEMU 10.0 from here
+# | CONFIG=debug     lockdep, KASAN; or rt: PREEMPT_RT; or a file, for this kernel's config
 # | TRACE=1          what the SNP host did and refused, by which rule, to trace.log
 # | TRACE=pattern    QEMU's trace events, to qemu.log         JOBS=n     default: all CPUs
 # | SCHED=seed=1,mode=random   the interleaving follows from a seed (docs/schedule.md)
