@@ -7,6 +7,7 @@ export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
 export SEEDS SHRINK GIVE_UP SPEND HANG STRESS
+export PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND
 
 .DEFAULT_GOAL := help
 .PHONY: help run check conformance fuzz shell mutants explore replay matrix series
@@ -59,6 +60,11 @@ help:
 # | SCHED=seed=1,mode=random   the interleaving follows from a seed (docs/schedule.md)
 # | DEBUG=items      QEMU's -d items, to qemu.log            QUIET=1    no live output
 # | SMP=n MEM=MiB    processors and memory of the SNP host (4, 2048)
+# | PA_REDUCTION=n   physical address bits that encryption takes: 0 (default), 5 as on
+# |                  Zen 3, 6 as on Zen 4 (of 48, 48 and 52 bits)
+# | SNP_ASIDS=n      how many SEV-ES and SNP guests the processor can have at a time (99)
+# | MISC_SEV_ES=n    how many of them the misc cgroup allows the tests
+# | APPEND="..."     more for the kernel's command line, kvm_amd.dump_invalid_vmcb=1 say
 # | SANITIZE=address  QEMU built with ASan and UBSan, or SANITIZE=thread
 # | PARALLEL=n       mutants, matrix, explore: machines at a time
 # | FRESH=1          ... and forget what they have found out before

@@ -1,23 +1,46 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The machine under test, in one place.  Sourced by vm/run and by whoever else
-# starts it.
+# The machine under test, in one place.  Sourced, after scripts/lib.sh, by vm/run,
+# by whoever else starts it, and by who wants to know whether it can be started.
 #
+case ${PA_REDUCTION-} in
+''|0|5|6) ;;
+*)	die "PA_REDUCTION is 0, 5 or 6 bits, not '$PA_REDUCTION'" ;;
+esac
+case ${SNP_ASIDS-} in
+*[!0-9]*|0*|????*) die "SNP_ASIDS is 1 to 509, not '$SNP_ASIDS'" ;;
+esac
+[ "${SNP_ASIDS:-1}" -le 509 ] || die "SNP_ASIDS is 1 to 509, not '$SNP_ASIDS'"
+case ${SMP-}${MEM-} in
+*[!0-9]*) die "SMP and MEM are numbers, of processors and of MiB, not '${SMP-}' and '${MEM-}'" ;;
+esac
+case ${APPEND-} in
+*'
+'*)	die "APPEND is one line for the kernel's command line" ;;
+esac
+
 # machine_args QEMU_DIR on|off : QEMU's arguments, one per line, for the machine
 # with the SNP host (on) or the same machine on stock QEMU (off).  Four CPUs in
 # two sockets on two NUMA nodes, so that a vCPU can run far from its memory.
 # SCHED= (options of emulator/accel/tcg/tcg-sched.c, and shift= of -icount) makes
 # it a machine whose every step follows from its inputs: one thread, a clock that
 # counts instructions, nothing random.
+# PA_REDUCTION=5 is the physical address width of a Zen 3 (48 bits, 5 of them for
+# the encryption), 6 that of a Zen 4 (52 and 6).  SNP_ASIDS= is how many SEV-ES and
+# SNP guests there can be at a time.
 machine_args()
 {
 	# Linux does not look for SNP where the hypervisor bit is set.
-	_cpu=EPYC-Genoa,+svm,+npt,-hypervisor,phys-bits=48
+	_cpu=EPYC-Genoa,+svm,+npt,-hypervisor
+	_bits=48
 	if [ "$2" = on ]; then
 		# What KVM demands before it enables SEV, and stock TCG lacks.
 		_cpu=$_cpu,+lbrv,+nrip-save,+flushbyasid,+decodeassists
-		printf '%s\n' -object x-snp-host,id=snp0 -device amd-psp
+		[ "${PA_REDUCTION:-0}" != 6 ] || _bits=52
+		printf '%s\n' -object "x-snp-host,id=snp0${PA_REDUCTION:+,pa-reduction=$PA_REDUCTION}${SNP_ASIDS:+,snp-asids=$SNP_ASIDS}" \
+			-device amd-psp
 	fi
+	_cpu=$_cpu,phys-bits=$_bits
 	_threads=multi
 	if [ -n "${SCHED-}" ]; then
 		_threads=single
@@ -84,9 +107,11 @@ machine_tsc()
 # What the kernel is told.  An oops ends the run at once, with its text as the
 # last thing on the console; -no-reboot then ends QEMU.  The watchdog's NMI is a
 # panic too, which shows every CPU and every blocked task.  The CPUs share one
-# clock, but TCG cannot say so in CPUID: without tsc=reliable KVM has no master
-# clock, and kicks all vCPUs when it loads one, which no SNP host does.
+# clock, but Linux holds it against others, which are late on a busy machine: without
+# tsc=reliable it may come to distrust it, KVM then has no master clock, and kicks all
+# vCPUs when it loads one, which no SNP host does.
 # The timer check counts ticks against a loop, and fails on a busy machine.
+# APPEND= comes after all of these, and so overrules.
 MACHINE_CMDLINE="console=ttyS0,115200 earlyprintk=ttyS0,115200 ignore_loglevel \
 printk.devkmsg=on oops=panic panic=-1 unknown_nmi_panic panic_print=0xc0 tsc=reliable \
-no_timer_check"
+no_timer_check${APPEND:+ $APPEND}"

@@ -8,7 +8,8 @@ cd "$(dirname "$0")/../.." || exit 2
 
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
-unset KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK
+unset KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK SMP MEM
+unset PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND
 cache=${SNP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snp-vmsa-selftests}
 SNP_BUILD=$tmp/build
 export SNP_BUILD
@@ -77,7 +78,16 @@ check "unknown mutant" refuses "no such mutant; there are:" env KERNEL=mutant/no
 check "unknown test: names its neighbours" refuses "no test 'sev_smoke' in the kvm target; near it: .*sev_smoke_test" env TESTS=sev_smoke scripts/run
 check "LOOPS is no number" refuses "LOOPS=x is no number" env LOOPS=x scripts/run
 check "TIMEOUT is no number" refuses "TIMEOUT=1h is no number" env TIMEOUT=1h scripts/run
-check "unknown CONFIG" refuses "CONFIG is 'debug' or a file" env CONFIG=nosuch scripts/run
+check "unknown CONFIG" refuses "CONFIG is 'debug', 'rt' or a file" env CONFIG=nosuch scripts/run
+check "two CONFIGs" refuses "KERNEL=7.3-rt is CONFIG=rt" env KERNEL=7.3-rt CONFIG=debug scripts/run
+check "PA_REDUCTION that no processor has" refuses "PA_REDUCTION is 0, 5 or 6 bits, not '7'" env PA_REDUCTION=7 scripts/run
+for n in 0 00 510 1000 x; do
+	check "SNP_ASIDS=$n" refuses "SNP_ASIDS is 1 to 509, not '$n'" env SNP_ASIDS=$n scripts/run
+done
+check "MISC_SEV_ES is no number" refuses "MISC_SEV_ES=-1 is no number" env MISC_SEV_ES=-1 scripts/run
+check "SMP is no number" refuses "SMP and MEM are numbers" env SMP=all scripts/run
+check "APPEND of two lines" refuses "APPEND is one line" env APPEND="a
+b" scripts/run
 check "KDIR does not exist" refuses "KDIR=.*: no such folder" env KDIR="$tmp/no" scripts/run
 check "KDIR is no kernel tree" refuses "KDIR=.* is no kernel source tree" env KDIR="$tmp" scripts/run
 mkdir -p "$tmp/old/arch/x86/kvm" "$tmp/old/tools/testing/selftests/kvm/lib/x86"
