@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# usage: awk -v table=vm/causes -f vm/results.awk LOG
+#
+# What the tests in LOG said, one line per result, fields separated by tabs:
+#
+#	WHAT PROGRAM CASE CAUSE BEGAN ENDED TEXT
+#
+# WHAT is ok, not, skip, xfail, or open: begun, and nothing came after it.  CASE is -
+# for what concerns the whole program.  CAUSE is a name from the table, of failures.
+# TEXT is the message of the assertion; without one the last step that was told.
+# BEGAN and ENDED are the times in front of the lines, where there are any; a failure
+# ends with its assertion.  LOG is kselftest's, in which all lines of a test begin
+# with "# ", or has "# start PROGRAM" and the lines as they are.
+
+function cause_of(name, text,  i)
+{
+	for (i = 1; i <= nr_causes; i++)
+		if ((cases[i] == "*" || index(" " cases[i] " ", " " name " ")) && index(text, words[i]))
+			return cause[i]
+	return "test"
+}
+
+function say(what, name, text)
+{
+	gsub(/\t/, " ", text)
+	printf "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", what, program, name, \
+		what == "not" || (what == "open" && message != "") ? cause_of(name, text) : "-", \
+		began, failed == "" ? now : failed, text
+	open = part = 0
+	message = where = failed = running = ""
+	began = now
+}
+
+function begin(name)
+{
+	end()
+	program = name
+	began = now
+	step = ""
+}
+
+function end()
+{
+	if (program == "") return
+	if (part && message == "") message = where
+	if (running != "" || message != "")
+		say("open", running == "" ? "-" : running, message == "" ? step : message)
+	part = 0
+	program = ""
+}
+
+BEGIN {
+	while ((getline line <table) > 0) {
+		if (line ~ /^#/ || split(line, column, "\t") < 3) continue
+		nr_causes++
+		cases[nr_causes] = column[1]; words[nr_causes] = column[2]; cause[nr_causes] = column[3]
+	}
+	began = "-"
+}
+
+{
+	sub(/\r$/, "")
+	line = $0
+	now = "-"
+	if (match(line, /^[0-9]+\.[0-9]+ /)) {
+		now = substr(line, 1, RLENGTH - 1)
+		line = substr(line, RLENGTH + 1)
+	}
+}
+line ~ /^# selftests: kvm: / { split(line, w, " "); begin(w[4]); prefixed = 1; next }
+line ~ /^# start / { split(line, w, " "); begin(w[3]); prefixed = 0; next }
+line ~ /^(not )?ok [0-9]+ selftests: / { end(); next }
+program == "" { next }
+prefixed { sub(/^# ?/, "", line) }
+
+line ~ /^# exit [0-9]+$/ && !prefixed { end(); next }
+line ~ /^# step: / { step = substr(line, 3) }
+line ~ /^# +RUN +/ {
+	sub(/^# +RUN +/, "", line); sub(/ \.\.\.$/, "", line); sub(/.*\./, "", line)
+	running = line; began = now; message = where = failed = step = ""; part = 0
+	next
+}
+line ~ /^==== Test Assertion Failure/ {
+	if (failed == "") { part = 1; failed = now }
+	next
+}
+# An assertion: where it is, who ran it, its stack, and then what it says.
+part == 1 { where = line; sub(/^ +/, "", where); part = 2; next }
+part == 2 && line ~ /^  pid=/ { part = 3; next }
+part == 3 && line ~ /^  [^ ]/ && line !~ /stack trace empty/ {
+	message = line; sub(/^ +/, "", message)
+	part = 0
+	next
+}
+line ~ /^# [^ ]+\.[ch]:[0-9]+:/ || line ~ /^# [a-z0-9_]+: Test terminated/ {
+	if (message == "") { message = substr(line, 3); failed = now }
+	next
+}
+line ~ /^(not )?ok [0-9]+ / {
+	what = line ~ /^not / ? "not" : line ~ /# SKIP/ ? "skip" : line ~ /# XFAIL/ ? "xfail" : "ok"
+	text = ""
+	if (match(line, / # [A-Z]+ /)) text = substr(line, RSTART + RLENGTH)
+	sub(/^(not )?ok [0-9]+ (- )?/, "", line); sub(/ .*/, "", line); sub(/.*\./, "", line)
+	if (what == "not") text = message != "" ? message : where != "" ? where : step
+	say(what, line, text)
+	next
+}
+line ~ /^1\.\.0 # SKIP/ { sub(/^1\.\.0 # SKIP( -)? */, "", line); say("skip", "-", line) }
+END { end() }
