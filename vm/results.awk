@@ -6,12 +6,13 @@
 #
 #	WHAT PROGRAM CASE CAUSE BEGAN ENDED TEXT
 #
-# WHAT is ok, not, skip, xfail, or open: begun, and nothing came after it.  CASE is -
-# for what concerns the whole program.  CAUSE is a name from the table, of failures.
+# WHAT is ok, not, skip, xfail, or open: begun, and nothing came after it.  Beside these
+# there are start and exit (of a program; CAUSE says how if not well), kernel (a complaint
+# of its, while CASE ran), and end (of all).  CASE is - for what concerns the whole program.  CAUSE is a name from the table, of failures.
 # TEXT is the message of the assertion; without one the last step that was told.
 # BEGAN and ENDED are the times in front of the lines, where there are any; a failure
 # ends with its assertion.  LOG is kselftest's, in which all lines of a test begin
-# with "# ", or has "# start PROGRAM" and the lines as they are.
+# with "# ", or has "# start PROGRAM" and the lines as they are (vm/repeat, vm/explore).
 
 function cause_of(name, text,  i)
 {
@@ -21,13 +22,17 @@ function cause_of(name, text,  i)
 	return "test"
 }
 
-function say(what, name, text)
+function row(what, name, cause, to, text)
 {
 	gsub(/\t/, " ", text)
-	printf "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", what, program, name, \
-		what == "not" || (what == "open" && message != "") ? cause_of(name, text) : "-", \
-		began, failed == "" ? now : failed, text
-	open = part = 0
+	printf "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", what, program, name, cause, began, to, text
+}
+
+function say(what, name, text)
+{
+	row(what, name, what == "not" || (what == "open" && message != "") ? cause_of(name, text) : "-", \
+		failed == "" ? now : failed, text)
+	part = 0
 	message = where = failed = running = ""
 	began = now
 }
@@ -38,6 +43,7 @@ function begin(name)
 	program = name
 	began = now
 	step = ""
+	row("start", "-", "-", now, "")
 }
 
 function end()
@@ -70,11 +76,27 @@ BEGIN {
 }
 line ~ /^# selftests: kvm: / { split(line, w, " "); begin(w[4]); prefixed = 1; next }
 line ~ /^# start / { split(line, w, " "); begin(w[3]); prefixed = 0; next }
-line ~ /^(not )?ok [0-9]+ selftests: / { end(); next }
+line ~ /^(not )?ok [0-9]+ selftests: / {
+	ended = program
+	end()
+	program = ended
+	row("exit", "-", line ~ /^ok/ ? "-" : line ~ /TIMEOUT/ ? "timeout" : "exit", now, line)
+	program = ""
+	next
+}
+line ~ /^# end of run/ { end(); began = now; row("end", "-", "-", now, ""); next }
 program == "" { next }
 prefixed { sub(/^# ?/, "", line) }
 
-line ~ /^# exit [0-9]+$/ && !prefixed { end(); next }
+line ~ /^# exit [0-9]+$/ && !prefixed {
+	ended = program
+	end()
+	program = ended
+	row("exit", "-", line ~ / [04]$/ ? "-" : "exit-" substr(line, 8), now, "")
+	program = ""
+	next
+}
+line ~ /^# kernel: / && !prefixed { row("kernel", running == "" ? "-" : running, "kernel-log", now, substr(line, 11)) }
 line ~ /^# step: / { step = substr(line, 3) }
 line ~ /^# +RUN +/ {
 	sub(/^# +RUN +/, "", line); sub(/ \.\.\.$/, "", line); sub(/.*\./, "", line)
