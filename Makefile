@@ -6,7 +6,7 @@
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
-export SEEDS SHRINK GIVE_UP SPEND HANG STRESS
+export SEEDS SHRINK GIVE_UP SPEND HANG SILENT STRESS STAGE
 
 .DEFAULT_GOAL := help
 .PHONY: help run check conformance fuzz shell mutants explore replay matrix series
@@ -33,7 +33,7 @@ help:
 # | make linux-guest Debian's QEMU, OVMF and kernel: an SNP guest with CPUS=2
 # | make report      one HTML page of what the last runs here left behind
 # | make series      the selftests as patches for `git am` and for posting (OUT=new
-# |                  folder, SIGNOFF=1), or the fix (FIX=6.12 or 7.3)
+# |                  folder, STAGE=1 to 3, SIGNOFF=1), or the fix (FIX=6.12 or 7.3)
 # | make apply       the selftests into the kernel tree KDIR= (make unapply: out again)
 # | make selftests   the overlay on a copy of a kernel tree (KDIR=), built, installed, and
 # |                  the folder printed: run_kselftest.sh is in it
@@ -47,7 +47,8 @@ help:
 # | KERNEL=k         7.3 (default), 7.2, 6.12, 7.3-fixed, 6.12-fixed, mutant/ID, a
 # |                  kernel tree, a bzImage (modules beside it or built in), or the
 # |                  archive's own binary: debian (7.3), debian-6.12
-# | TESTS="a b"      tests of the kvm target; default: ours, sev_snp_*
+# | TESTS="a b:c,d"  tests of the kvm target, all of a, cases c and d of b; default: ours,
+# |                  sev_snp_*, without the lab's (tests/lab), sev_snp_lab_*
 # | ARGS="..."       arguments for these tests
 # | LOOPS=n          every test n times in one boot          TIMEOUT=s  per test
 # | STOCK=1          the same QEMU with the SNP host switched off
@@ -63,7 +64,8 @@ help:
 # | FRESH=1          ... and forget what they have found out before
 # | GIVE_UP=n        mutants: runs without a failure that are enough (3)
 # | SPEND=n          mutants: seconds after which a mutant gets no more runs (3600)
-# | HANG=n           mutants: seconds after which a run counts as hung (400)
+# | HANG=n SILENT=n  mutants: seconds after which a run counts as hung (400), if it has
+# |                  said nothing for the last SILENT of them (60)
 # | STRESS=file      explore, RUNS=n: results of mutants to stand beside (build/stress/...)
 # | ALL=1 LIMIT=n    explore: go on after a failure; instructions until a run is given up
 # | SEEDS=n SHRINK=s  explore: the last seed to try; seconds to look for a smaller failure
