@@ -97,7 +97,6 @@ line ~ /^# exit [0-9]+$/ && !prefixed {
 	next
 }
 line ~ /^# kernel: / && !prefixed { row("kernel", running == "" ? "-" : running, "kernel-log", now, substr(line, 11)) }
-line ~ /^# step: / { step = substr(line, 3) }
 line ~ /^# +RUN +/ {
 	sub(/^# +RUN +/, "", line); sub(/ \.\.\.$/, "", line); sub(/.*\./, "", line)
 	running = line; began = now; message = where = failed = step = ""; part = 0
@@ -119,6 +118,8 @@ line ~ /^# [^ ]+\.[ch]:[0-9]+:/ || line ~ /^# [a-z0-9_]+: Test terminated/ {
 	if (message == "") { message = substr(line, 3); failed = now }
 	next
 }
+# What is about to be done
+line ~ /^# [^ ]/ { if (line !~ /: Test failed$/) { step = substr(line, 3); sub(/^step: /, "", step) } next }
 line ~ /^(not )?ok [0-9]+ / {
 	what = line ~ /^not / ? "not" : line ~ /# SKIP/ ? "skip" : line ~ /# XFAIL/ ? "xfail" : "ok"
 	text = ""

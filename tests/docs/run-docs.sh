@@ -118,7 +118,7 @@ headers()
 }
 
 # cases FILE : the cases of a program on the harness
-cases() { sed -n 's/^TEST_F[A-Z_]*([a-z_]*, *\([a-z0-9_]*\).*/\1/p; s/^[A-Z_]*CASE[A-Z_]*(\([a-z0-9_]*\).*/\1/p' "$1"; }
+cases() { sed -n 's/^TEST_F[A-Z_]*([a-z_]*, *\([a-z0-9_]*\).*/\1/p; t; s/^[A-Z_]*\(TEST\|CASE\)[A-Z_]*(\([a-z0-9_]*\)[,)].*/\2/p' "$1"; }
 
 # Cases that the judge knows by name are there; a kernel without the fix is told from one
 # with it by them.

@@ -146,7 +146,7 @@ ran()
 	n=0 result="ok 1 selftests: kvm: $1"
 	while read -r what name message; do
 		n=$((n + 1))
-		printf '%s\n' "# #  RUN           snp.$name ..." "# # step: punch A[2], 1 page"
+		printf '%s\n' "# #  RUN           snp.$name ..." "# # punch A[2], 1 page"
 		case $what in
 		ok)	printf '%s\n' "# #            OK  snp.$name" "# ok $n snp.$name" ;;
 		skip)	printf '%s\n' "# ok $n snp.$name # SKIP $message" ;;
