@@ -96,7 +96,12 @@ line ~ /^# exit [0-9]+$/ && !prefixed {
 	program = ""
 	next
 }
-line ~ /^# kernel: / && !prefixed { row("kernel", running == "" ? "-" : running, "kernel-log", now, substr(line, 11)) }
+line ~ /^# kernel: / && !prefixed {
+	text = substr(line, 11)
+	name = cause_of(running, text)
+	row("kernel", running == "" ? "-" : running, name == "test" ? "kernel-log" : name, now, text)
+	next
+}
 line ~ /^# +RUN +/ {
 	sub(/^# +RUN +/, "", line); sub(/ \.\.\.$/, "", line); sub(/.*\./, "", line)
 	running = line; began = now; message = where = failed = step = ""; part = 0
