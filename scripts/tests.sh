@@ -13,10 +13,11 @@ test_program()
 	printf '%s\n' "${_tt##*/}"
 }
 
-# test_args TEST : the harness's options for its cases
+# test_args TEST : the harness's options for its cases; the stress test has one mode
 test_args()
 {
 	case ${1#kvm:} in
+	*_stress:*)	printf '%s\n' "${1##*:}" | sed 's/,.*//; s/^/-m /' ;;
 	*:*)	printf '%s\n' "${1##*:}" | sed 's/\([^,]*\),*/ -t \1/g; s/^ //' ;;
 	esac
 }

@@ -157,11 +157,11 @@ named()
 		. scripts/tests.sh
 		printf 'kvm:%s\n' sev_smoke_test sev_snp_a sev_snp_lab_b sev_snp_c_stress >"$tmp/list"
 		echo $(tests_ours "$tmp/list")
-		for t in kvm:x86/sev_snp_a:b,c sev_snp_a kvm:a a:b; do
+		for t in kvm:x86/sev_snp_a:b,c sev_snp_a kvm:a a_stress:b,c; do
 			echo "$(test_program $t) $(test_args $t)"
 		done
 	) >"$tmp/names"
-	printf '%s\n' "sev_snp_a sev_snp_c_stress" "sev_snp_a -t b -t c" "sev_snp_a " "a " "a -t b" | diff - "$tmp/names"
+	printf '%s\n' "sev_snp_a sev_snp_c_stress" "sev_snp_a -t b -t c" "sev_snp_a " "a " "a_stress -m b" | diff - "$tmp/names"
 }
 check "tests by name" named
 
