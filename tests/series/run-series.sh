@@ -115,6 +115,9 @@ covered()
 # based : a tree that is a git repository has a commit to name
 based()
 {
+	# What get_maintainer.pl knows a kernel tree by
+	(cd "$pristine" && cp COPYING CREDITS MAINTAINERS README "$tree/") &&
+		(cd "$tree" && mkdir -p Documentation drivers fs init ipc kernel lib) || return
 	KDIR=$tree OUT=$tmp/based "$top/scripts/series" &&
 		grep -qx "base-commit: $(repo rev-parse HEAD)" "$tmp/based/0000-cover-letter.patch"
 }
