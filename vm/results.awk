@@ -9,7 +9,8 @@
 # WHAT is ok, not, skip, xfail, or open: begun, and nothing came after it.  Beside these
 # there are start and exit (of a program; CAUSE says how if not well), kernel (a complaint
 # of its, while CASE ran), and end (of all).  CASE is - for what concerns the whole program.  CAUSE is a name from the table, of failures.
-# TEXT is the message of the assertion; without one the last step that was told.
+# TEXT is the message of the assertion; without one where it is (a host may die of its
+# stack dump, which comes first), or the last step that was told.
 # BEGAN and ENDED are the times in front of the lines, where there are any; a failure
 # ends with its assertion.  LOG is kselftest's, in which all lines of a test begin
 # with "# ", or has "# start PROGRAM" and the lines as they are (vm/repeat, vm/explore).
@@ -49,9 +50,8 @@ function begin(name)
 function end()
 {
 	if (program == "") return
-	if (part && message == "") message = where
 	if (running != "" || message != "")
-		say("open", running == "" ? "-" : running, message == "" ? step : message)
+		say("open", running == "" ? "-" : running, message != "" ? message : where != "" ? where : step)
 	part = 0
 	program = ""
 }

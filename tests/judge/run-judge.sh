@@ -261,6 +261,14 @@ says 'BUG: unable to handle page fault for address: ffff8880017e0000'; unended
 check "the host died after the assertion: CRASH, what it said, the hint" \
 	verdict 5 "BUG: unable.* -- $core:punch_running: vmsa-in-use: $gone$hint"
 ran $core <<END
+not punch_running $gone
+END
+sed -i '/addr2line/,$d' "$d/ktap.log"
+says 'SEV-SNP: RMPUPDATE failed for PFN 78d198, pg_level: 1, ret: 3'
+says 'BUG: unable to handle page fault for address: ffff8880017e0000'; unended
+check "the host died in the assertion: CRASH, by the kernel's log, the hint" \
+	verdict 5 "FAIL_INUSE.*then BUG: unable.*${hint}see the log"
+ran $core <<END
 open punch_running
 END
 unended; sed -i "s/timeout=''/timeout='silent for 180 s'/" "$d/result"
