@@ -6,7 +6,7 @@
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
-export SEEDS SHRINK GIVE_UP SPEND HANG STRESS
+export SEEDS SHRINK GIVE_UP SPEND HANG SILENT STRESS STAGE CONVERT
 export PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND
 
 .DEFAULT_GOAL := help
@@ -31,10 +31,11 @@ help:
 # | make soak        the tests many times, and for long (RUNS=100 SOAK=3600 BATCH=10)
 # | make rates       what the stress test gets done with 1 to 32 vCPUs, with a plot
 # |                  (VCPUS="1 4" SECONDS_EACH=10 SVG=file)
-# | make linux-guest Debian's QEMU, OVMF and kernel: an SNP guest with CPUS=2
+# | make linux-guest Debian's QEMU, OVMF and kernel: an SNP guest with CPUS=2;
+# |                  CONVERT=1: it converts the VMSA page of a running CPU (docs/guest-convert.md)
 # | make report      one HTML page of what the last runs here left behind
 # | make series      the selftests as patches for `git am` and for posting (OUT=new
-# |                  folder, SIGNOFF=1), or the fix (FIX=6.12 or 7.3)
+# |                  folder, STAGE=1 to 3, SIGNOFF=1), or the fix (FIX=6.12 or 7.3)
 # | make apply       the selftests into the kernel tree KDIR= (make unapply: out again)
 # | make selftests   the overlay on a copy of a kernel tree (KDIR=), built, installed, and
 # |                  the folder printed: run_kselftest.sh is in it
@@ -48,7 +49,8 @@ help:
 # | KERNEL=k         7.3 (default), 7.2, 6.12, 7.3-rt, 7.3-fixed, 6.12-fixed, mutant/ID,
 # |                  a kernel tree, a bzImage (modules beside it or built in), or the
 # |                  archive's own binary: debian (7.3), debian-rt, debian-6.12
-# | TESTS="a b"      tests of the kvm target; default: ours, sev_snp_*
+# | TESTS="a b:c,d"  tests of the kvm target, all of a, cases c and d of b; default: ours,
+# |                  sev_snp_*, without the lab's (tests/lab), sev_snp_lab_*
 # | ARGS="..."       arguments for these tests
 # | LOOPS=n          every test n times in one boot          TIMEOUT=s  per test
 # | STOCK=1          the same QEMU with the SNP host switched off
@@ -70,7 +72,8 @@ help:
 # | FRESH=1          ... and forget what they have found out before
 # | GIVE_UP=n        mutants: runs without a failure that are enough (3)
 # | SPEND=n          mutants: seconds after which a mutant gets no more runs (3600)
-# | HANG=n           mutants: seconds after which a run counts as hung (400)
+# | HANG=n SILENT=n  mutants: seconds after which a run counts as hung (400), if it has
+# |                  said nothing for the last SILENT of them (60)
 # | STRESS=file      explore, RUNS=n: results of mutants to stand beside (build/stress/...)
 # | ALL=1 LIMIT=n    explore: go on after a failure; instructions until a run is given up
 # | SEEDS=n SHRINK=s  explore: the last seed to try; seconds to look for a smaller failure

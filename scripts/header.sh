@@ -14,16 +14,9 @@ field()
 		END { print text }' "$TOP/patches/mutants/$1.patch"
 }
 
-# killers ID : the cases of the functional test that should kill it, in its order
+# killers ID : the tests that should kill it, as PROGRAM:CASE,CASE; remarks are in
+# parentheses
 killers()
 {
-	field "$1" killer | sed 's/stress:.*//' | tr -c 'a-z0-9_\n' '\n' |
-		awk -v test="$TOP/tools/testing/selftests/kvm/x86/sev_snp_vmsa_punch_hole.c" '
-			BEGIN {
-				while ((getline line <test) > 0)
-					if (sub(/^static void case_/, "", line) && sub(/\(void\)$/, "", line))
-						is[line] = 1
-			}
-			$0 in is && !seen[$0]++ { text = text (text == "" ? "" : " ") $0 }
-			END { print text }'
+	field "$1" killer | sed 's/([^)]*)//g' | tr ';' '\n' | tr -d ' ' | grep .
 }

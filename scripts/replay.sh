@@ -55,7 +55,8 @@ fi
 # shellcheck disable=SC2046,SC2154
 set -- $(judge "$dir" exit "$qemu")
 echo "seed $SEED: $1${2:+ ($2: $3)}; logs: $dir"
-tr -d '\r' <"$dir/ktap.log" | grep -E '^not ok|^# cause:' | head -n 4 || :
+awk -v table="$TOP/vm/causes" -f "$TOP/vm/results.awk" "$dir/ktap.log" |
+	awk -F '\t' '$1 != "exit" && $4 != "-" && n++ < 2 { print $2 ":" $3 ": " $4 ": " $7 }'
 tr -d '\r' <"$dir/console.log" | grep -m 2 -E 'RMPUPDATE failed|Oops: |WARNING: ' || :
 {
 	echo "# make replay SEED=$SEED$command"

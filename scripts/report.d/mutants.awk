@@ -18,7 +18,7 @@ END {
 		if (v == "killed" && m != "") {
 			k = json(line[i], "killer")
 			c = k ~ /stress/ ? "--b" : "--a"
-			sub(/^(functional|stress|sev_snp_vmsa_punch_hole(_stress)?):/, "", k)
+			sub(/^sev_snp_/, "", k)
 			printf "<line x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\" stroke=\"var(%s)\" stroke-width=\"2\"/>", x(m), x(w), y, y, c
 			printf "<circle cx=\"%d\" cy=\"%d\" r=\"4\" fill=\"var(%s)\"/>", x(m), y, c
 			printf "<text x=\"%d\" y=\"%d\" style=\"fill:var(--dim)\">%s</text>", x(w) + 9, y + 4, esc(k ", " json(line[i], "cause"))
@@ -29,5 +29,5 @@ END {
 		} else
 			printf "<text x=\"330\" y=\"%d\" style=\"fill:var(--bad)\">%s</text>", y + 4, esc(v)
 	}
-	printf "</svg></div><p class=\"note\">%d of %d killed. Dot: median, line: to the worst run. Blue: by the functional test; violet: by the stress test.</p>\n", killed, n - clean
+	printf "</svg></div><p class=\"note\">%d of %d killed. Dot: median, line: to the worst run. Blue: by a case; violet: by the stress test.</p>\n", killed, n - clean
 }

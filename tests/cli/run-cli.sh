@@ -76,6 +76,12 @@ packed()
 check "a bzImage: two at once, a blank in the path, by a user; the modules of its version" packed
 check "unknown mutant" refuses "no such mutant; there are:" env KERNEL=mutant/none scripts/run
 check "unknown test: names its neighbours" refuses "no test 'sev_smoke' in the kvm target; near it: .*sev_smoke_test" env TESTS=sev_smoke scripts/run
+check "unknown test of several, with a case" refuses "no test 'sev_none:a' in the kvm target" env TESTS="sev_smoke_test sev_none:a" scripts/run
+check "unknown stage of the series" refuses "STAGE=x is no stage of the series" env STAGE=x OUT="$tmp/s" scripts/series
+check "a stage that no patch is of" refuses "STAGE=9: no patch is of that stage" env STAGE=9 OUT="$tmp/s" scripts/series
+check "a stage of a fix" refuses "STAGE= is for the selftests" env STAGE=1 FIX=7.3 OUT="$tmp/s" scripts/series
+check "... nothing half-written" sh -c "! ls -d '$tmp'/s* 2>/dev/null | grep ."
+check "mutants: SILENT is no number" refuses "are numbers" env SILENT=x scripts/mutants
 check "LOOPS is no number" refuses "LOOPS=x is no number" env LOOPS=x scripts/run
 check "TIMEOUT is no number" refuses "TIMEOUT=1h is no number" env TIMEOUT=1h scripts/run
 check "unknown CONFIG" refuses "CONFIG is 'debug', 'rt' or a file" env CONFIG=nosuch scripts/run
@@ -152,6 +158,22 @@ check "*.sources is understood" sh -c "
 	grep -q 'http://mirror2.example/debian trixie-backports main' '$tmp/ac/apt/sources.list' &&
 	grep -q 'http://sec2.example/debian-security trixie-security main' '$tmp/ac/apt/sources.list' &&
 	! grep -q 'off.example' '$tmp/ac/apt/sources.list'"
+
+# Tests by name, and what is run of itself: not the lab's.
+named()
+{
+	(
+		. scripts/lib.sh
+		. scripts/tests.sh
+		printf 'kvm:%s\n' sev_smoke_test sev_snp_a sev_snp_lab_b sev_snp_c_stress >"$tmp/list"
+		echo $(tests_ours "$tmp/list")
+		for t in kvm:x86/sev_snp_a:b,c sev_snp_a kvm:a a_stress:b,c; do
+			echo "$(test_program $t) $(test_args $t)"
+		done
+	) >"$tmp/names"
+	printf '%s\n' "sev_snp_a sev_snp_c_stress" "sev_snp_a -t b -t c" "sev_snp_a " "a " "a_stress -m b" | diff - "$tmp/names"
+}
+check "tests by name" named
 
 # What a matrix expects: nothing of a tree of the user's, whatever its name.
 eval "$(sed -n '/^expected()/,/^}/p' scripts/matrix)"

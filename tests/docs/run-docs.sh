@@ -99,15 +99,49 @@ helped()
 	} | nothing
 }
 
-# A mutant's header names cases of the functional test, the quickest first.
+# source PROGRAM : its file, of the product or of the lab
+source_of() { ls "tools/testing/selftests/kvm/x86/$1.c" "tests/lab/$1.c" 2>/dev/null; }
+
+# A mutant's header names programs, and cases that these have.
 headers()
 {
 	for f in patches/mutants/*.patch; do
 		id=$(basename "$f" .patch)
-		field "$id" killer | sed 's/stress:.*//' | grep -o '[a-z]\+\(_[a-z0-9]\+\)\+' |
-		while read -r name; do
-			grep -q "^static void case_$name(void)" \
-				tools/testing/selftests/kvm/x86/sev_snp_vmsa_punch_hole.c || echo "$f: $name"
+		killers "$id" | tr ':,' '  ' | while read -r program cases; do
+			file=$(source_of "$program") || { echo "$id: $program"; continue; }
+			[ -n "$cases" ] || echo "$id: no case of $program"
+			for c in $cases; do
+				grep -qw -- "$c" "$file" || echo "$id: $program: $c"
+			done
+		done
+	done | nothing
+}
+
+# cases FILE : the cases of a program on the harness
+cases() { sed -n 's/^TEST_F[A-Z_]*([a-z_]*, *\([a-z0-9_]*\).*/\1/p; t; s/^[A-Z_]*\(TEST\|CASE\)[A-Z_]*(\([a-z0-9_]*\)[,)].*/\2/p' "$1"; }
+
+# Cases that the judge knows by name are there; a kernel without the fix is told from one
+# with it by them.
+known_cases()
+{
+	cat tools/testing/selftests/kvm/x86/sev_snp_*.c >"$tmp/tests"
+	{
+		sed '/^#/d' vm/causes | cut -f 1 | tr ' ' '\n' | grep -vx '\*'
+		sed '/^#/d' vm/fixes | cut -f 4 | tr ' ' '\n'
+	} | sort -u | while read -r c; do
+		grep -qw -- "$c" "$tmp/tests" || echo "vm: $c"
+	done | nothing
+}
+
+# Every case of every program is a row of docs/cases.md, below its file.
+listed()
+{
+	for f in tools/testing/selftests/kvm/x86/sev_snp_*.c tests/lab/*.c; do
+		program=$(basename "$f" .c)
+		awk -v program="$program" '/^## / { on = $2 == program } on' docs/cases.md >"$tmp/part"
+		grep -q . "$tmp/part" || echo "$program"
+		for c in $(cases "$f"); do
+			grep -q "^| .*\b$c\b.* |.*|" "$tmp/part" || echo "$program: $c"
 		done
 	done | nothing
 }
@@ -117,4 +151,6 @@ check "paths are there" paths
 check "commands: make knows the goals and the variables" known
 check "the help is complete" helped
 check "mutants: headers name cases that there are" headers
+check "the judge knows cases that there are" known_cases
+check "docs/cases.md has every case" listed
 done_testing

@@ -93,12 +93,19 @@ good; says 'BUG: KASAN: slab-use-after-free in f+0x1\/0x2'
 check "KASAN: FAIL" verdict 1 'KASAN'
 good; says 'AMD-Vi: SNP IOMMU shutdown failed'
 check "the firmware did not shut down: FAIL" verdict 1 'shutdown failed'
+for line in 'BUG: bad unlock balance detected!' 'watchdog: CPU1: Watchdog detected hard LOCKUP on cpu 1' \
+	    'rcu: rcu_preempt kthread starved for 21000 jiffies! g1 f0x0' \
+	    'WARNING: CPU: 1 PID: 77 at mm\/truncate.c:100 truncate_inode_pages_range+0x1\/0x2' \
+	    'WARNING: possible recursive locking detected'; do
+	good; says "$line"
+	check "$line: FAIL" verdict 1 'the kernel complained'
+done
 good; says 'Call Trace:'
 check "a bare backtrace: FAIL" verdict 1 'Call Trace'
 
 good; says 'SEV-SNP: RMPUPDATE failed for PFN 78d198, pg_level: 1, ret: 3'
 check "RMPUPDATE ret 3: FAIL, names the missing fix" \
-	verdict 1 'FAIL_INUSE.*kernel lacks d1a3c2162334 \(CVE-2026-90040\)'
+	verdict 1 'FAIL_INUSE.*kernel may lack d1a3c2162334 \(CVE-2026-90040\)'
 good; says 'SEV-SNP: RMPUPDATE failed for PFN 78d198, pg_level: 1, ret: 2'
 check "RMPUPDATE ret 2 is another failure" verdict 1 'FAIL_PERMISSION'
 check "... and does not name the fix" sh -c "! grep -q CVE '$d/out'"
@@ -127,16 +134,156 @@ check "QEMU died: CRASH of the emulator" verdict 5 'emulator died'
 good; sed -i 's/^ok 2.*/not ok 2 selftests: kvm: sev_dbg_test # exit=254/' "$d/ktap.log"
 sed -i 's/vm: end, exit 0/vm: end, exit 1/' "$d/console.log"
 check "a test failed: FAIL, names it" verdict 1 'cause: .*sev_dbg_test # exit=254'
-good; sed -i 's/^ok 2.*/# # cause of failure: no-recovery: a vCPU did not run\nnot ok 2 selftests: kvm: sev_dbg_test # exit=1/' "$d/ktap.log"
-check "a test failed and names a cause: FAIL, with it" verdict 1 'cause: .*sev_dbg_test # exit=1 -- no-recovery: a vCPU did not run'
-good; sed -i 's/^ok 2.*/# # cause of failure: vmsa-in-use-race: lost\nnot ok 2 selftests: kvm: sev_dbg_test # exit=1/' "$d/ktap.log"
-says "SEV-SNP: RMPUPDATE failed for PFN 1234, pg_level: 1, ret: 3"
-check "a page in use, a race lost: FAIL" verdict 1 'FAIL_INUSE.* -- vmsa-in-use-race: lost'
-check "... and the fix is not named" sh -c "! grep -q CVE '$d/out'"
-good; sed -i '/seed/a # # ok 3 weakness_kick_no_wait # XFAIL known weakness: a page was in use' "$d/ktap.log"
-says "SEV-SNP: RMPUPDATE failed for PFN 1234, pg_level: 1, ret: 3"
-check "a page in use, an opt-in case of a weakness: FAIL, which one" verdict 1 'FAIL_INUSE.* -- known weakness of the fix: weakness_kick_no_wait'
-check "... and the fix is not named missing" sh -c "! grep -q CVE '$d/out'"
+# The harness's output.  ran PROGRAM : a run of it alone, of the cases that follow it
+# as "ok NAME", "skip NAME", "open NAME" (no more than begun), or "not NAME MESSAGE".
+ran()
+{
+	good
+	sed -i "s/^tests=.*/tests='$1'/; s/expected=2/expected=1/" "$d/run"
+	sed -i 's/vm: end, exit 0/vm: end, exit 1/' "$d/console.log"
+	printf '%s\n' 'TAP version 13' '1..1' '# timeout set to 120' "# selftests: kvm: $1" \
+		'# TAP version 13' '# 1..9' '# # Starting 9 tests from 1 test cases.' >"$d/ktap.log"
+	n=0 result="ok 1 selftests: kvm: $1"
+	while read -r what name message; do
+		n=$((n + 1))
+		printf '%s\n' "# #  RUN           snp.$name ..." "# # punch A[2], 1 page"
+		case $what in
+		ok)	printf '%s\n' "# #            OK  snp.$name" "# ok $n snp.$name" ;;
+		skip)	printf '%s\n' "# ok $n snp.$name # SKIP $message" ;;
+		not)	printf '%s\n' '# ==== Test Assertion Failure ====' '#   x86/t.c:123: a == b' \
+				'#   pid=80 tid=81 errno=0 - Success' '# sh: addr2line: not found' \
+				"#   $message" "# # $name: Test failed" \
+				"# #          FAIL  snp.$name" "# not ok $n snp.$name"
+			result="not ok 1 selftests: kvm: $1 # exit=1" ;;
+		open)	result= ;;
+		esac >&3
+	done 3>>"$d/ktap.log" >>"$d/ktap.log"
+	[ -z "$result" ] || printf '%s\n' "$result" >>"$d/ktap.log"
+}
+silent() { ! grep -q CVE "$d/out"; }
+
+gone='vCPU 1 ran on after its VMSA was gone'
+other='vCPU 1 runs the VMSA of vCPU 2'
+hint='; kernel may lack d1a3c2162334 \(CVE-2026-90040\): '
+core=sev_snp_vmsa_punch_hole
+while IFS='	' read -r case words cause; do
+	ran $core <<-END
+	not $case $words
+	END
+	check "$case, '$words': $cause" verdict 1 "^cause: $core:$case: $cause: $words"
+done <<'END'
+punch_running	vCPU 1 ran on after its VMSA was gone	vmsa-in-use
+slot_deleted	vCPU 1 ran on after its VMSA was gone	vmsa-not-stopped
+identity	vCPU 1 runs the VMSA of vCPU 2	wrong-vmsa
+create_on_init	vCPU 1 ran before INIT	wrong-vmsa
+first_create_fails	vCPU 1 ran its launch VMSA	launch-vmsa
+punch_neighbors	vCPU 1 lost its VMSA, which nobody touched	false-kill
+heal_in_place	vCPU 1 does not run although it has a VMSA	no-recovery
+punch_running	no end of: punch A, 1 page	hung
+bindings_refused	KVM answered 0 to a slot that overlaps	wrong-answer
+rerun	KVM_RUN ended in KVM_EXIT_HLT	wrong-exit
+punch_running	vCPU 1 never entered its window	no-window
+punch_running	Unable to open /dev/kvm	test
+END
+ran $core <<END
+ok punch_halted
+not identity $other
+skip punch_running an earlier case failed, the host may be damaged
+END
+check "identity failed, nothing passed that needs the fix: the hint, and why" \
+	verdict 1 "wrong-vmsa: $other${hint}identity failed, and no case has passed that needs it"
+ran $core <<END
+not punch_running $gone
+END
+check "one case alone: it may lack the fix" verdict 1 "vmsa-in-use: $gone${hint}punch_running failed"
+ran sev_snp_vmsa_range_test <<END
+ok punch_neighbors
+not punch_many $gone
+END
+check "punch_many alone: it may" verdict 1 "${hint}punch_many failed"
+ran sev_snp_vmsa_memslot_test <<END
+not slot_deleted $gone
+END
+check "slot_deleted alone: it may" verdict 1 "vmsa-not-stopped: $gone${hint}slot_deleted failed"
+# Two programs: what the first has shown counts for the second.
+ran $core <<END
+ok punch_running
+END
+mv "$d/ktap.log" "$d/first"
+ran sev_snp_vmsa_memslot_test <<END
+not slot_deleted $gone
+END
+{ cat "$d/first"; sed '/^TAP\|^1\.\./d; s/^not ok 1/not ok 2/' "$d/ktap.log"; } | sed 's/^1\.\.1/1..2/' >"$d/both"
+mv "$d/both" "$d/ktap.log"; sed -i s/expected=1/expected=2/ "$d/run"
+check "slot_deleted failed, punch_running passed: no hint" verdict 1 "vmsa-not-stopped: $gone$"
+check "... really none" silent
+ran $core <<END
+ok identity
+not punch_running $gone
+END
+check "punch_running failed, identity passed: no hint" verdict 1 "vmsa-in-use: $gone$"
+ran $core <<END
+skip punch_running fewer CPUs than the race needs
+not identity $other
+END
+check "a case that was skipped has not passed: the hint" verdict 1 "${hint}identity failed"
+ran $core <<END
+not identity KVM_RUN ended in KVM_EXIT_HLT
+END
+check "identity failed of something else: no hint" verdict 1 "identity: wrong-exit: "
+check "... really none" silent
+ran sev_snp_ap_creation_test <<END
+not released_at_once $gone
+END
+check "a case that fails without that bug, too: no hint" verdict 1 "vmsa-in-use: $gone$"
+ran $core <<END
+not signals no end of: signals
+not identity $other
+END
+check "the failure that the hint is about is named" verdict 1 "^cause: $core:identity: wrong-vmsa: .*${hint}identity"
+ran $core <<END
+ok punch_running
+END
+says 'SEV-SNP: RMPUPDATE failed for PFN 1234, pg_level: 1, ret: 3'
+check "a page in use, punch_running passed: FAIL" verdict 1 'FAIL_INUSE'
+check "... no hint" silent
+ran sev_snp_lab_kick_test <<END
+not kick_no_wait $gone
+END
+says 'SEV-SNP: RMPUPDATE failed for PFN 1234, pg_level: 1, ret: 3'
+check "a page in use, in the lab: FAIL, which case" verdict 1 "FAIL_INUSE.* -- sev_snp_lab_kick_test:kick_no_wait: vmsa-in-use"
+check "... no hint" silent
+ran $core <<END
+not punch_running $gone
+END
+sed -i '/Test failed/,$d' "$d/ktap.log"
+says 'BUG: unable to handle page fault for address: ffff8880017e0000'; unended
+check "the host died after the assertion: CRASH, what it said, the hint" \
+	verdict 5 "BUG: unable.* -- $core:punch_running: vmsa-in-use: $gone$hint"
+ran $core <<END
+not punch_running $gone
+END
+sed -i '/addr2line/,$d' "$d/ktap.log"
+says 'SEV-SNP: RMPUPDATE failed for PFN 78d198, pg_level: 1, ret: 3'
+says 'BUG: unable to handle page fault for address: ffff8880017e0000'; unended
+check "the host died in the assertion: CRASH, by the kernel's log, the hint" \
+	verdict 5 "FAIL_INUSE.*then BUG: unable.*${hint}see the log"
+ran $core <<END
+open punch_running
+END
+unended; sed -i "s/timeout=''/timeout='silent for 180 s'/" "$d/result"
+check "hung in a case: TIMEOUT, which step" verdict 124 "hung in $core:punch_running, step: punch A\[2\], 1 page"
+ran $core <<END
+open punch_running
+END
+echo "not ok 1 selftests: kvm: $core # TIMEOUT 120 seconds" >>"$d/ktap.log"
+check "... by kselftest's limit: as well" verdict 124 "TIMEOUT 120 seconds, in $core:punch_running, step: punch A"
+ran $core <<END
+not punch_running $gone
+END
+sed -i 's/^# ==== .*//; s/^#   vCPU.*/# # t.c:12:punch_running:Expected 1 (1) == fd (0)/' "$d/ktap.log"
+check "an assertion of the harness: test" verdict 1 "punch_running: test: t.c:12:punch_running:Expected"
+
 good; sed -i 's/^ok 2.*/ok 2 selftests: kvm: sev_dbg_test # SKIP/' "$d/ktap.log"
 check "a test skipped: SKIP" verdict 4 '1 passed, 1 skipped'
 good; sed -i '/seed/a # 1..0 # SKIP - Requirement not met: kvm_cpu_has(X86_FEATURE_SEV)' "$d/ktap.log"

@@ -26,18 +26,25 @@ TAP version 13
 # selftests: kvm: sev_snp_vmsa_punch_hole
 # TAP version 13
 # 1..2
-# ok 1 fine
-# # cause: hung: a <vCPU> hung
-# not ok 2 stuck
-# #      2.130 ms main     > fallocate(PUNCH_HOLE) at page 7, 1 pages
-# #    107.356 ms ap1      enter KVM_RUN
+# #  RUN           snp.fine ...
+# # step: an old one
+# #            OK  snp.fine
+# ok 1 snp.fine
+# #  RUN           snp.stuck ...
+# # step: punch A[2], 1 page
+# ==== Test Assertion Failure ====
+#   x86/t.c:12: a == b
+#   pid=1 tid=1 errno=0 - Success
+#   no end of: a <vCPU>
+# # stuck: Test failed
+# not ok 2 snp.stuck
 not ok 1 selftests: kvm: sev_snp_vmsa_punch_hole # exit=1
 LOG
 echo 'vm: end, exit 0' >"$tmp/build/run/console.log"
 printf 'qemu=0\nseconds=3\nemulator=on\n' >"$tmp/build/run/result"
 printf "kernel='7.3'\ntests='t'\nsnp='not'\nexpected='1'\n" >"$tmp/build/run/run"
 echo '{"kernel":"6.12","tests":"functional","verdict":"PASS","expected":"KILL","ok":false,"seconds":3,"cause":"","key":"0"}' >"$tmp/build/matrix/results.json"
-echo '{"id":"01-kick-dropped","verdict":"killed","kills":1,"runs":1,"killer":"functional:stuck","cause":"hung","median_s":2.50,"worst_s":4.00,"windows":3,"kind":"deterministic"}' >"$tmp/build/mutants/results.json"
+echo '{"id":"01-kick-dropped","verdict":"killed","kills":1,"runs":1,"killer":"sev_snp_vmsa_punch_hole:stuck","cause":"hung","median_s":2.50,"worst_s":4.00,"kind":"deterministic"}' >"$tmp/build/mutants/results.json"
 cat >"$tmp/build/explore/7.3/replay/timeline.txt" <<'TIMELINE'
 # make replay SEED=2
 instructions  CPU 0                       CPU 1
@@ -49,13 +56,15 @@ TIMELINE
 check "the page is made" scripts/report
 has() { grep -qF -- "$1" "$OUT" || { echo "not in the page: $1"; return 1; }; }
 check "the verdict" has "<b>FAIL</b>"
-check "a case that passed, one that failed" sh -c "grep -q 'fine</li>' '$OUT' && grep -q 'stuck</span></li>' '$OUT'"
-check "what a test says is text, not HTML" has "a &lt;vCPU&gt; hung"
-check "events are in the lanes of their threads" has '<td></td><td class="enter">enter KVM_RUN</td>'
+check "a case that passed, one that failed" sh -c "grep -q 'snp.fine</span></li><li><span class=\"bad\">[^<]* snp.stuck</span></li>' '$OUT'"
+check "what a test says is text, not HTML" has "no end of: a &lt;vCPU&gt;"
+check "the steps of the case that failed" has '# step: punch A[2], 1 page'
+check "... and of no other" sh -c "! grep 'an old one' '$OUT'"
+check "the cause is the judge's" has 'sev_snp_vmsa_punch_hole:stuck: hung: no end of'
 check "an interleaving is in the lanes of its CPUs" has '503197</td><td></td><td class="">punch_&lt;hole&gt;</td>'
 check "... and what failed stands out" has '<td class="bad">RMPUPDATE 0x41e75000 rc 3'
 check "a cell that is not as expected says what was" has "expected: KILL"
-check "time to kill" has "stuck, hung</text>"
+check "time to kill" has "vmsa_punch_hole:stuck, hung</text>"
 check "what was not run is said so" has "Not run yet: <code>make rates"
 SNP_CACHE=$tmp/none scripts/report >/dev/null 2>&1
 check "a run that cannot be judged: why" has "not judged: judge: KUNIT="

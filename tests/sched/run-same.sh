@@ -13,7 +13,7 @@ unset SCHED BUDGET SEED GDB
 run()
 {
 	passes "sched-$1" SCHED="$2" TRACE="tcg_sched_* snp_*" \
-		TESTS=sev_snp_vmsa_punch_hole ARGS=punch_running
+		TESTS=sev_snp_vmsa_punch_hole:punch_running
 }
 
 hashes()

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=sh
+#
+# Tests by name: PROGRAM, or PROGRAM:CASE,CASE for some of its cases.  "kvm:" and the
+# folder that a program is kept in may stand in front.  For scripts that have read
+# lib.sh.
+
+# test_program TEST
+test_program()
+{
+	_tt=${1#kvm:}
+	_tt=${_tt%%:*}
+	printf '%s\n' "${_tt##*/}"
+}
+
+# test_args TEST : the harness's options for its cases; the stress test has one mode
+test_args()
+{
+	case ${1#kvm:} in
+	*_stress:*)	printf '%s\n' "${1##*:}" | sed 's/,.*//; s/^/-m /' ;;
+	*:*)	printf '%s\n' "${1##*:}" | sed 's/\([^,]*\),*/ -t \1/g; s/^ //' ;;
+	esac
+}
+
+# tests_known LIST TEST... : die if kselftest-list.txt LIST lacks one
+tests_known()
+{
+	_tl=$1
+	shift
+	for _tn; do
+		_tp=$(test_program "$_tn")
+		grep -qx "kvm:$_tp" "$_tl" ||
+			die "TESTS: no test '$_tn' in the kvm target; near it: $(
+				sed -n 's/^kvm://p' "$_tl" | grep -i -- "$(printf %.4s "$_tp")" | head -n 8 | tr '\n' ' ')(all: $_tl)"
+	done
+}
+
+# tests_ours LIST : all of ours but the lab's
+tests_ours()
+{
+	sed -n '/^kvm:sev_snp_lab_/d; s/^kvm:\(sev_snp_.*\)/\1/p' "$1"
+}
+
+# test_stage PROGRAM : the stage of the series that brings it, by the "Stage:" of the
+# patch that has its file; "lab" if it is in none
+test_stage()
+{
+	case $1 in
+	sev_snp_lab_*)	echo lab; return ;;
+	esac
+	for _tf in "$TOP"/patches/selftests/*.patch; do
+		sed '/^---$/q' "$_tf" | grep -q "^Files: .*x86/$1\.c\b" || continue
+		sed -n '/^---$/q; s/^Stage: *//p' "$_tf"
+		return
+	done
+	echo -
+}
