@@ -6,7 +6,7 @@
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
-export SEEDS SHRINK GIVE_UP SPEND HANG STRESS
+export SEEDS SHRINK GIVE_UP SPEND HANG STRESS CONVERT
 
 .DEFAULT_GOAL := help
 .PHONY: help run check conformance fuzz shell mutants explore replay matrix series
@@ -30,7 +30,8 @@ help:
 # | make soak        the tests many times, and for long (RUNS=100 SOAK=3600 BATCH=10)
 # | make rates       what the stress test gets done with 1 to 32 vCPUs, with a plot
 # |                  (VCPUS="1 4" SECONDS_EACH=10 SVG=file)
-# | make linux-guest Debian's QEMU, OVMF and kernel: an SNP guest with CPUS=2
+# | make linux-guest Debian's QEMU, OVMF and kernel: an SNP guest with CPUS=2;
+# |                  CONVERT=1: it converts the VMSA page of a running CPU (docs/guest-convert.md)
 # | make report      one HTML page of what the last runs here left behind
 # | make series      the selftests as patches for `git am` and for posting (OUT=new
 # |                  folder, SIGNOFF=1), or the fix (FIX=6.12 or 7.3)
