@@ -117,7 +117,7 @@ static int __init vmsa_convert_init(void)
 		cpu, (u64)virt_to_phys(vmsa), !strcmp(how, "raw") ?
 		"a raw page state change" : "set_memory_decrypted()");
 	/* Have that on a slow console before anything else happens. */
-	msleep(2000);
+	msleep(5000);
 	if (!strcmp(how, "raw"))
 		ret = page_state_change(virt_to_phys(vmsa), SNP_PAGE_STATE_SHARED);
 	else
