@@ -111,7 +111,7 @@ static int __init vmsa_convert_init(void)
 		return PTR_ERR(counter);
 	wake_up_process(counter);
 	while (!READ_ONCE(beats))
-		msleep(10);
+		msleep(20);
 
 	pr_said("CPU %d runs on the VMSA at GPA 0x%llx; convert it to shared by %s\n",
 		cpu, (u64)virt_to_phys(vmsa), !strcmp(how, "raw") ?
