@@ -101,6 +101,17 @@ touch "$tmp/old/Kbuild" "$tmp/old/tools/testing/selftests/kvm/lib/x86/sev.c"
 printf 'VERSION = 6\nPATCHLEVEL = 1\n' >"$tmp/old/Makefile"
 check "KDIR is too old for SNP selftests" refuses "know no SEV-SNP .6.16 or newer" env KDIR="$tmp/old" scripts/run
 check "QEMU_SRC is no QEMU" refuses "QEMU_SRC=.* is no QEMU source tree" env QEMU_SRC="$tmp" scripts/build-qemu
+for wrong in CPUS=abc CPUS=0 CPUS=-1 MEM_GUEST=1G CONVERT=yes; do
+	check "linux-guest: $wrong" refuses "^linux-guest: $wrong is n" env "$wrong" scripts/linux-guest
+done
+check "linux-guest: unknown KERNEL" refuses "KERNEL=9.9: not 7.3, 7.2, 6.12," env KERNEL=9.9 scripts/linux-guest
+check "linux-guest: the BSP is no AP" refuses "CPUS=1 is no number from 2 to" env CPUS=1 CONVERT=raw scripts/linux-guest
+check "report-mail: nobody is no sender" refuses "'me' is no sender" scripts/report-mail kick-does-not-wait me
+check "report-mail: the patch is in it, signed off by its sender" sh -c '
+	scripts/report-mail kick-does-not-wait "A B <a@b.net>" | sed "1,/^-- >8 --/d" >"$1/mail.patch" &&
+	grep -q "^Signed-off-by: A B <a@b.net>" "$1/mail.patch" && ! grep -q example.org "$1/mail.patch" &&
+	sed -n "/^diff/,\$p" "$1/mail.patch" >"$1/a" && sed -n "/^diff/,\$p" patches/fix-7.3/0002-*.patch >"$1/b" &&
+	cmp "$1/a" "$1/b"' sh "$tmp"
 check "unknown folder of tests" refuses "no tests/none; there are:" scripts/check none
 check "the forwarder has one target" sh -c '
 	! make -C tools/testing/selftests TARGETS=net 2>'"$tmp/err"' && grep -q "only TARGETS=kvm" '"$tmp/err"
