@@ -1,400 +1,334 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Host side of SEV-SNP guests: creation, memslots, launch and KVM_RUN outcomes.
- */
-#include <linux/kvm_para.h>
+#include "snp_vm.h"
 
-#include "apic.h"
-#include "snp.h"
+void __weak __snp_step(enum snp_step step, const char *fmt, ...)
+{
+	va_list args;
 
-/* As in ucall.c. */
-#define UCALL_PIO_PORT		0x1000
-#define GUEST_UCALL_FAILED	-1
-
-#define SNP_MP_STATE_PARKED	KVM_MP_STATE_HALTED
+	va_start(args, fmt);
+	if (step != SNP_WAIT)
+		vfprintf(stderr, fmt, args);
+	va_end(args);
+}
 
 /*
- * Where an AP ends up if KVM runs its launch VMSA, which no AP of these VMs is
- * ever meant to do.
+ * Guest
  */
-static void guest_stray_ap(void)
+static void guest_bsp(struct snp_order *order)
 {
-	snp_terminate(SNP_TERM_STRAY);
+	for (;;) {
+		order->nr_validated = this_sev_cpu()->nr_validated;
+		GUEST_SYNC(0);
+		order->fn(order);
+	}
 }
 
-static struct snp_vcpu_area *vm_areas(struct kvm_vm *vm)
+static void guest_ap(struct snp_ap_shared *me)
 {
-	gva_t *areas = addr_gva2hva(vm, (gva_t)&snp_vcpu_areas);
+	void (*work)(struct snp_ap_shared *me);
 
-	return (void *)*areas;
+	WRITE_ONCE(me->starts, me->starts + 1);
+	for (;;) {
+		WRITE_ONCE(me->heartbeat, me->heartbeat + 1);
+		work = READ_ONCE(me->work);
+		if (work)
+			work(me);
+	}
 }
 
-static void vm_set_vc_gate(struct kvm_vm *vm)
+void guest_touch(struct snp_order *order)
 {
-	struct idt_entry *gate = addr_gva2hva(vm, vm->arch.idt +
-					      VC_VECTOR * sizeof(*gate));
-	u64 addr = (u64)snp_vc_entry;
-
-	/* Keep the selector, type and so on that the library has set. */
-	gate->offset0 = addr;
-	gate->offset1 = addr >> 16;
-	gate->offset2 = addr >> 32;
-	gate->ist = 1;
+	READ_ONCE(*(u8 *)order->arg[0]);
 }
 
-static void vcpu_init_percpu(struct kvm_vcpu *vcpu, gva_t ghcb)
+void guest_prepare(struct snp_order *order)
 {
-	struct snp_vcpu_area *area = &vm_areas(vcpu->vm)[vcpu->id];
-	struct snp_percpu *percpu = addr_gva2hva(vcpu->vm, (gva_t)&area->percpu);
-	u64 ist1 = snp_vc_stack_top(area);
-	struct kvm_sregs sregs;
-
-	percpu->self = &area->percpu;
-	percpu->ghcb = (void *)ghcb;
-	percpu->ghcb_gpa = addr_gva2gpa(vcpu->vm, ghcb);
-	memcpy((void *)percpu + SNP_PERCPU_IST1, &ist1, sizeof(ist1));
-
-	vcpu_sregs_get(vcpu, &sregs);
-	sregs.gs.base = (gva_t)&area->percpu;
-	sregs.tr.base = (gva_t)area->percpu.tss;
-	vcpu_sregs_set(vcpu, &sregs);
+	order->rmp = snp_vmsa_prepare(order->arg[0], (void *)order->arg[1]);
 }
 
-static u64 snp_vm_nr_pages(u32 nr_vcpus)
+void guest_create(struct snp_order *order)
 {
-	return nr_vcpus * (sizeof(struct snp_vcpu_area) + sizeof(struct snp_ghcb)) / PAGE_SIZE;
+	order->status = snp_ap_create(order->arg[0], order->arg[1]);
 }
 
-struct kvm_vm *snp_vm_create(u32 nr_vcpus, void *guest_code,
-			     struct kvm_vcpu *vcpus[])
+/*
+ * Host: the VM
+ */
+static cpu_set_t cpus;		/* before this task is pinned */
+
+static void nop_signal(int sig)
+{
+}
+
+void __weak snp_vm_init_vc(struct kvm_vm *vm)
+{
+}
+
+struct snp_vm *snp_vm_create(u32 nr_aps)
 {
 	const struct vm_shape shape = {
 		.mode = VM_MODE_DEFAULT,
 		.type = KVM_X86_SNP_VM,
 	};
-	struct kvm_mp_state parked = { .mp_state = SNP_MP_STATE_PARKED };
-	gva_t areas, ghcbs;
-	struct kvm_vm *vm;
-	int i;
+	struct snp_vm *s = calloc(1, sizeof(*s));
+	gva_t order;
+	u32 i;
 
-	vm = __vm_create(shape, nr_vcpus, snp_vm_nr_pages(nr_vcpus));
+	TEST_ASSERT(s && nr_aps <= SNP_MAX_APS, "No memory, or too many APs: %u", nr_aps);
+	snp_step("create an SNP VM with %u APs", nr_aps);
+	s->nr_aps = nr_aps;
+	s->what = "setup";
+	s->server = &s->ap[BSP];
+	signal(SIGUSR1, nop_signal);
 
-	/*
-	 * Only the first one is where its ID says, so that KVM cannot take the ID
-	 * of an AP for its index.
-	 */
-	vcpus[0] = vm_vcpu_add(vm, 0, guest_code);
-	for (i = nr_vcpus - 1; i > 0; i--)
-		vcpus[i] = vm_vcpu_add(vm, i, guest_code);
-	kvm_arch_vm_finalize_vcpus(vm);
+	/* A page that is freed is the next one to be allocated on the same CPU. */
+	if (!CPU_COUNT(&cpus))
+		kvm_sched_getaffinity(0, sizeof(cpus), &cpus);
+	s->cpus = cpus;
+	pin_self_to_cpu(snp_nth_cpu(&cpus, BSP));
 
-	areas = __vm_alloc(vm, nr_vcpus * sizeof(struct snp_vcpu_area),
-			   KVM_UTIL_MIN_VADDR, MEM_REGION_DATA);
-	ghcbs = vm_alloc_shared(vm, nr_vcpus * sizeof(struct snp_ghcb),
-				KVM_UTIL_MIN_VADDR, MEM_REGION_DATA);
-	write_guest_global(vm, snp_vcpu_areas, (struct snp_vcpu_area *)areas);
+	s->vm = __vm_create(shape, nr_aps + 1, 4 * nr_aps);
+	order = vm_alloc_shared(s->vm, PAGE_SIZE, KVM_UTIL_MIN_VADDR, MEM_REGION_DATA);
+	s->order = addr_gva2hva(s->vm, order);
+	memset(s->order, 0, PAGE_SIZE);
 
-	vm_set_vc_gate(vm);
+	for (i = 0; i <= nr_aps; i++) {
+		struct snp_ap *ap = &s->ap[i];
 
-	for (i = 0; i < nr_vcpus; i++) {
-		vcpu_init_percpu(vcpus[i], ghcbs + i * sizeof(struct snp_ghcb));
+		ap->s = s;
+		ap->shared = (void *)(s->order + 1) + i * sizeof(*ap->shared);
+		ap->vcpu = vm_vcpu_add(s->vm, 3 * i, i == BSP ? (void *)guest_bsp : guest_ap);
+		vcpu_args_set(ap->vcpu, 1, i == BSP ? order :
+			      order + (u64)ap->shared - (u64)s->order);
+	}
+	kvm_arch_vm_finalize_vcpus(s->vm);
+	for (i = 0; i <= nr_aps; i++)
+		s->ap[i].cpu = vcpu_init_ghcb(s->ap[i].vcpu);
+	snp_vm_init_vc(s->vm);
+	return s;
+}
 
-		/*
-		 * A vCPU that is UNINITIALIZED makes KVM_RUN return -EAGAIN for
-		 * ever instead of waiting for AP Creation, a RUNNABLE one runs
-		 * its launch VMSA.  HALTED waits.
-		 */
-		if (i)
-			vcpu_mp_state_set(vcpus[i], &parked);
+void snp_add_slot(struct snp_vm *s, u32 slot, gpa_t gpa, u64 nr_pages, int fd, u64 pgoff)
+{
+	vm_mem_add(s->vm, VM_MEM_SRC_ANONYMOUS, gpa, slot, nr_pages, KVM_MEM_GUEST_MEMFD, fd,
+		   pgoff * PAGE_SIZE);
+	TEST_ASSERT_EQ(__vm_phy_pages_alloc(s->vm, nr_pages, gpa, slot, true), gpa);
+	virt_map(s->vm, gpa, gpa, nr_pages);
+}
+
+static void *ap_thread(void *arg)
+{
+	struct snp_ap *ap = arg;
+
+	for (;;) {
+		while (sem_wait(&ap->go))
+			;
+		if (ap->before_run)
+			ap->before_run(ap);
+		do {
+			ap->err = __vcpu_run(ap->vcpu) ? errno : 0;
+			if (ap->err == EINTR)
+				WRITE_ONCE(ap->nr_eintr, ap->nr_eintr + 1);
+		} while (ap->err == EINTR && !READ_ONCE(ap->stop));
+		__atomic_store_n(&ap->running, false, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+void snp_vm_launch(struct snp_vm *s)
+{
+	/* A runnable AP would run its launch VMSA, one that is UNINITIALIZED spin. */
+	struct kvm_mp_state waiting = { .mp_state = KVM_MP_STATE_HALTED };
+	u32 i;
+
+	for (i = 0; i <= s->nr_aps; i++) {
+		struct snp_ap *ap = &s->ap[i];
+
+		vcpu_init_vmsa(ap->vcpu, addr_gva2hva(s->vm, ap->cpu), i == BSP);
+		if (i != BSP)
+			vcpu_mp_state_set(ap->vcpu, &waiting);
+		sem_init(&ap->go, 0, 0);
+		kvm_pthread_create(&ap->thread, NULL, ap_thread, ap);
+		pin_task_to_cpu(ap->thread, snp_nth_cpu(&s->cpus, i));
 	}
 
-	return vm;
+	snp_step("launch the VM");
+	vm_sev_launch(s->vm, snp_default_policy() | SNP_POLICY_SMT | SNP_POLICY_DBG, NULL);
+	TEST_ASSERT(ap_run_to_sync(s->server), "The BSP does not boot");
 }
 
-void snp_vm_add_slot(struct kvm_vm *vm, u32 slot, gpa_t gpa, u64 nr_pages,
-		     int fd, u64 offset)
+bool ap_has_synced(struct snp_ap *ap)
 {
-	vm_mem_add(vm, VM_MEM_SRC_ANONYMOUS, gpa, slot, nr_pages,
-		   KVM_MEM_GUEST_MEMFD, fd, offset);
-	TEST_ASSERT(__vm_phy_pages_alloc(vm, nr_pages, gpa, slot, true) == gpa,
-		    "Failed to allocate slot %u at its base 0x%lx", slot, gpa);
-	virt_map(vm, gpa, gpa, nr_pages);
+	struct ucall uc;
+
+	/* An assertion with a stale EACCES would count as a skip. */
+	errno = 0;
+	if (ap->err)
+		return false;
+	if (get_ucall(ap->vcpu, &uc) == UCALL_ABORT)
+		REPORT_GUEST_ASSERT(uc);
+	return uc.cmd == UCALL_SYNC;
 }
 
-gva_t snp_vm_map_alias(struct kvm_vm *vm, gpa_t gpa, bool private)
+bool ap_run_to_sync(struct snp_ap *ap)
 {
-	struct userspace_mem_region *region;
-	gva_t gva = vm_unused_gva_gap(vm, vm->page_size, KVM_UTIL_MIN_VADDR);
-	u64 gfn = gpa >> vm->page_shift;
-	bool was_private;
-	int ctr;
+	do {
+		ap->err = __vcpu_run(ap->vcpu) ? errno : 0;
+	} while (ap->err == EINTR);
+	return ap_has_synced(ap);
+}
 
-	hash_for_each(vm->regions.slot_hash, ctr, region, slot_node) {
-		if (gpa < region->region.guest_phys_addr ||
-		    gpa - region->region.guest_phys_addr >= region->region.memory_size)
-			continue;
+bool __snp_order(struct snp_vm *s, void (*fn)(struct snp_order *), u64 arg0, u64 arg1,
+		 u64 arg2)
+{
+	s->order->fn = fn;
+	s->order->arg[0] = arg0;
+	s->order->arg[1] = arg1;
+	s->order->arg[2] = arg2;
+	return ap_run_to_sync(s->server);
+}
 
-		/* The library derives the C-bit from the state of the page. */
-		was_private = sparsebit_is_set(region->protected_phy_pages, gfn);
-		if (private)
-			sparsebit_set(region->protected_phy_pages, gfn);
-		else
-			sparsebit_clear(region->protected_phy_pages, gfn);
+struct snp_order *snp_order(struct snp_vm *s, void (*fn)(struct snp_order *), u64 arg0,
+			    u64 arg1, u64 arg2)
+{
+	if (!__snp_order(s, fn, arg0, arg1, arg2))
+		ap_fail(s->server);
+	return s->order;
+}
 
-		virt_pg_map(vm, gva, gpa);
+void ap_prepare(struct snp_ap *ap, gpa_t vmsa)
+{
+	enum rmp_result rmp = snp_order(ap->s, guest_prepare, vmsa, ap->cpu, 0)->rmp;
 
-		if (was_private)
-			sparsebit_set(region->protected_phy_pages, gfn);
-		else
-			sparsebit_clear(region->protected_phy_pages, gfn);
-		return gva;
+	AP_ASSERT(ap, rmp == RMP_OK, "got %u from RMPADJUST of its VMSA", rmp);
+}
+
+void ap_create(struct snp_ap *ap, gpa_t vmsa)
+{
+	struct ghcb_status *status = &ap->s->order->status;
+
+	ap_prepare(ap, vmsa);
+	snp_step("AP Create of vCPU %u on 0x%lx", ap->vcpu->id, vmsa);
+	snp_order(ap->s, guest_create, ap->vcpu->id, vmsa, 0);
+	AP_ASSERT(ap, !status->resp, "KVM answered %u, %u", status->resp, status->info);
+}
+
+char ap_complaint[256];
+
+bool ap_complain(struct snp_ap *ap, const char *fmt, ...)
+{
+	int len = sprintf(ap_complaint, "%.99s, %s: vCPU %u ", ap->s->what,
+			  ap->s->spte == COLD ? "cold" : "warm", ap->vcpu->id);
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(ap_complaint + len, sizeof(ap_complaint) - len, fmt, args);
+	va_end(args);
+	snp_step("%s", ap_complaint);
+	return false;
+}
+
+void ap_run(struct snp_ap *ap)
+{
+	ap->stop = false;
+	ap->running = true;
+	sem_post(&ap->go);
+}
+
+void ap_stop(struct snp_ap *ap)
+{
+	snp_step("stop KVM_RUN of vCPU %u", ap->vcpu->id);
+	WRITE_ONCE(ap->stop, true);
+	ap->vcpu->run->immediate_exit = 1;
+	while (ap_is_running(ap)) {
+		pthread_kill(ap->thread, SIGUSR1);
+		usleep(100);
 	}
-
-	TEST_FAIL("No memslot at gpa 0x%lx", gpa);
+	ap->vcpu->run->immediate_exit = 0;
 }
 
-static void vmsa_set_seg(struct snp_vmsa_seg *dst, const struct kvm_segment *src)
+void ap_start(struct snp_ap *ap, gpa_t vmsa)
 {
-	dst->selector = src->selector;
-	dst->limit = src->limit;
-	dst->base = src->base;
-	if (src->unusable)
+	u64 starts = ap_starts(ap);
+
+	ap_create(ap, vmsa);
+	ap_run(ap);
+	ap_wait_start(ap, starts);
+}
+
+bool ap_has_failed(struct snp_ap *ap)
+{
+	struct kvm_run *run = ap->vcpu->run;
+
+	/* Exit code -1, an invalid guest state, has 32 bits or 64. */
+	return !ap->err && run->exit_reason == KVM_EXIT_FAIL_ENTRY &&
+	       (run->fail_entry.hardware_entry_failure_reason == ~0ull ||
+		run->fail_entry.hardware_entry_failure_reason == ~0u);
+}
+
+void ap_fail(struct snp_ap *ap)
+{
+	struct kvm_run *run = ap->vcpu->run;
+	struct ucall uc;
+
+	if (!ap->err && get_ucall(ap->vcpu, &uc) == UCALL_ABORT)
+		REPORT_GUEST_ASSERT(uc);
+	if (!ap->err && run->exit_reason == KVM_EXIT_SYSTEM_EVENT)
+		AP_ASSERT(ap, run->system_event.data[0] != GHCB_MSR_TERM_LAUNCH_VMSA,
+			  "ran its launch VMSA");
+	AP_ASSERT(ap, false, ": KVM_RUN ended in errno %d, exit reason %s", ap->err,
+		  exit_reason_str(run->exit_reason));
+	__builtin_unreachable();
+}
+
+void ap_wait_count(struct snp_ap *ap, u64 *count, u64 last, const char *otherwise)
+{
+	snp_wait_step("%s: wait for vCPU %u to run", ap->s->what, ap->vcpu->id);
+	snp_wait_until(READ_ONCE(*count) != last || !ap_is_running(ap));
+	if (READ_ONCE(*count) != last)
 		return;
-
-	dst->attrib = src->type | src->s << 4 | src->dpl << 5 | src->present << 7 |
-		      src->avl << 8 | src->l << 9 | src->db << 10 | src->g << 11;
+	AP_ASSERT(ap, !ap_has_failed(ap), "%s", otherwise);
+	ap_fail(ap);
 }
 
-/* What KVM does for the launch VMSA, see sev_es_sync_vmsa(). */
-static void vcpu_init_vmsa_template(struct kvm_vcpu *vcpu)
+void ap_wait_start(struct snp_ap *ap, u64 starts)
 {
-	struct snp_vcpu_area *area = &vm_areas(vcpu->vm)[vcpu->id];
-	struct snp_vmsa *vmsa = addr_gva2hva(vcpu->vm, (gva_t)&area->vmsa);
-	struct kvm_sregs sregs;
-	struct kvm_xcrs xcrs;
-	struct kvm_regs regs;
-
-	vcpu_regs_get(vcpu, &regs);
-	vcpu_sregs_get(vcpu, &sregs);
-
-	vmsa_set_seg(&vmsa->es, &sregs.es);
-	vmsa_set_seg(&vmsa->cs, &sregs.cs);
-	vmsa_set_seg(&vmsa->ss, &sregs.ss);
-	vmsa_set_seg(&vmsa->ds, &sregs.ds);
-	vmsa_set_seg(&vmsa->fs, &sregs.fs);
-	vmsa_set_seg(&vmsa->gs, &sregs.gs);
-	vmsa_set_seg(&vmsa->ldtr, &sregs.ldt);
-	vmsa_set_seg(&vmsa->tr, &sregs.tr);
-	vmsa->gdtr.base = sregs.gdt.base;
-	vmsa->gdtr.limit = sregs.gdt.limit;
-	vmsa->idtr.base = sregs.idt.base;
-	vmsa->idtr.limit = sregs.idt.limit;
-
-	vmsa->cr0 = sregs.cr0 | X86_CR0_ET;
-	vmsa->cr3 = sregs.cr3;
-	vmsa->cr4 = sregs.cr4;
-	vmsa->efer = sregs.efer | EFER_SVME;
-	vmsa->dr6 = 0xffff0ff0;
-	vmsa->dr7 = 0x400;
-	vmsa->g_pat = 0x0007040600070406ull;
-
-	vmsa->rflags = regs.rflags;
-	vmsa->rip = regs.rip;
-	vmsa->rsp = regs.rsp;
-	vmsa->rbp = regs.rbp;
-	vmsa->rax = regs.rax;
-	vmsa->rbx = regs.rbx;
-	vmsa->rcx = regs.rcx;
-	vmsa->rdx = regs.rdx;
-	vmsa->rsi = regs.rsi;
-	vmsa->rdi = regs.rdi;
-	vmsa->r8 = regs.r8;
-	vmsa->r9 = regs.r9;
-	vmsa->r10 = regs.r10;
-	vmsa->r11 = regs.r11;
-	vmsa->r12 = regs.r12;
-	vmsa->r13 = regs.r13;
-	vmsa->r14 = regs.r14;
-	vmsa->r15 = regs.r15;
-
-	vmsa->xcr0 = 1;
-	if (kvm_has_cap(KVM_CAP_XCRS)) {
-		vcpu_ioctl(vcpu, KVM_GET_XCRS, &xcrs);
-		if (xcrs.nr_xcrs)
-			vmsa->xcr0 = xcrs.xcrs[0].value;
-	}
-	vmsa->mxcsr = 0x1f80;
-	vmsa->x87_fcw = 0x37f;
+	ap_wait_count(ap, &ap->shared->starts, starts, "does not run although it has a VMSA");
 }
 
-void snp_vm_launch(struct kvm_vm *vm, u64 policy)
+void ap_wait_alive(struct snp_ap *ap)
 {
-	struct kvm_vcpu *vcpu;
-
-	list_for_each_entry(vcpu, &vm->vcpus, list) {
-		vcpu_init_vmsa_template(vcpu);
-		if (vcpu->id)
-			vcpu_arch_set_entry_point(vcpu, guest_stray_ap);
-	}
-
-	vm_sev_launch(vm, policy, NULL);
+	ap_wait_count(ap, &ap->shared->heartbeat, ap_heartbeat(ap),
+		      "does not run although it has a VMSA");
 }
 
-static void *snp_ucall_hva(struct kvm_run *run)
+void ap_check_frozen(struct snp_ap *ap)
 {
-	u64 hva;
-
-	if (run->exit_reason != KVM_EXIT_IO || run->io.port != UCALL_PIO_PORT ||
-	    run->io.direction != KVM_EXIT_IO_OUT ||
-	    run->io.size * run->io.count != sizeof(hva))
-		return NULL;
-
-	memcpy(&hva, (void *)run + run->io.data_offset, sizeof(hva));
-	TEST_ASSERT(hva != (u64)GUEST_UCALL_FAILED,
-		    "Guest failed to allocate ucall struct");
-	return (void *)hva;
+	AP_ASSERT(ap, ap_heartbeat(ap) == ap->last, "ran on after its VMSA was gone");
 }
 
-struct snp_exit snp_vcpu_run(struct kvm_vcpu *vcpu, struct ucall *uc)
+void ap_wait_failed(struct snp_ap *ap)
 {
-	struct kvm_run *run = vcpu->run;
-	struct snp_exit exit = { .type = SNP_EXIT_OTHER };
-	void *hva;
-
-	errno = 0;
-	if (__vcpu_run(vcpu))
-		exit.err = errno;
-
-	/*
-	 * A stale errno must not survive: the library turns an assertion that
-	 * fails with EACCES into a skip.
-	 */
-	errno = 0;
-
-	switch (exit.err) {
-	case 0:
-		break;
-	case EINTR:
-		exit.type = SNP_EXIT_INTR;
-		return exit;
-	case EAGAIN:
-		exit.type = SNP_EXIT_AGAIN;
-		return exit;
-	case EFAULT:
-	case EHWPOISON:
-		if (run->exit_reason == KVM_EXIT_MEMORY_FAULT) {
-			exit.type = SNP_EXIT_MEMORY_FAULT;
-			exit.detail = run->memory_fault.gpa;
-			return exit;
-		}
-		fallthrough;
-	default:
-		exit.type = SNP_EXIT_ERROR;
-		exit.detail = run->exit_reason;
-		return exit;
-	}
-
-	switch (run->exit_reason) {
-	case KVM_EXIT_IO:
-		hva = snp_ucall_hva(run);
-		if (!hva) {
-			exit.detail = KVM_EXIT_IO;
-			break;
-		}
-		exit.type = SNP_EXIT_UCALL;
-		exit.detail = *(u64 *)hva;
-		if (uc)
-			memcpy(uc, hva, sizeof(*uc));
-		vcpu_run_complete_io(vcpu);
-		errno = 0;
-		break;
-	case KVM_EXIT_FAIL_ENTRY:
-		exit.type = SNP_EXIT_FAIL_ENTRY;
-		exit.detail = run->fail_entry.hardware_entry_failure_reason;
-		break;
-	case KVM_EXIT_HYPERCALL:
-		exit.type = SNP_EXIT_HYPERCALL;
-		exit.detail = run->hypercall.nr;
-		break;
-	case KVM_EXIT_SYSTEM_EVENT:
-		if (run->system_event.type != KVM_SYSTEM_EVENT_SEV_TERM) {
-			exit.detail = KVM_EXIT_SYSTEM_EVENT;
-			break;
-		}
-		exit.type = SNP_EXIT_TERM;
-		exit.detail = run->system_event.data[0];
-		break;
-	case KVM_EXIT_SHUTDOWN:
-		exit.type = SNP_EXIT_SHUTDOWN;
-		break;
-	case KVM_EXIT_INTERNAL_ERROR:
-		exit.type = SNP_EXIT_INTERNAL_ERROR;
-		exit.detail = run->internal.suberror;
-		break;
-	case KVM_EXIT_INTR:
-		exit.type = SNP_EXIT_INTR;
-		break;
-	default:
-		exit.detail = run->exit_reason;
-		break;
-	}
-
-	return exit;
+	snp_wait_step("%s: wait for KVM_RUN of vCPU %u to fail", ap->s->what, ap->vcpu->id);
+	snp_wait_until(!ap_is_running(ap));
+	if (!ap_has_failed(ap))
+		ap_fail(ap);
 }
 
-const char *snp_exit_str(enum snp_exit_type type)
+void snp_punch(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
 {
-	static const char * const names[] = {
-		[SNP_EXIT_UCALL]		= "ucall",
-		[SNP_EXIT_FAIL_ENTRY]		= "KVM_EXIT_FAIL_ENTRY",
-		[SNP_EXIT_MEMORY_FAULT]		= "KVM_EXIT_MEMORY_FAULT",
-		[SNP_EXIT_HYPERCALL]		= "KVM_EXIT_HYPERCALL",
-		[SNP_EXIT_TERM]			= "guest termination",
-		[SNP_EXIT_SHUTDOWN]		= "KVM_EXIT_SHUTDOWN",
-		[SNP_EXIT_INTERNAL_ERROR]	= "KVM_EXIT_INTERNAL_ERROR",
-		[SNP_EXIT_INTR]			= "EINTR",
-		[SNP_EXIT_AGAIN]		= "EAGAIN",
-		[SNP_EXIT_ERROR]		= "error",
-		[SNP_EXIT_OTHER]		= "other exit",
-	};
-
-	kvm_static_assert(ARRAY_SIZE(names) == NR_SNP_EXITS);
-
-	return (unsigned int)type < NR_SNP_EXITS ? names[type] : "?";
+	__snp_step(SNP_PUNCH, "# %s: punch 0x%lx, %lu pages\n", s->what, gpa, nr_pages);
+	vm_guest_mem_punch_hole(s->vm, gpa, nr_pages * PAGE_SIZE);
 }
 
-bool snp_exit_is_clean_failure(const struct snp_exit *exit)
+void __weak snp_zap(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
 {
-	return exit->type == SNP_EXIT_FAIL_ENTRY &&
-	       (exit->detail == ~0ull || exit->detail == ~0u);
+	vm_mem_set_shared(s->vm, gpa, nr_pages * PAGE_SIZE);
+	vm_mem_set_private(s->vm, gpa, nr_pages * PAGE_SIZE);
 }
 
-void snp_handle_map_gpa_range(struct kvm_vcpu *vcpu)
+void __weak snp_test_init(int *argc, char *argv[])
 {
-	struct kvm_run *run = vcpu->run;
-
-	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_HYPERCALL);
-	TEST_ASSERT(run->hypercall.nr == KVM_HC_MAP_GPA_RANGE,
-		    "Wanted MAP_GPA_RANGE (%u), got '%llu'",
-		    KVM_HC_MAP_GPA_RANGE, run->hypercall.nr);
-
-	if (run->hypercall.args[2] & KVM_MAP_GPA_RANGE_ENCRYPTED)
-		vm_mem_set_private(vcpu->vm, run->hypercall.args[0],
-				   run->hypercall.args[1] * PAGE_SIZE);
-	else
-		vm_mem_set_shared(vcpu->vm, run->hypercall.args[0],
-				  run->hypercall.args[1] * PAGE_SIZE);
-
-	run->hypercall.ret = 0;
-}
-
-void snp_send_nmi(struct kvm_vm *vm, u32 vcpu_id)
-{
-	struct kvm_msi msi = {
-		.address_lo = APIC_DEFAULT_GPA | vcpu_id << 12,
-		.data = APIC_DM_NMI,
-	};
-	int r = __vm_ioctl(vm, KVM_SIGNAL_MSI, &msi);
-
-	TEST_ASSERT(r >= 0, KVM_IOCTL_ERROR(KVM_SIGNAL_MSI, r));
+	__TEST_REQUIRE(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SNP_VM),
+		       "KVM cannot create SEV-SNP VMs on this host");
 }

@@ -1,105 +1,127 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Guest side of AP Creation: VMSAs and the requests that start and stop APs.
- */
-#include "apic.h"
-#include "snp.h"
+#include "snp_vmsa.h"
 
-u32 snp_vmsa_release(gva_t gva)
+enum rmp_result pvalidate(gva_t gva, bool validate)
 {
-	/*
-	 * A vCPU cannot change VMSAs of its own VMPL, name a less privileged
-	 * one so that the instruction fails instead of doing nothing if the
-	 * caller is not at VMPL0.
-	 */
-	return snp_rmpadjust(gva, SNP_RMPADJUST_VMPL1);
-}
-
-u32 snp_vmsa_prepare(gva_t gva, u32 vcpu_id)
-{
-	struct snp_vcpu_area *area = &snp_vcpu_areas[vcpu_id];
-	struct snp_vmsa *vmsa = (void *)gva;
-	u64 nr_unvalidated;
+	bool no_update;
 	u32 rc;
 
-	/* The last VMSA may have been lost in the middle of a #VC. */
-	snp_vc_stack_reset(area);
+	asm volatile(".byte 0xf2, 0x0f, 0x01, 0xff"
+		     : "=@ccc"(no_update), "=a"(rc)
+		     : "a"(gva), "c"(0), "d"((u64)validate)
+		     : "memory");
+	if (!rc && !no_update && validate)
+		this_sev_cpu()->nr_validated++;
+	return rc ?: (no_update ? PVALIDATE_NO_UPDATE : RMP_OK);
+}
 
-	do {
-		nr_unvalidated = snp_nr_unvalidated();
+#define RMPADJUST_VMPL1		1	/* VMPL0 can change a page only for a lower one */
+#define RMPADJUST_VMSA		BIT_ULL(16)
 
-		/* If the page is a fresh one, this validates it. */
-		READ_ONCE(*(u8 *)gva);
+static enum rmp_result rmpadjust(gva_t gva, u64 attrs)
+{
+	u64 rax = gva, rcx = 0;
 
-		/* Not every VMSA is writable, start from ordinary memory. */
+	asm volatile(".byte 0xf3, 0x0f, 0x01, 0xfe"
+		     : "+a"(rax), "+c"(rcx)
+		     : "d"(attrs)
+		     : "memory", "cc");
+	return rax;
+}
+
+enum rmp_result snp_vmsa_release(gva_t gva)
+{
+	return rmpadjust(gva, RMPADJUST_VMPL1);
+}
+
+enum rmp_result snp_vmsa_prepare(gva_t gva, struct sev_cpu *cpu)
+{
+	u64 *nr_validated = &this_sev_cpu()->nr_validated, nr;
+	struct sev_es_save_area *vmsa = (void *)gva;
+	enum rmp_result rc;
+
+	for (;;) {
+		pvalidate(gva, true);
+		nr = READ_ONCE(*nr_validated);
+
+		/* A VMSA need not be writable. */
 		rc = snp_vmsa_release(gva);
 		if (rc)
 			return rc;
 
-		memcpy(vmsa, &area->vmsa, sizeof(*vmsa));
+		*vmsa = cpu->vmsa;
 		vmsa->cr4 |= get_cr4() & X86_CR4_MCE;
 		vmsa->sev_features = snp_sev_features();
-
-		/* A created vCPU has to register its GHCB anew. */
-		area->percpu.ghcb_registered = false;
-
-		/* All of the image, before the question whether it is there. */
+		cpu->ghcb_registered = false;
 		barrier();
 
-		/*
-		 * If the host replaced the page after the first access, then
-		 * only a part of the image is there, which must not run.
-		 */
-		if (snp_nr_unvalidated() != nr_unvalidated)
+		/* Start over if the host has replaced the page, i.e. the image has gaps. */
+		if (READ_ONCE(*nr_validated) != nr)
 			continue;
 
-		rc = snp_rmpadjust(gva, SNP_RMPADJUST_VMPL1 | SNP_RMPADJUST_VMSA);
-		if (rc)
+		rc = rmpadjust(gva, RMPADJUST_VMPL1 | RMPADJUST_VMSA);
+		if (rc || READ_ONCE(*nr_validated) == nr)
 			return rc;
-	} while (snp_nr_unvalidated() != nr_unvalidated);
-
-	return SNP_RMP_OK;
+	}
 }
 
-u64 __snp_ap_creation(u64 info_1, u64 info_2, u64 rax)
+struct ghcb_status __snp_ap_creation(u64 info_1, u64 info_2, u64 features)
 {
-	struct snp_ghcb *ghcb = snp_ghcb_begin();
+	struct ghcb *ghcb = ghcb_begin();
 
-	snp_ghcb_set(ghcb, rax, rax);
-	return snp_ghcb_exit(ghcb, SVM_VMGEXIT_AP_CREATION, info_1, info_2);
+	ghcb_set(ghcb, rax, features);
+	return ghcb_exit(ghcb, SVM_VMGEXIT_AP_CREATION, info_1, info_2);
 }
 
-u64 snp_ap_create(u32 apic_id, gpa_t vmsa_gpa)
+struct ghcb_status snp_ap_create(u32 apic_id, gpa_t vmsa)
 {
-	return __snp_ap_creation((u64)apic_id << 32 | SVM_VMGEXIT_AP_CREATE,
-				 vmsa_gpa, snp_sev_features());
+	return __snp_ap_creation((u64)apic_id << 32 | SVM_VMGEXIT_AP_CREATE, vmsa,
+				 snp_sev_features());
 }
 
-u64 snp_ap_create_on_init(u32 apic_id, gpa_t vmsa_gpa)
+static void guest_launch_vmsa(void)
 {
-	return __snp_ap_creation((u64)apic_id << 32 | SVM_VMGEXIT_AP_CREATE_ON_INIT,
-				 vmsa_gpa, snp_sev_features());
+	ghcb_terminate(GHCB_MSR_TERM_LAUNCH_VMSA);
 }
 
-u64 snp_ap_destroy(u32 apic_id)
+void vcpu_init_vmsa(struct kvm_vcpu *vcpu, struct sev_cpu *cpu, bool may_launch)
 {
-	return __snp_ap_creation((u64)apic_id << 32 | SVM_VMGEXIT_AP_DESTROY, 0, 0);
-}
+	struct sev_es_save_area *vmsa = &cpu->vmsa;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
 
-static void snp_send_ipi(u32 apic_id, u32 mode)
-{
-	x2apic_enable();
-	x2apic_write_reg(APIC_ICR, (u64)apic_id << 32 | APIC_DEST_PHYSICAL |
-				   APIC_INT_ASSERT | mode);
-}
+	vcpu_regs_get(vcpu, &regs);
+	vcpu_sregs_get(vcpu, &sregs);
 
-void snp_init(u32 apic_id)
-{
-	snp_send_ipi(apic_id, APIC_DM_INIT);
-}
+	/* In 64-bit mode that is all there is to segments: code, and a busy TSS. */
+	vmsa->cs.selector = sregs.cs.selector;
+	vmsa->cs.attrib = SVM_SELECTOR_S_MASK | SVM_SELECTOR_P_MASK | SVM_SELECTOR_L_MASK |
+			  SVM_SELECTOR_CODE_MASK | SVM_SELECTOR_READ_MASK;
+	vmsa->tr.selector = sregs.tr.selector;
+	vmsa->tr.attrib = SVM_SELECTOR_P_MASK | sregs.tr.type;
+	vmsa->tr.base = sregs.tr.base;
+	vmsa->tr.limit = sregs.tr.limit;
+	vmsa->gs.base = sregs.gs.base;
+	vmsa->gdtr.base = sregs.gdt.base;
+	vmsa->gdtr.limit = sregs.gdt.limit;
+	vmsa->idtr.base = sregs.idt.base;
+	vmsa->idtr.limit = sregs.idt.limit;
 
-void snp_init_sipi(u32 apic_id)
-{
-	snp_send_ipi(apic_id, APIC_DM_INIT);
-	snp_send_ipi(apic_id, APIC_DM_STARTUP);
+	vmsa->cr0 = sregs.cr0 | X86_CR0_ET;
+	vmsa->cr3 = sregs.cr3;
+	vmsa->cr4 = sregs.cr4;
+	vmsa->efer = sregs.efer | EFER_SVME;
+	vmsa->rflags = regs.rflags;
+	vmsa->rip = regs.rip;
+	vmsa->rsp = regs.rsp;
+	vmsa->rdi = regs.rdi;
+	vmsa->dr6 = 0xffff0ff0;
+	vmsa->dr7 = 0x400;
+	vmsa->g_pat = 0x0007040600070406ull;
+	vmsa->xcr0 = XFEATURE_MASK_FP;
+	vmsa->mxcsr = 0x1f80;
+	vmsa->x87_fcw = 0x37f;
+
+	if (!may_launch)
+		vcpu_arch_set_entry_point(vcpu, guest_launch_vmsa);
 }

@@ -1,0 +1,551 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Verify that a vCPU stops when the memslot or the guest_memfd of its VMSA goes away,
+ * and does not when others come and go, and what conversions to shared memory do.
+ */
+#include <linux/sizes.h>
+
+#include "test_util.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "sev_vc.h"
+#include "snp_ap.h"
+#include "snp_test.h"
+
+#define NR_PAGES	2	/* of each memslot */
+#define NR_TAIL		59	/* behind the last memslot of a file that has a tail */
+#define FIRST_ID	10
+#define GPA_NO_SLOT	(SZ_4G + SZ_1G + PAGE_SIZE)
+
+enum {
+	A,
+	A2,
+	A3,
+	B,
+	C,
+	NR_SLOTS,
+};
+
+/*
+ * A, A2 and A3 are neighbors in one file, and in another order in the guest.  B has
+ * a file that userspace may map, where KVM allows that.  C ends with its file, and
+ * has a page offset in common with B.
+ */
+static const struct {
+	u32 file;
+	u64 pgoff, gfn;
+} slots[NR_SLOTS] = {
+	[A]	= { 0, 5, 0x100003 },
+	[A2]	= { 0, 7, 0x100007 },
+	[A3]	= { 0, 9, 0x100005 },
+	[B]	= { 1, 2, 0x100203 },
+	[C]	= { 2, 3, 0x100405 },
+};
+
+static gva_t stack;		/* of the first AP */
+static gpa_t stack_gpa;
+
+static struct kvm_userspace_memory_region2 *region(struct snp_vm *s, u32 slot)
+{
+	return &memslot2region(s->vm, FIRST_ID + slot)->region;
+}
+
+static gpa_t page(u32 slot, u64 index)
+{
+	return (slots[slot].gfn + index) << PAGE_SHIFT;
+}
+
+static int create_file(struct snp_vm *s, u32 slot)
+{
+	u64 flags = 0, nr_pages = slots[slot].pgoff + NR_PAGES;
+
+	if (slot == B)
+		flags = vm_check_cap(s->vm, KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP;
+	if (slot != C)
+		nr_pages += NR_TAIL;
+	return vm_create_guest_memfd(s->vm, nr_pages * PAGE_SIZE, flags);
+}
+
+static struct snp_vm *setup(u32 nr_aps)
+{
+	struct snp_vm *s = snp_vm_create(nr_aps);
+	struct kvm_regs regs;
+	int fd = -1;
+	u32 i;
+
+	for (i = 0; i < NR_SLOTS; i++) {
+		if (!i || slots[i].file != slots[i - 1].file)
+			fd = create_file(s, i);
+		snp_add_slot(s, FIRST_ID + i, page(i, 0), NR_PAGES, fd, slots[i].pgoff);
+
+		/* Memslots have their own references to it. */
+		if (i == NR_SLOTS - 1 || slots[i].file != slots[i + 1].file)
+			kvm_free_fd(fd);
+	}
+	vcpu_regs_get(s->ap[1].vcpu, &regs);
+	stack = regs.rsp;
+	stack_gpa = addr_gva2gpa(s->vm, stack) & PAGE_MASK;
+	snp_vm_launch(s);
+	return s;
+}
+
+static void slot_create(struct snp_vm *s, u32 slot)
+{
+	snp_step("%s: create memslot %u", s->what, slot);
+	vm_ioctl(s->vm, KVM_SET_USER_MEMORY_REGION2, region(s, slot));
+}
+
+static void slot_delete(struct snp_vm *s, u32 slot)
+{
+	struct kvm_userspace_memory_region2 none = *region(s, slot);
+
+	snp_step("%s: delete memslot %u", s->what, slot);
+	none.memory_size = 0;
+	vm_ioctl(s->vm, KVM_SET_USER_MEMORY_REGION2, &none);
+}
+
+static void gmem_close(struct snp_vm *s, u32 slot)
+{
+	snp_step("%s: close the guest_memfd of memslot %u", s->what, slot);
+	snp_may_damage();
+	kvm_free_fd(region(s, slot)->guest_memfd);
+}
+
+/* Create a memslot, which must not exist, with a file of its own. */
+static void gmem_renew(struct snp_vm *s, u32 slot)
+{
+	region(s, slot)->guest_memfd = create_file(s, slot);
+	slot_create(s, slot);
+}
+
+static void set_spte(struct snp_vm *s, u32 slot)
+{
+	snp_set_spte(s, page(slot, 0), NR_PAGES);
+}
+
+/*
+ * The AP of the window has to stop, but what takes its VMSA away need not wait until
+ * it has left the guest, unlike PUNCH_HOLE.
+ */
+static void ap_wait_gone(struct snp_ap *ap)
+{
+	u64 last;
+	u32 i;
+
+	snp_wait_step("%s: wait for KVM_RUN of vCPU %u to fail", ap->s->what, ap->vcpu->id);
+	for (i = 0; ap_is_running(ap); i++) {
+		last = ap_heartbeat(ap);
+		usleep(100);
+		AP_ASSERT(ap, i < 10000 || ap_heartbeat(ap) == last,
+			  "ran on after its VMSA was gone");
+	}
+	ap_wait_failed(ap);
+	snp_window_note(ap->s);
+}
+
+SNP_TEST(vmsa_is_tracked, 1)
+{
+	snp_check_tracked();
+}
+
+/* Memslots and files that go away with nobody's VMSA in them. */
+SNP_TEST(other_slots_deleted, 2)
+{
+	static const struct {
+		u32 slot;
+		u64 index;
+		u32 other;
+		const char *what;
+	} rows[] = {
+		{ A, 1, A2, "deletion of the memslot behind, in the file" },
+		{ A2, 0, A, "deletion of the memslot in front, in the file" },
+		{ A2, 1, A3, "deletion of the last memslot of the file" },
+		{ A3, 0, A2, "deletion of the memslot in the middle of the file" },
+		{ A, 0, B, "deletion of a memslot of another file" },
+	};
+	struct snp_vm *s = setup(1);
+	struct snp_ap *ap = &s->ap[1];
+	u64 starts;
+	u32 i;
+
+	while (snp_window_next(s)) {
+		for (i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
+			const gpa_t vmsa = page(rows[i / 2].slot, rows[i / 2].index);
+			const u32 other = rows[i / 2].other;
+
+			s->what = rows[i / 2].what;
+			ap_start(ap, vmsa);
+			starts = ap_starts(ap);
+			slot_delete(s, other);
+			ap_check_unharmed(ap);
+			if (i % 2) {
+				slot_create(s, other);
+				ap_check_unharmed(ap);
+			}
+			AP_ASSERT(ap, ap_starts(ap) == starts,
+				  "lost its VMSA, which nobody touched, and was started anew");
+
+			/* And its own page is where it was. */
+			ap_punch_running(ap, vmsa);
+			if (!(i % 2))
+				slot_create(s, other);
+		}
+	}
+
+	s->what = "another guest_memfd closed";
+	ap_start(ap, page(A, 1));
+	gmem_close(s, C);
+	ap_check_unharmed(ap);
+}
+
+/*
+ * A hole tells KVM's MMU twice, when it begins and when it ends, for each memslot
+ * that it finds.  These must be the same ones.
+ */
+SNP_TEST(slots_under_storm, 3)
+{
+	struct snp_vm *s = setup(1);
+	struct snp_ap *ap = &s->ap[1];
+	struct snp_storm storm = {
+		.fd = region(s, B)->guest_memfd,
+		.nr_pages = slots[B].pgoff + NR_PAGES + NR_TAIL,
+		.fill = true,
+	};
+	u32 i, nr_windows = 0;
+	u64 starts;
+
+	s->what = "memslots deleted and created under a storm of punches";
+	ap_start(ap, page(A, 0));
+	snp_storm_start(s, &storm);
+	for (i = 0; i < 40; i++) {
+		const u64 nr = READ_ONCE(storm.nr_punches);
+
+		slot_delete(s, B);
+		slot_create(s, B);
+		nr_windows += READ_ONCE(storm.nr_punches) != nr;
+	}
+	ap_check_unharmed(ap);
+	snp_storm_stop(&storm);
+	TEST_ASSERT(nr_windows, "%s: never entered its window", s->what);
+
+	s->what = "AP Create where the storm was";
+	starts = ap_starts(ap);
+	ap_create(ap, page(B, 1));
+	ap_wait_start(ap, starts);
+}
+
+static void check_does_not_run(struct snp_ap *ap)
+{
+	u64 last = ap_heartbeat(ap);
+
+	if (ap_is_running(ap))
+		ap_wake(ap);
+	else
+		ap_run(ap);
+	snp_wait_step("%s: wait for KVM_RUN of vCPU %u to fail", ap->s->what, ap->vcpu->id);
+	snp_wait_until(!ap_is_running(ap) || ap_heartbeat(ap) != last);
+	AP_ASSERT(ap, ap_heartbeat(ap) == last, "ran although it was destroyed");
+	ap_wait_failed(ap);
+}
+
+/*
+ * A vCPU that was destroyed has no VMSA that could be reloaded, not even if all of it
+ * is still there.
+ */
+SNP_TEST(destroyed_not_reloaded, 1)
+{
+	struct snp_vm *s = setup(1);
+	struct snp_ap *ap = &s->ap[1];
+	struct ghcb_status status;
+	u32 i;
+
+	for (i = 0; i < 2; i++) {
+		s->what = "destroyed, memslot created anew, forced to be runnable";
+		ap_start(ap, page(B, 1));
+		ap_destroy(ap);
+		vm_mem_region_reload(s->vm, FIRST_ID + B);
+		check_does_not_run(ap);
+
+		s->what = "created anew without a memslot, its old one created anew";
+		ap_start(ap, page(B, 1));
+		status = snp_order(s, guest_create, ap->vcpu->id, GPA_NO_SLOT, 0)->status;
+		AP_ASSERT(ap, !status.resp, ": KVM answered AP Create with %u, %u", status.resp,
+			  status.info);
+		ap_wait_failed(ap);
+		vm_mem_region_reload(s->vm, FIRST_ID + B);
+		check_does_not_run(ap);
+	}
+}
+
+static void check_memory_fault(struct snp_ap *ap, gpa_t gpa)
+{
+	struct kvm_run *run = ap->vcpu->run;
+
+	if (ap->err != EFAULT || run->exit_reason != KVM_EXIT_MEMORY_FAULT)
+		ap_fail(ap);
+	AP_ASSERT(ap, run->memory_fault.gpa == gpa, "used 0x%lx: KVM_RUN ended in a fault at 0x%llx",
+		  gpa, run->memory_fault.gpa);
+	AP_ASSERT(ap, run->memory_fault.size == PAGE_SIZE, ": KVM_RUN ended in a fault of size 0x%llx",
+		  run->memory_fault.size);
+	AP_ASSERT(ap, run->memory_fault.flags == KVM_MEMORY_EXIT_FLAG_PRIVATE,
+		  ": KVM_RUN ended in a fault with flags 0x%llx", run->memory_fault.flags);
+}
+
+static void guest_use_data(struct snp_ap_shared *me)
+{
+	READ_ONCE(*(u8 *)me->data[0]);
+}
+
+/* Here the VMSA is fine, and it is the vCPU that has to report what is amiss. */
+static void check_converted(struct snp_ap *ap, gva_t gva, gpa_t gpa)
+{
+	u32 i;
+
+	WRITE_ONCE(ap->shared->data[0], gva);
+	WRITE_ONCE(ap->shared->work, guest_use_data);
+	ap_start(ap, page(A, 0));
+	for (i = 0; i < 2; i++) {
+		ap_wait_alive(ap);
+		snp_step("%s: convert 0x%lx to shared", ap->s->what, gpa);
+		vm_mem_set_shared(ap->s->vm, gpa, PAGE_SIZE);
+		snp_wait_until(!ap_is_running(ap));
+		check_memory_fault(ap, gpa);
+		vm_mem_set_private(ap->s->vm, gpa, PAGE_SIZE);
+		ap_run(ap);
+	}
+	ap_wait_alive(ap);
+	AP_ASSERT(ap, ap_starts(ap) == 1, "lost its VMSA, which nobody touched");
+}
+
+SNP_TEST(data_converted, 1)
+{
+	struct snp_vm *s = setup(1);
+
+	s->what = "data of a running vCPU converted";
+	check_converted(&s->ap[1], page(C, 0), page(C, 0));
+}
+
+SNP_TEST(stack_converted, 1)
+{
+	struct snp_vm *s = setup(1);
+
+	s->what = "stack of a running vCPU converted";
+	check_converted(&s->ap[1], stack, stack_gpa);
+}
+
+/*
+ * While the page is shared, KVM may keep its private copy as the VMSA, and the vCPU
+ * running, but does not have to.  With the punch it is gone.
+ */
+SNP_TEST(shared_then_punched, 2)
+{
+	struct snp_vm *s = setup(1);
+	struct snp_ap *bsp = &s->ap[BSP], *ap = &s->ap[1];
+	const gpa_t gpa = page(A, 0);
+	u64 nr_validated, last;
+	u32 i;
+
+	s->what = "punch of a VMSA that was converted to shared";
+	for (i = 0; i < 4; i++) {
+		ap_start(ap, gpa);
+		vm_mem_set_shared(s->vm, gpa, PAGE_SIZE);
+		last = ap_heartbeat(ap);
+		snp_wait_until(ap_heartbeat(ap) != last || !ap_is_running(ap));
+		snp_window_open(s, ap, 1);
+		snp_punch(s, gpa, 1);
+		snp_window_close(s);
+
+		snp_step("%s: private access of the BSP to shared memory", s->what);
+		TEST_ASSERT(!__snp_order(s, guest_touch, gpa, 0, 0),
+			    "%s: KVM answered a private access with memory", s->what);
+		check_memory_fault(bsp, gpa);
+		ap_check_rerun(ap);
+
+		/* Once it is private again, the very same access succeeds. */
+		vm_mem_set_private(s->vm, gpa, PAGE_SIZE);
+		nr_validated = s->order->nr_validated;
+		if (!ap_run_to_sync(s->server))
+			ap_fail(bsp);
+		TEST_ASSERT(s->order->nr_validated > nr_validated,
+			    "%s: no page was replaced, i.e. nothing was punched", s->what);
+	}
+}
+
+SNP_TEST(slot_deleted, 2)
+{
+	static const struct {
+		u32 slot;
+		u64 index;
+		bool punch_first;
+	} rows[] = {
+		{ B, 0, true },
+		{ B, 1, false },
+		{ A2, 1, true },
+		{ A2, 0, false },
+	};
+	struct snp_vm *s = setup(1);
+	struct snp_ap *ap = &s->ap[1];
+	u32 i;
+
+	s->what = "memslot deleted under a running vCPU";
+	while (snp_window_next(s)) {
+		for (i = 0; i < ARRAY_SIZE(rows); i++) {
+			const gpa_t vmsa = page(rows[i].slot, rows[i].index);
+
+			ap_start(ap, vmsa);
+			set_spte(s, rows[i].slot);
+			snp_window_open(s, ap, 1);
+			slot_delete(s, rows[i].slot);
+			ap_wait_gone(ap);
+
+			/* Without a memslot, nothing tells a vCPU that its page goes away. */
+			if (rows[i].punch_first)
+				snp_punch(s, vmsa, 1);
+			slot_create(s, rows[i].slot);
+			if (!rows[i].punch_first)
+				snp_punch(s, vmsa, 1);
+			ap_check_frozen(ap);
+			ap_check_rerun(ap);
+		}
+	}
+	ap_start(ap, page(B, 1));
+}
+
+static void guest_init_sipi(struct snp_order *order)
+{
+	guest_send_init_sipi(order->arg[0]);
+}
+
+SNP_TEST(gmem_closed, 2)
+{
+	static const struct {
+		u32 slot;
+		u64 index;
+		const char *what;
+	} rows[] = {
+		{ B, 0, "close of a file with a VMSA in the middle" },
+		{ C, 1, "close of a file with a VMSA in its last page" },
+	};
+	struct snp_vm *s = setup(1);
+	struct snp_ap *ap = &s->ap[1];
+	u32 i;
+
+	while (snp_window_next(s)) {
+		for (i = 0; i < ARRAY_SIZE(rows); i++) {
+			s->what = rows[i].what;
+			ap_start(ap, page(rows[i].slot, rows[i].index));
+			set_spte(s, rows[i].slot);
+			snp_window_open(s, ap, 1);
+			gmem_close(s, rows[i].slot);
+
+			/* If the vCPU's thread has a reference, it is the one that frees. */
+			ap_wait_gone(ap);
+			ap_check_rerun(ap);
+			snp_order(s, guest_init_sipi, ap->vcpu->id, 0, 0);
+			ap_check_rerun(ap);
+			slot_delete(s, rows[i].slot);
+			gmem_renew(s, rows[i].slot);
+		}
+	}
+
+	/* All of it is over, i.e. what has no SPTE gets one again. */
+	s->what = "close of a file with three memslots";
+	snp_zap(s, page(A, 0), NR_PAGES);
+	ap_start(ap, page(A2, 0));
+	snp_order(s, guest_touch, page(A, 0), 0, 0);
+	gmem_close(s, A);
+	gmem_close(s, A3);
+	ap_check_unharmed(ap);
+	snp_window_open(s, ap, 1);
+	gmem_close(s, A2);
+	ap_wait_gone(ap);
+}
+
+/*
+ * A memslot whose file is gone has nothing to do with the next file, not even if that
+ * lies in memory where the old one did.  Bind the next file to a memslot that has a
+ * page of it in common with the old one.
+ */
+static void check_gmem_replaced(struct snp_ap *ap, u32 old, u32 new)
+{
+	const u64 pgoff = max(slots[old].pgoff, slots[new].pgoff);
+	struct snp_vm *s = ap->s;
+	struct ghcb_status status;
+
+	s->what = "AP Create in a memslot without guest_memfd";
+	ap_start(ap, page(A, 0));
+	slot_delete(s, new);
+	gmem_close(s, new);
+	gmem_close(s, old);
+	gmem_renew(s, new);
+
+	/* Start outside of KVM_RUN: a kick that meets another one may not wait. */
+	ap_stop(ap);
+	status = snp_order(s, guest_create, ap->vcpu->id, page(old, pgoff - slots[old].pgoff),
+			   0)->status;
+	AP_ASSERT(ap, !status.resp, ": KVM answered AP Create with %u, %u", status.resp,
+		  status.info);
+	ap_run(ap);
+	ap_wait_failed(ap);
+	slot_delete(s, old);
+
+	s->what = "punch of a file that replaced another";
+	ap_start(ap, page(new, pgoff - slots[new].pgoff));
+	ap_punch_running(ap, page(new, pgoff - slots[new].pgoff));
+	gmem_renew(s, old);
+}
+
+SNP_TEST(gmem_replaced, 2)
+{
+	struct snp_vm *s = setup(1);
+
+	while (snp_window_next(s)) {
+		check_gmem_replaced(&s->ap[1], B, C);
+		check_gmem_replaced(&s->ap[1], C, B);
+	}
+}
+
+/* Attributes need the VM's file descriptor, set them before. */
+static u32 close_vm_and_punch(struct snp_vm *s)
+{
+	const enum snp_spte first = snp_can_zap() ? COLD : WARM;
+	u32 i;
+
+	s->what = "punch after the VM's file descriptor was closed";
+	for (s->spte = first; s->spte < NR_SPTES; s->spte++) {
+		ap_create(&s->ap[1 + s->spte], page(A, s->spte));
+		snp_set_spte(s, page(A, s->spte), 1);
+	}
+	snp_step("%s: close it", s->what);
+	vm_get_stat(s->vm, remote_tlb_flush_requests);
+	kvm_free_fd(s->vm->fd);
+
+	for (s->spte = first; s->spte < NR_SPTES; s->spte++) {
+		struct snp_ap *ap = &s->ap[1 + s->spte];
+
+		ap_run(ap);
+		ap_wait_start(ap, 0);
+		snp_window_open(s, ap, 1);
+		snp_punch(s, page(A, s->spte), 1);
+		snp_window_close(s);
+	}
+
+	/* Nobody is left to be told, and all pages have to be reclaimed. */
+	for (i = 1; i <= s->nr_aps; i++)
+		kvm_free_fd(s->ap[i].vcpu->fd);
+	snp_punch(s, page(A, 0), NR_PAGES);
+	return s->nr_proven;
+}
+
+SNP_TEST(vm_fd_closed, 3)
+{
+	u32 i;
+
+	for (i = 0; i < 4; i++) {
+		if (close_vm_and_punch(setup(NR_SPTES)) == (snp_can_zap() ? NR_SPTES : 1))
+			return;
+	}
+	TEST_FAIL("never entered its window");
+}
+
+SNP_TEST_MAIN

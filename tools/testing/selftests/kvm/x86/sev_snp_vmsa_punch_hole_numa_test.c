@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Punch VMSAs across NUMA nodes: the vCPU runs on one node, the page of its VMSA is on
+ * another, and who punches is on a third, in all combinations.
+ *
+ * The farther a kick has to go, the longer a vCPU that nobody has waited for is still
+ * in the guest after fallocate() has returned.
+ */
+#include <linux/sizes.h>
+
+#include <numa.h>
+
+#include "test_util.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "snp_test.h"
+
+#define MAX_NODES	3
+#define NR_PAGES	8
+#define PAGES		(SZ_4G + 3 * PAGE_SIZE)
+#define PGOFF		5
+#define FILE_SIZE	((PGOFF + NR_PAGES) * PAGE_SIZE)
+
+/* Nodes that have memory, and CPUs that the test may use: two are enough. */
+static struct node {
+	int id;
+	int cpu[2];
+	u32 nr_cpus;
+} nodes[MAX_NODES];
+
+static u32 nr_nodes;
+
+/* A file whose pages have to be where its mapping says. */
+struct file {
+	int fd;
+	char *mem;
+};
+
+static void find_nodes(void)
+{
+	struct bitmask *mems;
+	cpu_set_t cpus;
+	int id, cpu;
+
+	if (numa_available() < 0)
+		return;
+
+	mems = numa_get_mems_allowed();
+	kvm_sched_getaffinity(0, sizeof(cpus), &cpus);
+	for (id = 0; id <= numa_max_node() && nr_nodes < MAX_NODES; id++) {
+		struct node *node = &nodes[nr_nodes];
+
+		node->id = id;
+		node->nr_cpus = 0;
+		for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+			if (!CPU_ISSET(cpu, &cpus) || numa_node_of_cpu(cpu) != id)
+				continue;
+			node->cpu[node->nr_cpus++] = cpu;
+			if (node->nr_cpus == ARRAY_SIZE(node->cpu))
+				break;
+		}
+		if (node->nr_cpus && numa_bitmask_isbitset(mems, id))
+			nr_nodes++;
+	}
+	numa_bitmask_free(mems);
+	errno = 0;
+}
+
+static struct file create_file(struct kvm_vm *vm, u64 wanted)
+{
+	u64 flags = wanted & vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS);
+	struct file file = {
+		.fd = vm_create_guest_memfd(vm, FILE_SIZE, flags),
+	};
+
+	if (flags & GUEST_MEMFD_FLAG_MMAP)
+		file.mem = kvm_mmap(FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd);
+	return file;
+}
+
+/*
+ * Allocate a page of the file on a node.  What the file's mapping says counts more than
+ * what the thread's policy says, but not every file can be mapped.
+ */
+static void allocate_on(struct file *file, u64 pgoff, struct node *node)
+{
+	struct bitmask *mask = numa_allocate_nodemask();
+
+	if (file->mem)
+		numa_tonode_memory(file->mem + pgoff * PAGE_SIZE, PAGE_SIZE, node->id);
+	numa_bitmask_setbit(mask, node->id);
+	numa_set_membind(mask);
+	kvm_fallocate(file->fd, FALLOC_FL_KEEP_SIZE, pgoff * PAGE_SIZE, PAGE_SIZE);
+	numa_set_localalloc();
+	numa_bitmask_free(mask);
+	errno = 0;
+}
+
+/*
+ * Which node a page of a shared file is on.  Private ones cannot be asked for, they are
+ * allocated in the same way.
+ */
+static int node_of(struct file *file, u64 pgoff)
+{
+	void *addr = file->mem + pgoff * PAGE_SIZE;
+	int status = -1;
+
+	READ_ONCE(*(char *)addr);
+	if (numa_move_pages(0, 1, &addr, NULL, &status, 0))
+		status = -1;
+	errno = 0;
+	return status;
+}
+
+SNP_TEST(vmsa_is_tracked, 1)
+{
+	snp_check_tracked();
+}
+
+SNP_TEST(placement, 1)
+{
+	struct kvm_vm *vm = vm_create_barebones();
+	struct file file = create_file(vm, GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+	u32 cpu, mem, to;
+	int landed;
+
+	for (cpu = 0; cpu < nr_nodes; cpu++) {
+		fprintf(stderr, "# node %d, distances:", nodes[cpu].id);
+		for (to = 0; to < nr_nodes; to++)
+			fprintf(stderr, " %d", numa_distance(nodes[cpu].id, nodes[to].id));
+		fprintf(stderr, "; pages:");
+		pin_self_to_cpu(nodes[cpu].cpu[0]);
+		for (mem = 0; mem < nr_nodes; mem++) {
+			const u64 pgoff = cpu * nr_nodes + mem;
+
+			allocate_on(&file, pgoff, &nodes[mem]);
+			landed = file.mem ? node_of(&file, pgoff) : -1;
+			fprintf(stderr, " %d->%d", nodes[mem].id, landed);
+			TEST_ASSERT(landed < 0 || landed == nodes[mem].id,
+				    "A page for node %d was allocated on node %d by node %d",
+				    nodes[mem].id, landed, nodes[cpu].id);
+		}
+		fprintf(stderr, "\n");
+	}
+	kvm_static_assert(MAX_NODES * MAX_NODES <= PGOFF + NR_PAGES);
+}
+
+/*
+ * Cold and warm, under a vCPU that runs: punches of the VMSA alone, and of pages behind
+ * it as well that are all over the nodes.
+ */
+static void punch_across(u64 flags)
+{
+	struct snp_vm *s = snp_vm_create(1);
+	struct snp_ap *ap = &s->ap[1];
+	struct file file = create_file(s->vm, flags);
+	u32 nr = 0, i;
+	char what[80];
+
+	snp_add_slot(s, 1, PAGES, NR_PAGES, kvm_dup(file.fd), PGOFF);
+	snp_vm_launch(s);
+	s->what = what;
+
+	for (i = 0; i < nr_nodes * nr_nodes * nr_nodes; i++) {
+		struct node *vcpu = &nodes[i % nr_nodes];
+		struct node *puncher = &nodes[i / nr_nodes % nr_nodes];
+		const u32 first = i / nr_nodes / nr_nodes, other = vcpu == puncher ? 1 : 0;
+
+		/* Nobody is in the guest whose CPU is busy with the punch. */
+		if (puncher->nr_cpus <= other)
+			continue;
+		snprintf(what, sizeof(what), "punch by node %d of a VMSA on %d, its vCPU on %d",
+			 puncher->id, nodes[first].id, vcpu->id);
+		pin_task_to_cpu(ap->thread, vcpu->cpu[0]);
+		pin_self_to_cpu(puncher->cpu[other]);
+
+		while (snp_window_next(s)) {
+			const u64 index = nr++ % 3 + 1, nr_pages = 1 + 3 * (nr % 2);
+			u32 j;
+
+			snp_punch(s, PAGES, NR_PAGES);
+			for (j = 0; j < nr_pages; j++)
+				allocate_on(&file, PGOFF + index + j,
+					    &nodes[(first + j) % nr_nodes]);
+			ap_start(ap, PAGES + index * PAGE_SIZE);
+			snp_set_spte(s, PAGES + index * PAGE_SIZE, nr_pages);
+			snp_window_open(s, ap, 1);
+			snp_punch(s, PAGES + index * PAGE_SIZE, nr_pages);
+			snp_window_close(s);
+		}
+	}
+}
+
+/* A page that the thread's policy has placed, and one whose file says where it is. */
+SNP_TEST(punch_by_policy, 2)
+{
+	punch_across(0);
+}
+
+SNP_TEST(punch_by_mapping, 2)
+{
+	punch_across(GUEST_MEMFD_FLAG_MMAP);
+}
+
+int main(int argc, char *argv[])
+{
+	snp_test_init(&argc, argv);
+	find_nodes();
+	__TEST_REQUIRE(nr_nodes > 1, "fewer NUMA nodes than the test needs");
+	return test_harness_run(argc, argv);
+}
