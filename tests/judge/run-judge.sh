@@ -174,7 +174,7 @@ while IFS='	' read -r case words cause; do
 done <<'END'
 punch_running	vCPU 1 ran on after its VMSA was gone	vmsa-in-use
 slot_deleted	vCPU 1 ran on after its VMSA was gone	vmsa-not-stopped
-identity	vCPU 1 runs the VMSA of vCPU 2	wrong-vmsa
+punch_stopped	vCPU 1 runs the VMSA of vCPU 2	wrong-vmsa
 create_on_init	vCPU 1 ran before INIT	wrong-vmsa
 first_create_fails	vCPU 1 ran its launch VMSA	launch-vmsa
 punch_neighbors	vCPU 1 lost its VMSA, which nobody touched	false-kill
@@ -187,11 +187,11 @@ punch_running	Unable to open /dev/kvm	test
 END
 ran $core <<END
 ok punch_halted
-not identity $other
+not punch_stopped $other
 skip punch_running an earlier case failed, the host may be damaged
 END
-check "identity failed, nothing passed that needs the fix: the hint, and why" \
-	verdict 1 "wrong-vmsa: $other${hint}identity failed, and no case has passed that needs it"
+check "punch_stopped failed, nothing passed that needs the fix: the hint, and why" \
+	verdict 1 "wrong-vmsa: $other${hint}punch_stopped failed, and no case has passed that needs it"
 ran $core <<END
 not punch_running $gone
 END
@@ -218,19 +218,19 @@ mv "$d/both" "$d/ktap.log"; sed -i s/expected=1/expected=2/ "$d/run"
 check "slot_deleted failed, punch_running passed: no hint" verdict 1 "vmsa-not-stopped: $gone$"
 check "... really none" silent
 ran $core <<END
-ok identity
+ok punch_stopped
 not punch_running $gone
 END
-check "punch_running failed, identity passed: no hint" verdict 1 "vmsa-in-use: $gone$"
+check "punch_running failed, punch_stopped passed: no hint" verdict 1 "vmsa-in-use: $gone$"
 ran $core <<END
 skip punch_running fewer CPUs than the race needs
-not identity $other
+not punch_stopped $other
 END
-check "a case that was skipped has not passed: the hint" verdict 1 "${hint}identity failed"
+check "a case that was skipped has not passed: the hint" verdict 1 "${hint}punch_stopped failed"
 ran $core <<END
-not identity KVM_RUN ended in KVM_EXIT_HLT
+not punch_stopped KVM_RUN ended in KVM_EXIT_HLT
 END
-check "identity failed of something else: no hint" verdict 1 "identity: wrong-exit: "
+check "punch_stopped failed of something else: no hint" verdict 1 "punch_stopped: wrong-exit: "
 check "... really none" silent
 ran sev_snp_ap_creation_test <<END
 not released_at_once $gone
@@ -238,9 +238,9 @@ END
 check "a case that fails without that bug, too: no hint" verdict 1 "vmsa-in-use: $gone$"
 ran $core <<END
 not signals no end of: signals
-not identity $other
+not punch_stopped $other
 END
-check "the failure that the hint is about is named" verdict 1 "^cause: $core:identity: wrong-vmsa: .*${hint}identity"
+check "the failure that the hint is about is named" verdict 1 "^cause: $core:punch_stopped: wrong-vmsa: .*${hint}punch_stopped"
 ran $core <<END
 ok punch_running
 END

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Lab: AP Creation that meets INIT, or a vCPU that waits for INIT or SIPI.  Fails until
+ * KVM is fixed, see findings/create-on-init-at-once.md and create-in-wait-for-sipi.md.
+ */
+#include <linux/sizes.h>
+
+#include "test_util.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "sev_vc.h"
+#include "snp_ap.h"
+#include "snp_test.h"
+
+#define PAGES		(SZ_4G + 3 * PAGE_SIZE)
+
+static gpa_t page(u32 index)
+{
+	return PAGES + index * PAGE_SIZE;
+}
+
+static void guest_create_on_init(struct snp_order *order)
+{
+	order->status = snp_ap_create_on_init(order->arg[0], order->arg[1]);
+}
+
+static struct snp_ap *setup(u32 nr_aps)
+{
+	struct snp_vm *s = snp_vm_create(nr_aps);
+
+	snp_add_slot(s, 1, PAGES, 8, vm_create_guest_memfd(s->vm, SZ_64K, 0), 5);
+	snp_vm_launch(s);
+	return &s->ap[1];
+}
+
+/*
+ * AP Create on INIT changes nothing before INIT, not even if the vCPU has yet to take
+ * notice of a request that was before it.  INIT that comes before KVM_RUN is as good as
+ * later, and does not stand in for SIPI.  The VMSA that waits counts as another vCPU.
+ */
+SNP_TEST(on_init_at_once, 1)
+{
+	static const struct {
+		const char *what;
+		bool create, init;
+	} rows[] = {
+		{ "AP Create on INIT after AP Destroy" },
+		{ "AP Create on INIT after AP Create", .create = true },
+		{ "AP Create on INIT after AP Destroy, and INIT", .init = true },
+	};
+	struct snp_ap *ap = setup(2), *other = ap + 1;
+	u64 starts, other_starts;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		ap->s->what = rows[i].what;
+		ap_start_and_stop(ap, page(2));
+		if (rows[i].create)
+			ap_create(ap, page(6));
+		else
+			ap_destroy(ap);
+		ap_prepare(other, page(4));
+		snp_step("%s", rows[i].what);
+		AP_ASSERT(ap, !snp_order(ap->s, guest_create_on_init, ap->vcpu->id, page(4),
+					 0)->status.resp, "KVM answered with an error");
+		if (rows[i].init)
+			ap_init(ap);
+
+		starts = ap_starts(ap);
+		other_starts = ap_starts(other);
+		snp_wait_step("%s: wait for vCPU %u to carry it out", rows[i].what, ap->vcpu->id);
+		ap_run(ap);
+		snp_wait_until(ap_starts(other) != other_starts || !ap_is_running(ap) ||
+			       (rows[i].create ? ap_starts(ap) != starts :
+						 vcpu_get_stat(ap->vcpu, blocking)));
+		AP_ASSERT(ap, ap_starts(other) == other_starts, "ran before %s",
+			  rows[i].init ? "SIPI" : "INIT");
+		if (!ap_is_running(ap))
+			ap_fail(ap);
+
+		ap_init_sipi(ap);
+		ap_wait_count(ap, &other->shared->starts, other_starts,
+			      "does not run although it has a VMSA");
+		ap_destroy(ap);
+		ap_stop(ap);
+	}
+}
+
+/*
+ * A vCPU that waits for SIPI, or for its first INIT, does not get to where KVM carries
+ * out AP Creation, and cannot sleep with a request pending.
+ */
+SNP_TEST(create_parked, 1)
+{
+	static const struct {
+		const char *what;
+		bool destroy, uninitialized;
+	} rows[] = {
+		{ "AP Create while waiting for SIPI" },
+		{ "AP Destroy while waiting for SIPI", .destroy = true },
+		{ "AP Create while uninitialized", .uninitialized = true },
+	};
+	struct snp_ap *ap = setup(1);
+	struct kvm_mp_state state;
+	u64 starts;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		ap->s->what = rows[i].what;
+		ap_start(ap, page(2));
+		if (!rows[i].uninitialized) {
+			ap_init(ap);
+			ap_wait_blocked(ap);
+		}
+		ap_stop(ap);
+		if (rows[i].uninitialized)
+			ap_set_mp_state(ap, KVM_MP_STATE_UNINITIALIZED);
+
+		starts = ap_starts(ap);
+		if (rows[i].destroy)
+			ap_destroy(ap);
+		else
+			ap_create(ap, page(4));
+
+		snp_wait_step("%s: wait for vCPU %u to carry it out", rows[i].what, ap->vcpu->id);
+		ap_run(ap);
+		while (rows[i].destroy ? !vcpu_get_stat(ap->vcpu, blocking) :
+					 ap_starts(ap) == starts) {
+			/* KVM_RUN of a vCPU that is uninitialized is to be tried again. */
+			if (!ap_is_running(ap) && (!rows[i].uninitialized || ap->err != EAGAIN))
+				ap_fail(ap);
+			if (!ap_is_running(ap))
+				ap_run(ap);
+			usleep(10);
+		}
+		ap_stop(ap);
+		vcpu_mp_state_get(ap->vcpu, &state);
+		AP_ASSERT(ap, !rows[i].destroy || state.mp_state == KVM_MP_STATE_HALTED,
+			  "was not stopped by AP Creation, MP state %u", state.mp_state);
+		ap_set_mp_state(ap, KVM_MP_STATE_HALTED);
+	}
+}
+
+SNP_TEST_MAIN
