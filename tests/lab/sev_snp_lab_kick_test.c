@@ -12,6 +12,7 @@
 #include "test_util.h"
 #include "kvm_util.h"
 #include "processor.h"
+#include "apic.h"
 #include "sev_vc.h"
 #include "snp_test.h"
 
@@ -38,7 +39,7 @@ static void guest_stay_in_nmi(struct ex_regs *regs)
 static void guest_open_nmis(struct snp_ap_shared *me)
 {
 	nmi_me = me;
-	ghcb_nmi_complete();
+	ghcb_exit(ghcb_begin(), SVM_VMGEXIT_NMI_COMPLETE, 0, 0);
 }
 
 static struct snp_vm *setup(u32 nr_aps)
@@ -79,6 +80,17 @@ SNP_TEST(slot_deletion, 2)
 }
 
 static bool stop;
+
+static void vcpu_send_nmi(struct kvm_vcpu *vcpu)
+{
+	struct kvm_msi msi = {
+		.address_lo = APIC_DEFAULT_GPA | vcpu->id << 12,
+		.data = APIC_DM_NMI,
+	};
+	int r = __vm_ioctl(vcpu->vm, KVM_SIGNAL_MSI, &msi);
+
+	TEST_ASSERT(r >= 0, KVM_IOCTL_ERROR(KVM_SIGNAL_MSI, r));
+}
 
 static void *flood(void *arg)
 {

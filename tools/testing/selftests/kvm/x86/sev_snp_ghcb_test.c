@@ -22,39 +22,33 @@
 #define GHCB_MSR_CPUID_RESP		0x005
 #define GHCB_MSR_HV_FT_REQ		0x080
 #define GHCB_MSR_HV_FT_RESP		0x081
-#define GHCB_HV_FT_SNP			BIT_ULL(0)
-#define GHCB_HV_FT_SNP_AP_CREATION	BIT_ULL(1)
+#define GHCB_HV_FT_SNP_AP_CREATION	(BIT_ULL(0) | BIT_ULL(1))
 
 static struct snp_vm *setup(u32 nr_aps)
 {
 	struct snp_vm *s = snp_vm_create(nr_aps);
-	struct userspace_mem_region *region;
 	u32 i;
 
 	snp_add_slot(s, 1, PAGES, NR_PAGES, vm_create_guest_memfd(s->vm, SZ_64K, 0), 1);
-
-	/* Map the same pages without the C-bit, which is set for those that are protected. */
-	region = memslot2region(s->vm, 1);
-	for (i = 0; i < NR_PAGES; i++) {
-		sparsebit_clear(region->protected_phy_pages, PAGES / PAGE_SIZE + i);
-		virt_pg_map(s->vm, SHARED_ALIAS + i * PAGE_SIZE, PAGES + i * PAGE_SIZE);
-		sparsebit_set(region->protected_phy_pages, PAGES / PAGE_SIZE + i);
-	}
+	virt_map(s->vm, SHARED_ALIAS, PAGES, NR_PAGES);
+	for (i = 0; i < NR_PAGES; i++)
+		*vm_get_pte(s->vm, SHARED_ALIAS + i * PAGE_SIZE) &= ~s->vm->arch.c_bit;
 	snp_vm_launch(s);
 	return s;
 }
 
 static void run_bsp(struct snp_vm *s, const char *what, void (*fn)(struct snp_order *),
-		    u64 arg)
+		    u64 arg0, u64 arg1)
 {
+	struct snp_ap *bsp = s->server;
 	bool done;
 
 	s->what = what;
 	snp_step("%s", what);
-	for (done = __snp_order(s, fn, arg, 0, 0); !done; done = ap_run_to_sync(s->server)) {
-		if (s->ap[BSP].err || s->ap[BSP].vcpu->run->exit_reason != KVM_EXIT_HYPERCALL)
-			ap_fail(&s->ap[BSP]);
-		vcpu_handle_map_gpa_range(s->ap[BSP].vcpu);
+	for (done = __snp_order(s, fn, arg0, arg1, 0); !done; done = ap_run_to_sync(bsp)) {
+		if (bsp->err || bsp->vcpu->run->exit_reason != KVM_EXIT_HYPERCALL)
+			ap_fail(bsp);
+		vcpu_handle_map_gpa_range(bsp->vcpu);
 	}
 }
 
@@ -66,7 +60,7 @@ static void guest_vc(struct snp_order *order)
 
 	GUEST_ASSERT(this_cpu_has(X86_FEATURE_SEV));
 
-	/* XCR0 is an input of this leaf and no other. */
+	/* XCR0 is an input of this leaf. */
 	__cpuid(0xd, 0, &eax, &ebx, &ecx, &edx);
 	if (this_cpu_has(X86_FEATURE_XSAVE))
 		GUEST_ASSERT((eax & xgetbv(0)) == xgetbv(0));
@@ -85,7 +79,7 @@ static void guest_vc(struct snp_order *order)
 
 SNP_TEST(vc, 1)
 {
-	run_bsp(setup(0), "CPUID and MSRs", guest_vc, kvm_is_ignore_msrs());
+	run_bsp(setup(0), "CPUID and MSRs", guest_vc, kvm_is_ignore_msrs(), 0);
 }
 
 static u32 msr_cpuid(u32 fn, u32 reg)
@@ -110,8 +104,7 @@ static void guest_msr_protocol(struct snp_order *order)
 	GUEST_ASSERT_EQ(msr_cpuid(0x8000001f, 0), eax);
 	GUEST_ASSERT_EQ(msr_cpuid(0x8000001f, 1), ebx);
 
-	GUEST_ASSERT(features & GHCB_HV_FT_SNP);
-	GUEST_ASSERT(features & GHCB_HV_FT_SNP_AP_CREATION);
+	GUEST_ASSERT_EQ(features & GHCB_HV_FT_SNP_AP_CREATION, GHCB_HV_FT_SNP_AP_CREATION);
 	GUEST_ASSERT_EQ(ghcb_msr_call(GHCB_MSR_HV_FT_REQ), features << 12 | GHCB_MSR_HV_FT_RESP);
 
 	/* The next request registers the GHCB again. */
@@ -121,7 +114,7 @@ static void guest_msr_protocol(struct snp_order *order)
 
 SNP_TEST(msr_protocol, 1)
 {
-	run_bsp(setup(0), "MSR protocol", guest_msr_protocol, 0);
+	run_bsp(setup(0), "MSR protocol", guest_msr_protocol, 0, 0);
 }
 
 /* Access a page that raises #VC, whose handler is compiled C code, with SSE. */
@@ -138,8 +131,7 @@ static void access_keeps_registers(u64 gva)
 		     : [low]"=&r"(low), [high]"=&r"(high)
 		     : [magic]"r"(magic), [gva]"r"(gva)
 		     : "xmm0", "xmm15", "memory");
-	GUEST_ASSERT_EQ(low, magic);
-	GUEST_ASSERT_EQ(high, magic);
+	GUEST_ASSERT(low == magic && high == magic);
 }
 
 static void guest_validate(struct snp_order *order)
@@ -156,7 +148,6 @@ static void guest_validate(struct snp_order *order)
 	GUEST_ASSERT_EQ(pvalidate(gva, false), RMP_OK);
 	GUEST_ASSERT_EQ(pvalidate(gva, false), PVALIDATE_NO_UPDATE);
 	access_keeps_registers(gva);
-	GUEST_ASSERT_EQ(READ_ONCE(*nr), before + 1);
 	GUEST_ASSERT_EQ(READ_ONCE(*(u8 *)gva), 1);
 	GUEST_ASSERT_EQ(READ_ONCE(*nr), before + 1);
 
@@ -166,71 +157,53 @@ static void guest_validate(struct snp_order *order)
 
 SNP_TEST(validation, 1)
 {
-	run_bsp(setup(0), "validation", guest_validate, PAGES);
+	run_bsp(setup(0), "validation", guest_validate, PAGES, 0);
 }
 
-static u8 *byte_of(u64 base, u32 page)
+static void guest_change_state(struct snp_order *order)
 {
-	return (u8 *)(base + page * PAGE_SIZE);
-}
+	const bool by_msr = order->arg[0], share = order->arg[1];
+	const enum psc_op op = share ? SNP_PAGE_STATE_SHARED : SNP_PAGE_STATE_PRIVATE;
+	u64 offset;
 
-static void change_state(bool by_msr, enum psc_op op)
-{
-	u32 i;
-
-	for (i = 0; by_msr && i < NR_PAGES; i++)
-		GUEST_ASSERT_EQ(snp_psc_msr(PAGES + i * PAGE_SIZE, op), 0);
+	for (offset = 0; offset < NR_PAGES * PAGE_SIZE; offset += PAGE_SIZE) {
+		if (share)
+			GUEST_ASSERT_EQ(pvalidate(PAGES + offset, false), RMP_OK);
+		else
+			GUEST_ASSERT_EQ(READ_ONCE(*(u64 *)(SHARED_ALIAS + offset)), ~offset);
+		if (by_msr)
+			GUEST_ASSERT_EQ(snp_psc_msr(PAGES + offset, op), 0);
+	}
 	if (!by_msr)
 		GUEST_ASSERT_EQ(snp_psc(PAGES, NR_PAGES, op).resp, 0);
-}
-
-static void guest_make_shared(struct snp_order *order)
-{
-	u32 i;
-
-	for (i = 0; i < NR_PAGES; i++) {
-		WRITE_ONCE(*byte_of(PAGES, i), 0xaa);
-		GUEST_ASSERT_EQ(pvalidate(PAGES + i * PAGE_SIZE, false), RMP_OK);
-	}
-	change_state(order->arg[0], SNP_PAGE_STATE_SHARED);
-	for (i = 0; i < NR_PAGES; i++)
-		WRITE_ONCE(*byte_of(SHARED_ALIAS, i), 0x55 + i);
-}
-
-static void guest_make_private(struct snp_order *order)
-{
-	u32 i;
-
-	for (i = 0; i < NR_PAGES; i++)
-		GUEST_ASSERT_EQ(READ_ONCE(*byte_of(SHARED_ALIAS, i)), 0x66 + i);
-	change_state(order->arg[0], SNP_PAGE_STATE_PRIVATE);
-	for (i = 0; i < NR_PAGES; i++) {
-		GUEST_ASSERT_EQ(pvalidate(PAGES + i * PAGE_SIZE, true), RMP_OK);
-		WRITE_ONCE(*byte_of(PAGES, i), 0xbb);
+	for (offset = 0; offset < NR_PAGES * PAGE_SIZE; offset += PAGE_SIZE) {
+		if (!share)
+			GUEST_ASSERT_EQ(pvalidate(PAGES + offset, true), RMP_OK);
+		WRITE_ONCE(*(u64 *)((share ? SHARED_ALIAS : PAGES) + offset), 1 + offset);
 	}
 }
 
 SNP_TEST(page_state_change, 1)
 {
 	struct snp_vm *s = setup(0);
-	u8 *shared = addr_gpa2hva(s->vm, PAGES);
-	u32 by_msr, i;
+	void *shared = addr_gpa2hva(s->vm, PAGES);
+	u64 by_msr, offset;
 
 	for (by_msr = 0; by_msr < 2; by_msr++) {
 		const char *what = by_msr ? "state change by MSR" : "state change by GHCB";
 
-		run_bsp(s, what, guest_make_shared, by_msr);
-		for (i = 0; i < NR_PAGES; i++) {
-			TEST_ASSERT_EQ(shared[i * PAGE_SIZE], 0x55 + i);
-			shared[i * PAGE_SIZE] = 0x66 + i;
+		run_bsp(s, what, guest_change_state, by_msr, true);
+		for (offset = 0; offset < NR_PAGES * PAGE_SIZE; offset += PAGE_SIZE) {
+			TEST_ASSERT_EQ(*(u64 *)(shared + offset), 1 + offset);
+			*(u64 *)(shared + offset) = ~offset;
 		}
-		run_bsp(s, what, guest_make_private, by_msr);
+		run_bsp(s, what, guest_change_state, by_msr, false);
 	}
 }
 
 static void guest_sync(struct snp_ap_shared *me)
 {
-	GUEST_SYNC(me->data[0]);
+	GUEST_SYNC(0);
 }
 
 static void guest_ap_cpuid(struct snp_ap_shared *me)
@@ -242,22 +215,15 @@ static void guest_ap_cpuid(struct snp_ap_shared *me)
 /* An AP that is started anew in the middle of a request has no use for the answer. */
 SNP_TEST(restart_in_request, 1)
 {
-	struct snp_vm *s = setup(1);
-	struct snp_ap *ap = &s->ap[1];
-	struct ucall uc;
+	struct snp_ap *ap = &setup(1)->ap[1];
 	u32 i;
 
-	s->what = "AP Create in the middle of a request";
+	ap->s->what = "AP Create in the middle of a request";
 	WRITE_ONCE(ap->shared->work, guest_sync);
 	for (i = 0; i < 5; i++) {
-		ap->shared->data[0] = i;
 		ap_create(ap, PAGES);
-		ap_run(ap);
-		snp_wait_step("wait for ucall %u of vCPU %u", i, ap->vcpu->id);
-		snp_wait_until(!ap_is_running(ap));
-		if (ap->err || get_ucall(ap->vcpu, &uc) != UCALL_SYNC)
-			ap_fail(ap);
-		TEST_ASSERT_EQ(uc.args[1], i);
+		snp_step("run vCPU %u to ucall %u", ap->vcpu->id, i);
+		AP_ASSERT(ap, ap_run_to_sync(ap), "does not run although it has a VMSA");
 	}
 	WRITE_ONCE(ap->shared->work, guest_ap_cpuid);
 	ap_start(ap, PAGES);
@@ -313,7 +279,7 @@ static void guest_broken_requests(struct snp_order *order)
 
 SNP_TEST(refused, 1)
 {
-	run_bsp(setup(0), "broken requests", guest_broken_requests, 0);
+	run_bsp(setup(0), "broken requests", guest_broken_requests, 0, 0);
 }
 
 SNP_TEST_MAIN

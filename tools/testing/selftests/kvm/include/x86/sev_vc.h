@@ -70,9 +70,6 @@ struct ghcb_status snp_psc(gpa_t gpa, u64 nr_pages, enum psc_op op);
 /* Guest: the same for one page, by the MSR protocol.  Returns the error code. */
 u32 snp_psc_msr(gpa_t gpa, enum psc_op op);
 
-/* Guest: the handler of an NMI is done, KVM cannot see the IRET. */
-struct ghcb_status ghcb_nmi_complete(void);
-
 /* Guest: GHCB_HV_FT_*, 0 if the request is refused. */
 u64 ghcb_hv_features(void);
 
@@ -82,8 +79,5 @@ void guest_send_init_sipi(u32 apic_id);
 
 /* Host: do what KVM_HC_MAP_GPA_RANGE asks for, i.e. set the memory attributes. */
 void vcpu_handle_map_gpa_range(struct kvm_vcpu *vcpu);
-
-/* Host: NMI to @vcpu, by MSI. */
-void vcpu_send_nmi(struct kvm_vcpu *vcpu);
 
 #endif /* SELFTEST_KVM_SEV_VC_H */

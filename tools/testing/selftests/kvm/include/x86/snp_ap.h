@@ -20,7 +20,6 @@ struct ghcb_status snp_ap_destroy(u32 apic_id);
 void guest_nop(struct snp_order *order);
 void guest_prepare(struct snp_order *order);	/* gva, struct sev_cpu */
 void guest_create(struct snp_order *order);	/* APIC ID, gpa */
-void guest_release(struct snp_order *order);	/* gva */
 void guest_destroy(struct snp_order *order);	/* APIC ID */
 
 /* Work of an AP: HLT. */

@@ -29,11 +29,6 @@ void guest_nop(struct snp_order *order)
 {
 }
 
-void guest_release(struct snp_order *order)
-{
-	order->rmp = snp_vmsa_release(order->arg[0]);
-}
-
 void guest_destroy(struct snp_order *order)
 {
 	order->status = snp_ap_destroy(order->arg[0]);
