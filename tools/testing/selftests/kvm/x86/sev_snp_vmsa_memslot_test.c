@@ -8,7 +8,6 @@
 #include "test_util.h"
 #include "kvm_util.h"
 #include "processor.h"
-#include "sev_vc.h"
 #include "snp_ap.h"
 #include "snp_test.h"
 
@@ -17,14 +16,7 @@
 #define FIRST_ID	10
 #define GPA_NO_SLOT	(SZ_4G + SZ_1G + PAGE_SIZE)
 
-enum {
-	A,
-	A2,
-	A3,
-	B,
-	C,
-	NR_SLOTS,
-};
+enum { A, A2, A3, B, C, NR_SLOTS };
 
 /*
  * A, A2 and A3 are neighbors in one file, and in another order in the guest.  B has
@@ -57,13 +49,10 @@ static gpa_t page(u32 slot, u64 index)
 
 static int create_file(struct snp_vm *s, u32 slot)
 {
-	u64 flags = 0, nr_pages = slots[slot].pgoff + NR_PAGES;
+	u64 flags = vm_check_cap(s->vm, KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP;
+	u64 nr_pages = slots[slot].pgoff + NR_PAGES + (slot == C ? 0 : NR_TAIL);
 
-	if (slot == B)
-		flags = vm_check_cap(s->vm, KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP;
-	if (slot != C)
-		nr_pages += NR_TAIL;
-	return vm_create_guest_memfd(s->vm, nr_pages * PAGE_SIZE, flags);
+	return vm_create_guest_memfd(s->vm, nr_pages * PAGE_SIZE, slot == B ? flags : 0);
 }
 
 static struct snp_vm *setup(u32 nr_aps)
@@ -89,19 +78,13 @@ static struct snp_vm *setup(u32 nr_aps)
 	return s;
 }
 
-static void slot_create(struct snp_vm *s, u32 slot)
+static void slot_set(struct snp_vm *s, u32 slot, bool exists)
 {
-	snp_step("%s: create memslot %u", s->what, slot);
-	vm_ioctl(s->vm, KVM_SET_USER_MEMORY_REGION2, region(s, slot));
-}
+	struct kvm_userspace_memory_region2 r = *region(s, slot);
 
-static void slot_delete(struct snp_vm *s, u32 slot)
-{
-	struct kvm_userspace_memory_region2 none = *region(s, slot);
-
-	snp_step("%s: delete memslot %u", s->what, slot);
-	none.memory_size = 0;
-	vm_ioctl(s->vm, KVM_SET_USER_MEMORY_REGION2, &none);
+	snp_step("%s: %s memslot %u", s->what, exists ? "create" : "delete", slot);
+	r.memory_size = exists ? r.memory_size : 0;
+	vm_ioctl(s->vm, KVM_SET_USER_MEMORY_REGION2, &r);
 }
 
 static void gmem_close(struct snp_vm *s, u32 slot)
@@ -115,12 +98,7 @@ static void gmem_close(struct snp_vm *s, u32 slot)
 static void gmem_renew(struct snp_vm *s, u32 slot)
 {
 	region(s, slot)->guest_memfd = create_file(s, slot);
-	slot_create(s, slot);
-}
-
-static void set_spte(struct snp_vm *s, u32 slot)
-{
-	snp_set_spte(s, page(slot, 0), NR_PAGES);
+	slot_set(s, slot, true);
 }
 
 /*
@@ -136,7 +114,7 @@ static void ap_wait_gone(struct snp_ap *ap)
 	for (i = 0; ap_is_running(ap); i++) {
 		last = ap_heartbeat(ap);
 		usleep(100);
-		AP_ASSERT(ap, i < 10000 || ap_heartbeat(ap) == last,
+		AP_ASSERT(ap, i < 3000 || ap_heartbeat(ap) == last,
 			  "ran on after its VMSA was gone");
 	}
 	ap_wait_failed(ap);
@@ -171,24 +149,23 @@ SNP_TEST(other_slots_deleted, 2)
 	while (snp_window_next(s)) {
 		for (i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
 			const gpa_t vmsa = page(rows[i / 2].slot, rows[i / 2].index);
-			const u32 other = rows[i / 2].other;
+			const bool again = i % 2;
 
 			s->what = rows[i / 2].what;
 			ap_start(ap, vmsa);
 			starts = ap_starts(ap);
-			slot_delete(s, other);
+			slot_set(s, rows[i / 2].other, false);
 			ap_check_unharmed(ap);
-			if (i % 2) {
-				slot_create(s, other);
-				ap_check_unharmed(ap);
-			}
+			if (again)
+				slot_set(s, rows[i / 2].other, true);
+			ap_check_unharmed(ap);
 			AP_ASSERT(ap, ap_starts(ap) == starts,
 				  "lost its VMSA, which nobody touched, and was started anew");
 
 			/* And its own page is where it was. */
 			ap_punch_running(ap, vmsa);
-			if (!(i % 2))
-				slot_create(s, other);
+			if (!again)
+				slot_set(s, rows[i / 2].other, true);
 		}
 	}
 
@@ -208,7 +185,7 @@ SNP_TEST(slots_under_storm, 3)
 	struct snp_ap *ap = &s->ap[1];
 	struct snp_storm storm = {
 		.fd = region(s, B)->guest_memfd,
-		.nr_pages = slots[B].pgoff + NR_PAGES + NR_TAIL,
+		.nr_pages = slots[B].pgoff + NR_PAGES + NR_TAIL / 4,
 		.fill = true,
 	};
 	u32 i, nr_windows = 0;
@@ -217,11 +194,10 @@ SNP_TEST(slots_under_storm, 3)
 	s->what = "memslots deleted and created under a storm of punches";
 	ap_start(ap, page(A, 0));
 	snp_storm_start(s, &storm);
-	for (i = 0; i < 40; i++) {
+	for (i = 0; i < 250; i++) {
 		const u64 nr = READ_ONCE(storm.nr_punches);
 
-		slot_delete(s, B);
-		slot_create(s, B);
+		vm_mem_region_reload(s->vm, FIRST_ID + B);
 		nr_windows += READ_ONCE(storm.nr_punches) != nr;
 	}
 	ap_check_unharmed(ap);
@@ -232,6 +208,18 @@ SNP_TEST(slots_under_storm, 3)
 	starts = ap_starts(ap);
 	ap_create(ap, page(B, 1));
 	ap_wait_start(ap, starts);
+}
+
+/* AP Create where there is no page: KVM says yes, and KVM_RUN fails. */
+static void create_without_page(struct snp_ap *ap, gpa_t gpa)
+{
+	struct ghcb_status status = snp_order(ap->s, guest_create, ap->vcpu->id, gpa, 0)->status;
+
+	AP_ASSERT(ap, !status.resp, ": KVM answered AP Create with %u, %u", status.resp,
+		  status.info);
+	if (!ap_is_running(ap))
+		ap_run(ap);
+	ap_wait_failed(ap);
 }
 
 static void check_does_not_run(struct snp_ap *ap)
@@ -256,7 +244,6 @@ SNP_TEST(destroyed_not_reloaded, 1)
 {
 	struct snp_vm *s = setup(1);
 	struct snp_ap *ap = &s->ap[1];
-	struct ghcb_status status;
 	u32 i;
 
 	for (i = 0; i < 2; i++) {
@@ -268,10 +255,7 @@ SNP_TEST(destroyed_not_reloaded, 1)
 
 		s->what = "created anew without a memslot, its old one created anew";
 		ap_start(ap, page(B, 1));
-		status = snp_order(s, guest_create, ap->vcpu->id, GPA_NO_SLOT, 0)->status;
-		AP_ASSERT(ap, !status.resp, ": KVM answered AP Create with %u, %u", status.resp,
-			  status.info);
-		ap_wait_failed(ap);
+		create_without_page(ap, GPA_NO_SLOT);
 		vm_mem_region_reload(s->vm, FIRST_ID + B);
 		check_does_not_run(ap);
 	}
@@ -280,15 +264,13 @@ SNP_TEST(destroyed_not_reloaded, 1)
 static void check_memory_fault(struct snp_ap *ap, gpa_t gpa)
 {
 	struct kvm_run *run = ap->vcpu->run;
+	bool same = run->memory_fault.gpa == gpa && run->memory_fault.size == PAGE_SIZE &&
+		    run->memory_fault.flags == KVM_MEMORY_EXIT_FLAG_PRIVATE;
 
 	if (ap->err != EFAULT || run->exit_reason != KVM_EXIT_MEMORY_FAULT)
 		ap_fail(ap);
-	AP_ASSERT(ap, run->memory_fault.gpa == gpa, "used 0x%lx: KVM_RUN ended in a fault at 0x%llx",
-		  gpa, run->memory_fault.gpa);
-	AP_ASSERT(ap, run->memory_fault.size == PAGE_SIZE, ": KVM_RUN ended in a fault of size 0x%llx",
-		  run->memory_fault.size);
-	AP_ASSERT(ap, run->memory_fault.flags == KVM_MEMORY_EXIT_FLAG_PRIVATE,
-		  ": KVM_RUN ended in a fault with flags 0x%llx", run->memory_fault.flags);
+	AP_ASSERT(ap, same, ": KVM_RUN ended in a fault at 0x%llx, not 0x%lx (0x%llx, 0x%llx)",
+		  run->memory_fault.gpa, gpa, run->memory_fault.size, run->memory_fault.flags);
 }
 
 static void guest_use_data(struct snp_ap_shared *me)
@@ -393,15 +375,15 @@ SNP_TEST(slot_deleted, 2)
 			const gpa_t vmsa = page(rows[i].slot, rows[i].index);
 
 			ap_start(ap, vmsa);
-			set_spte(s, rows[i].slot);
+			snp_set_spte(s, page(rows[i].slot, 0), NR_PAGES);
 			snp_window_open(s, ap, 1);
-			slot_delete(s, rows[i].slot);
+			slot_set(s, rows[i].slot, false);
 			ap_wait_gone(ap);
 
 			/* Without a memslot, nothing tells a vCPU that its page goes away. */
 			if (rows[i].punch_first)
 				snp_punch(s, vmsa, 1);
-			slot_create(s, rows[i].slot);
+			slot_set(s, rows[i].slot, true);
 			if (!rows[i].punch_first)
 				snp_punch(s, vmsa, 1);
 			ap_check_frozen(ap);
@@ -409,11 +391,6 @@ SNP_TEST(slot_deleted, 2)
 		}
 	}
 	ap_start(ap, page(B, 1));
-}
-
-static void guest_init_sipi(struct snp_order *order)
-{
-	guest_send_init_sipi(order->arg[0]);
 }
 
 SNP_TEST(gmem_closed, 2)
@@ -434,24 +411,24 @@ SNP_TEST(gmem_closed, 2)
 		for (i = 0; i < ARRAY_SIZE(rows); i++) {
 			s->what = rows[i].what;
 			ap_start(ap, page(rows[i].slot, rows[i].index));
-			set_spte(s, rows[i].slot);
+			snp_set_spte(s, page(rows[i].slot, 0), NR_PAGES);
 			snp_window_open(s, ap, 1);
 			gmem_close(s, rows[i].slot);
 
 			/* If the vCPU's thread has a reference, it is the one that frees. */
 			ap_wait_gone(ap);
 			ap_check_rerun(ap);
-			snp_order(s, guest_init_sipi, ap->vcpu->id, 0, 0);
+			ap_init_sipi(ap);
 			ap_check_rerun(ap);
-			slot_delete(s, rows[i].slot);
+			slot_set(s, rows[i].slot, false);
 			gmem_renew(s, rows[i].slot);
 		}
 	}
 
 	/* All of it is over, i.e. what has no SPTE gets one again. */
 	s->what = "close of a file with three memslots";
-	snp_zap(s, page(A, 0), NR_PAGES);
 	ap_start(ap, page(A2, 0));
+	snp_punch(s, page(A, 0), NR_PAGES);
 	snp_order(s, guest_touch, page(A, 0), 0, 0);
 	gmem_close(s, A);
 	gmem_close(s, A3);
@@ -470,24 +447,18 @@ static void check_gmem_replaced(struct snp_ap *ap, u32 old, u32 new)
 {
 	const u64 pgoff = max(slots[old].pgoff, slots[new].pgoff);
 	struct snp_vm *s = ap->s;
-	struct ghcb_status status;
 
 	s->what = "AP Create in a memslot without guest_memfd";
 	ap_start(ap, page(A, 0));
-	slot_delete(s, new);
+	slot_set(s, new, false);
 	gmem_close(s, new);
 	gmem_close(s, old);
 	gmem_renew(s, new);
 
 	/* Start outside of KVM_RUN: a kick that meets another one may not wait. */
 	ap_stop(ap);
-	status = snp_order(s, guest_create, ap->vcpu->id, page(old, pgoff - slots[old].pgoff),
-			   0)->status;
-	AP_ASSERT(ap, !status.resp, ": KVM answered AP Create with %u, %u", status.resp,
-		  status.info);
-	ap_run(ap);
-	ap_wait_failed(ap);
-	slot_delete(s, old);
+	create_without_page(ap, page(old, pgoff - slots[old].pgoff));
+	slot_set(s, old, false);
 
 	s->what = "punch of a file that replaced another";
 	ap_start(ap, page(new, pgoff - slots[new].pgoff));

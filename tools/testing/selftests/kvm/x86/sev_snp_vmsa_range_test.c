@@ -23,11 +23,7 @@
 
 #define MAX_APS		4
 
-enum {
-	FAR,
-	WHOLE,
-	NR_FILES,
-};
+enum { FAR, WHOLE, NR_FILES };
 
 static struct file {
 	int fd;
@@ -122,16 +118,14 @@ static void punch_under_aps(struct snp_vm *s, struct file *f, const struct hole 
 	u32 i;
 
 	s->what = hole->what;
-	while (snp_window_next(s)) {
-		allocate_fillers(f);
-		for (i = 0; i < hole->nr_vmsas; i++)
-			ap_start(&first[i], page(f, hole->vmsa[i]));
-		for (i = 0; i < hole->nr_vmsas; i++)
-			set_spte(s, f, hole->vmsa[i]);
-		snp_window_open(s, first, hole->nr_vmsas);
-		punch(s, f, hole->first, hole->nr_pages);
-		snp_window_close(s);
-	}
+	allocate_fillers(f);
+	for (i = 0; i < hole->nr_vmsas; i++)
+		ap_start(&first[i], page(f, hole->vmsa[i]));
+	for (i = 0; i < hole->nr_vmsas; i++)
+		set_spte(s, f, hole->vmsa[i]);
+	snp_window_open(s, first, hole->nr_vmsas);
+	punch(s, f, hole->first, hole->nr_pages);
+	snp_window_close(s);
 }
 
 /* As many holes as there are APs for. */
@@ -139,10 +133,12 @@ static void punch_all(struct snp_vm *s, const struct hole *holes, u32 nr_holes)
 {
 	u32 i, j;
 
-	for (i = 0; i < NR_FILES; i++) {
-		for (j = 0; j < nr_holes; j++) {
-			if (holes[j].nr_vmsas <= s->nr_aps)
-				punch_under_aps(s, &files[i], &holes[j]);
+	while (snp_window_next(s)) {
+		for (i = 0; i < NR_FILES; i++) {
+			for (j = 0; j < nr_holes; j++) {
+				if (holes[j].nr_vmsas <= s->nr_aps)
+					punch_under_aps(s, &files[i], &holes[j]);
+			}
 		}
 	}
 }
@@ -266,8 +262,7 @@ SNP_TEST(punch_many, 3)
 		{ "hole over four VMSAs", 0, 7, { 6, 0, 3, 1 }, 4 },
 	};
 
-	punch_all(setup(min_t(u32, snp_nr_cpus() - 1, MAX_APS)), holes,
-		  ARRAY_SIZE(holes));
+	punch_all(setup(min(snp_nr_cpus() - 1, MAX_APS)), holes, ARRAY_SIZE(holes));
 }
 
 SNP_TEST(punch_two_slots, 3)
@@ -386,7 +381,7 @@ static void check_bindings_refused(struct snp_vm *s, int foreign_fd)
 
 		if (slots[i].id != id)
 			hva = (void *)memslot2region(s->vm, slots[i].id)->region.userspace_addr;
-		snp_step("%s: KVM has to refuse it", slots[i].what);
+		snp_wait_step("%s: KVM has to refuse it", slots[i].what);
 		r = __vm_set_user_memory_region2(s->vm, slots[i].id, slots[i].flags, slots[i].gpa,
 						 slots[i].nr_pages * PAGE_SIZE, hva, slots[i].fd,
 						 slots[i].offset);
@@ -399,26 +394,34 @@ static void check_bindings_refused(struct snp_vm *s, int foreign_fd)
 
 SNP_TEST(bindings_refused, 2)
 {
-	static const struct hole holes[] = {
-		{ "punch of the first page after memslots were refused", -1, 2, { 0 }, 1 },
-		{ "punch of the last page after memslots were refused", NR_PAGES - 1, 2,
-		  { NR_PAGES - 1 }, 1 },
-	};
+	static const u32 vmsas[] = { 0, NR_FIRST - 1, NR_PAGES - 1 };
 	struct kvm_vm *other = vm_create_barebones_type(KVM_X86_SNP_VM);
 	int foreign_fd = vm_create_guest_memfd(other, 4 * PAGE_SIZE, 0);
 	struct snp_vm *s = setup(1);
+	struct file *f = &files[FAR];
+	struct snp_ap *ap = &s->ap[1];
+	u32 i;
 
 	vm_userspace_mem_region_add(s->vm, VM_MEM_SRC_ANONYMOUS, 2 * (SZ_4G + SZ_1G), 21, 1, 0);
-	check_bindings_refused(s, foreign_fd);
-	punch_all(s, holes, ARRAY_SIZE(holes));
+	s->what = "punch after memslots were refused";
+	while (snp_window_next(s)) {
+		for (i = 0; i < ARRAY_SIZE(vmsas); i++) {
+			ap_start(ap, page(f, vmsas[i]));
+			check_bindings_refused(s, foreign_fd);
+			set_spte(s, f, vmsas[i]);
+			snp_window_open(s, ap, 1);
+			punch(s, f, vmsas[i], 1);
+			snp_window_close(s);
+		}
+	}
 
 	/* Nor is anything bound that was refused. */
 	s->what = "memslots around others";
 	vm_set_user_memory_region2(s->vm, 20, KVM_MEM_GUEST_MEMFD, SZ_4G + SZ_1G, PAGE_SIZE, NULL,
-				   files[FAR].fd, (files[FAR].pgoff - 1) * PAGE_SIZE);
+				   f->fd, (f->pgoff - 1) * PAGE_SIZE);
 	vm_set_user_memory_region2(s->vm, 22, KVM_MEM_GUEST_MEMFD, SZ_4G + SZ_2G,
-				   NR_FILLERS * PAGE_SIZE, NULL, files[FAR].fd,
-				   (files[FAR].pgoff + NR_PAGES) * PAGE_SIZE);
+				   NR_FILLERS * PAGE_SIZE, NULL, f->fd,
+				   (f->pgoff + NR_PAGES) * PAGE_SIZE);
 }
 
 SNP_TEST_MAIN

@@ -219,8 +219,12 @@ void snp_window_close(struct snp_vm *s)
 
 	prove_window(s);
 	for (i = 0; i < s->nr; i++) {
-		ap_wait_failed(&s->first[i]);
-		ap_check_frozen(&s->first[i]);
+		struct snp_ap *ap = &s->first[i];
+
+		snp_wait_step("%s: wait for KVM_RUN of vCPU %u to fail", s->what, ap->vcpu->id);
+		snp_wait_until(!ap_is_running(ap) || ap_heartbeat(ap) != ap->last);
+		ap_check_frozen(ap);
+		ap_wait_failed(ap);
 	}
 }
 
