@@ -26,7 +26,7 @@ static struct snp_vm *setup(u32 nr_aps, u64 nr_pages)
 }
 
 /* The sum of the counters of /proc/vmstat that begin with @prefix. */
-static u64 vmstat(const char *prefix)
+static u64 vmstat_sum(const char *prefix)
 {
 	u64 val, sum = 0;
 	char name[64];
@@ -63,13 +63,13 @@ SNP_TEST(pages_freed, 1)
 
 	s->what = "punched pages counted";
 	for (attempt = 0; attempt < 4; attempt++) {
-		lost = vmstat("nr_unevictable");
+		lost = vmstat_sum("nr_unevictable");
 		for (i = 0; i < NR_PUNCHES; i++) {
 			ap_start(ap, PAGES + 2 * PAGE_SIZE);
 			snp_punch(s, PAGES + 2 * PAGE_SIZE, 1);
 			ap_wait_failed(ap);
 		}
-		lost = (s64)vmstat("nr_unevictable") - lost;
+		lost = (s64)vmstat_sum("nr_unevictable") - lost;
 		if (lost < NR_PUNCHES / 2)
 			return;
 	}
@@ -146,7 +146,7 @@ static u64 punch_many(struct snp_vm *s, u32 nr, u32 tail, u64 limit_ns, u32 *par
 	for (i = first; i <= s->nr_aps; i++)
 		ap_wait_alive(&s->ap[i]);
 
-	pages = vmstat("pgalloc_");
+	pages = vmstat_sum("pgalloc_");
 	snp_step("punch %u VMSAs, %u empty pages behind", nr, tail);
 	snp_may_damage();
 	kvm_pthread_create(&thread, NULL, punch, &work);
@@ -158,7 +158,7 @@ static u64 punch_many(struct snp_vm *s, u32 nr, u32 tail, u64 limit_ns, u32 *par
 		if (READ_ONCE(work.done) || ns < next)
 			continue;
 		ksft_print_msg("%2u vCPUs, %u empty pages: %lu ms, %lu so far\n", nr, tail,
-			       ns / 1000000, vmstat("pgalloc_") - pages);
+			       ns / 1000000, vmstat_sum("pgalloc_") - pages);
 		next *= 10;
 	} while (!READ_ONCE(work.done) && (!tail || ns < limit_ns));
 
@@ -169,7 +169,7 @@ static u64 punch_many(struct snp_vm *s, u32 nr, u32 tail, u64 limit_ns, u32 *par
 	}
 	kvm_pthread_join(thread, NULL);
 	ksft_print_msg("%2u vCPUs, %u empty pages: %.3f ms, %lu allocations, %u parked\n", nr,
-		       tail, work.ns / 1e6, vmstat("pgalloc_") - pages, *parked);
+		       tail, work.ns / 1e6, vmstat_sum("pgalloc_") - pages, *parked);
 	for (i = first; i <= s->nr_aps; i++)
 		ap_stop(&s->ap[i]);
 	return work.ns;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Which thread of an aimed race runs where (lib/x86/snp_plan.c of the selftests), with
+ * Which thread of an aimed race runs where (include/x86/snp_plan.h of the selftests), with
  * CPUs that nobody has.  Checks one rule, named by the argument, for every mask.
  */
 #include <stdio.h>
@@ -41,7 +41,7 @@ static int nth(int nr)
 static void check(const char *rule, enum snp_role role, unsigned int nr, bool preempt)
 {
 	const struct snp_place place = of(role, nr, preempt);
-	const bool shooter = role == SNP_AP_SHOOTER || role == SNP_DRIVER_SHOOTER;
+	const bool shooter = role == SNP_AP_SHOOTER;
 	const int count = CPU_COUNT(&cpus);
 	bool ok;
 
@@ -55,8 +55,7 @@ static void check(const char *rule, enum snp_role role, unsigned int nr, bool pr
 	else if (!strcmp(rule, "first-is-free"))
 		ok = role != SNP_AP || count == 1 || place.cpu != nth(0);
 	else if (!strcmp(rule, "shooters"))
-		ok = !shooter || place.cpu == of(role == SNP_AP_SHOOTER ? SNP_AP : SNP_DRIVER,
-						 nr, preempt).cpu;
+		ok = !shooter || place.cpu == of(SNP_AP, nr, preempt).cpu;
 	else if (!strcmp(rule, "fifo"))
 		ok = place.fifo == (shooter && preempt);
 	else if (!strcmp(rule, "nice"))

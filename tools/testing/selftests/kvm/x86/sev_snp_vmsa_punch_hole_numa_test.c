@@ -10,9 +10,6 @@
 
 #include <numa.h>
 
-#include "test_util.h"
-#include "kvm_util.h"
-#include "processor.h"
 #include "snp_test.h"
 
 #define MAX_NODES	3
@@ -21,13 +18,10 @@
 #define PGOFF		5
 #define FILE_SIZE	((PGOFF + NR_PAGES) * PAGE_SIZE)
 
-/* Nodes that have memory, and CPUs that the test may use: two are enough. */
+/* Nodes that have memory, and CPUs that the test may use: two, which may be the same. */
 static struct node {
-	int id;
-	int cpu[2];
-	u32 nr_cpus;
+	int id, cpu[2];
 } nodes[MAX_NODES];
-
 static u32 nr_nodes;
 
 /* A file whose pages have to be where its mapping says. */
@@ -44,23 +38,20 @@ static void find_nodes(void)
 
 	if (numa_available() < 0)
 		return;
-
 	mems = numa_get_mems_allowed();
 	kvm_sched_getaffinity(0, sizeof(cpus), &cpus);
 	for (id = 0; id <= numa_max_node() && nr_nodes < MAX_NODES; id++) {
-		struct node *node = &nodes[nr_nodes];
+		struct node node = { id, { -1, -1 } };
 
-		node->id = id;
-		node->nr_cpus = 0;
 		for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
 			if (!CPU_ISSET(cpu, &cpus) || numa_node_of_cpu(cpu) != id)
 				continue;
-			node->cpu[node->nr_cpus++] = cpu;
-			if (node->nr_cpus == ARRAY_SIZE(node->cpu))
-				break;
+			node.cpu[1] = cpu;
+			if (node.cpu[0] < 0)
+				node.cpu[0] = cpu;
 		}
-		if (node->nr_cpus && numa_bitmask_isbitset(mems, id))
-			nr_nodes++;
+		if (node.cpu[0] >= 0 && numa_bitmask_isbitset(mems, id))
+			nodes[nr_nodes++] = node;
 	}
 	numa_bitmask_free(mems);
 	errno = 0;
@@ -69,9 +60,7 @@ static void find_nodes(void)
 static struct file create_file(struct kvm_vm *vm, u64 wanted)
 {
 	u64 flags = wanted & vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS);
-	struct file file = {
-		.fd = vm_create_guest_memfd(vm, FILE_SIZE, flags),
-	};
+	struct file file = { vm_create_guest_memfd(vm, FILE_SIZE, flags) };
 
 	if (flags & GUEST_MEMFD_FLAG_MMAP)
 		file.mem = kvm_mmap(FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd);
@@ -96,53 +85,33 @@ static void allocate_on(struct file *file, u64 pgoff, struct node *node)
 	errno = 0;
 }
 
-/*
- * Which node a page of a shared file is on.  Private ones cannot be asked for, they are
- * allocated in the same way.
- */
-static int node_of(struct file *file, u64 pgoff)
-{
-	void *addr = file->mem + pgoff * PAGE_SIZE;
-	int status = -1;
-
-	READ_ONCE(*(char *)addr);
-	if (numa_move_pages(0, 1, &addr, NULL, &status, 0))
-		status = -1;
-	errno = 0;
-	return status;
-}
-
 SNP_TEST(vmsa_is_tracked, 1)
 {
 	snp_check_tracked();
 }
 
+/* Pages of a shared file can be asked for, private ones are allocated in the same way. */
 SNP_TEST(placement, 1)
 {
 	struct kvm_vm *vm = vm_create_barebones();
 	struct file file = create_file(vm, GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
-	u32 cpu, mem, to;
-	int landed;
+	u32 i;
 
-	for (cpu = 0; cpu < nr_nodes; cpu++) {
-		fprintf(stderr, "# node %d, distances:", nodes[cpu].id);
-		for (to = 0; to < nr_nodes; to++)
-			fprintf(stderr, " %d", numa_distance(nodes[cpu].id, nodes[to].id));
-		fprintf(stderr, "; pages:");
-		pin_self_to_cpu(nodes[cpu].cpu[0]);
-		for (mem = 0; mem < nr_nodes; mem++) {
-			const u64 pgoff = cpu * nr_nodes + mem;
-
-			allocate_on(&file, pgoff, &nodes[mem]);
-			landed = file.mem ? node_of(&file, pgoff) : -1;
-			fprintf(stderr, " %d->%d", nodes[mem].id, landed);
-			TEST_ASSERT(landed < 0 || landed == nodes[mem].id,
-				    "A page for node %d was allocated on node %d by node %d",
-				    nodes[mem].id, landed, nodes[cpu].id);
-		}
-		fprintf(stderr, "\n");
-	}
 	kvm_static_assert(MAX_NODES * MAX_NODES <= PGOFF + NR_PAGES);
+	for (i = 0; file.mem && i < nr_nodes * nr_nodes; i++) {
+		struct node *from = &nodes[i / nr_nodes], *to = &nodes[i % nr_nodes];
+		void *page = file.mem + i * PAGE_SIZE;
+		int landed = -1;
+
+		pin_self_to_cpu(from->cpu[0]);
+		allocate_on(&file, i, to);
+		READ_ONCE(*(char *)page);
+		TEST_ASSERT(numa_move_pages(0, 1, &page, NULL, &landed, 0) || landed < 0 ||
+			    landed == to->id,
+			    "Node %d has allocated a page on node %d, not on %d, %d away",
+			    from->id, landed, to->id, numa_distance(from->id, to->id));
+		errno = 0;
+	}
 }
 
 /*
@@ -154,38 +123,38 @@ static void punch_across(u64 flags)
 	struct snp_vm *s = snp_vm_create(1);
 	struct snp_ap *ap = &s->ap[1];
 	struct file file = create_file(s->vm, flags);
-	u32 nr = 0, i;
+	u32 nr = 0, i, j;
 	char what[80];
 
-	snp_add_slot(s, 1, PAGES, NR_PAGES, kvm_dup(file.fd), PGOFF);
+	snp_add_slot(s, 1, PAGES, NR_PAGES, file.fd, PGOFF);
 	snp_vm_launch(s);
 	s->what = what;
 
 	for (i = 0; i < nr_nodes * nr_nodes * nr_nodes; i++) {
 		struct node *vcpu = &nodes[i % nr_nodes];
 		struct node *puncher = &nodes[i / nr_nodes % nr_nodes];
-		const u32 first = i / nr_nodes / nr_nodes, other = vcpu == puncher ? 1 : 0;
+		const u32 first = i / nr_nodes / nr_nodes;
 
 		/* Nobody is in the guest whose CPU is busy with the punch. */
-		if (puncher->nr_cpus <= other)
+		if (vcpu->cpu[0] == puncher->cpu[1])
 			continue;
 		snprintf(what, sizeof(what), "punch by node %d of a VMSA on %d, its vCPU on %d",
 			 puncher->id, nodes[first].id, vcpu->id);
 		pin_task_to_cpu(ap->thread, vcpu->cpu[0]);
-		pin_self_to_cpu(puncher->cpu[other]);
+		pin_self_to_cpu(puncher->cpu[1]);
 
-		while (snp_window_next(s)) {
-			const u64 index = nr++ % 3 + 1, nr_pages = 1 + 3 * (nr % 2);
-			u32 j;
+		for (; snp_window_next(s); nr++) {
+			const u32 index = 1 + nr % 3, nr_pages = nr % 2 ? 1 : 4;
+			const gpa_t vmsa = PAGES + index * PAGE_SIZE;
 
 			snp_punch(s, PAGES, NR_PAGES);
 			for (j = 0; j < nr_pages; j++)
 				allocate_on(&file, PGOFF + index + j,
 					    &nodes[(first + j) % nr_nodes]);
-			ap_start(ap, PAGES + index * PAGE_SIZE);
-			snp_set_spte(s, PAGES + index * PAGE_SIZE, nr_pages);
+			ap_start(ap, vmsa);
+			snp_set_spte(s, vmsa, nr_pages);
 			snp_window_open(s, ap, 1);
-			snp_punch(s, PAGES + index * PAGE_SIZE, nr_pages);
+			snp_punch(s, vmsa, nr_pages);
 			snp_window_close(s);
 		}
 	}

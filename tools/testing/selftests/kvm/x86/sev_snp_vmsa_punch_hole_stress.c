@@ -2,10 +2,9 @@
 /*
  * Look for races between KVM's use of a VMSA and the loss of its page.
  *
- * Many threads create vCPUs and punch at once, and the punch is aimed at what is no
- * longer than a few instructions, e.g. between KVM's lookup of a VMSA's page and the
- * moment that it is used, see snp_race.h.  All that happens to one AP is ordered by
- * its lock, so the outcome of every round is known, whatever the others do:
+ * Many threads create vCPUs and punch at once, and punches are aimed at what takes no
+ * more than a few instructions, see snp_race.h.  All that happens to one AP is ordered
+ * by a lock, so the outcome of every round is known, whatever the others do:
  *
  *  - once fallocate() has returned, the AP's heartbeat stands still, and KVM_RUN
  *    fails, cleanly and again and again;
@@ -18,7 +17,7 @@
  */
 #include <linux/sizes.h>
 
-/* The main thread tells what hangs, and a mode may take as long as is asked for. */
+/* A mode takes as long as is asked for, snp_step() watches over it. */
 #define SNP_TIMEOUT_S		1000000
 
 #include "sev_vc.h"
@@ -27,10 +26,6 @@
 
 #define MAX_TARGETS		22
 #define MAX_DRIVERS		8
-
-#define HUNG_TURNS		1000	/* of the main thread, which sleeps in between */
-#define TURN_US			10000
-#define WATCH_NS		50000	/* a heartbeat that must not be there */
 #define MAX_ROUNDS		5000	/* without a window that a mode is for */
 
 /*
@@ -38,107 +33,74 @@
  * has gfns that equal its offsets, or is aligned to 2M, and the last page of a slot
  * can be a VMSA.
  */
-#define NR_VMSAS		3
 #define NR_SLOT_PAGES		9
 #define NR_FILE_PAGES		16
 
-#define SLOT_SERVERS		1	/* VMSAs that are never punched */
-#define SLOT_SPARE		2	/* no VMSA, punched all the time */
-#define SLOT_GROUP		3
+#define SLOT_SPARE		1	/* two pages are punched all the time, VMSAs follow */
+#define SLOT_TARGETS		2
 
-#define GPA_SERVERS		(SZ_4G + 3 * PAGE_SIZE)
 #define GPA_SPARE		(SZ_4G + SZ_2M + 5 * PAGE_SIZE)
-#define GPA_GROUPS		(SZ_4G + 2 * SZ_2M + PAGE_SIZE)
+#define GPA_TARGETS		(SZ_4G + 2 * SZ_2M + PAGE_SIZE)
 
 /* What a punch met. */
 enum window {
 	IN_GUEST,		/* a vCPU that executes guest code */
 	IN_RELOAD,		/* one that reloads its VMSA because of another punch */
-	IN_CREATE,		/* one that is about to start on a VMSA it was given */
-	NEARBY,			/* one that is about to start, elsewhere */
-	NR_WINDOWS,
+	IN_START,		/* one that is about to start on a VMSA it was given */
 };
 
-static const char * const window_str[] = { "in-guest", "reload", "create", "nearby" };
-
-struct group {
-	gpa_t gpa;
-	u64 pgoff;
-	u32 slot;
-	int fd;
-};
-
-/* An AP that is punched.  Whoever holds its lock decides what happens to it. */
+/* An AP that is punched. */
 struct target {
 	struct snp_ap *ap;
-	struct group *group;
-	pthread_mutex_t lock;
 	struct snp_race race;
-	u32 index;
-	u32 page;		/* 0 to NR_VMSAS - 1 */
+	u32 page;		/* of its memslot, the VMSA: one of three */
 	bool alive;		/* has a good VMSA */
 };
 
-/*
- * A thread that is watched by the main thread.  Its view of the VM has a vCPU of its own
- * to execute orders, in this thread, and is the view of the AP that it has locked.
- */
+/* A thread, and its view of the VM, with a vCPU of its own to execute orders. */
 struct driver {
 	pthread_t thread;
 	struct snp_vm view;
-	struct snp_place place;
-	struct kvm_random_state rng;
 	struct snp_steps steps;
-	u64 last_step;
-	u32 nr_turns;
 };
 
-static u64 opt_seconds = 15;
-static u32 opt_seed;
-static u32 nr_targets = 4, nr_drivers = 2;
-static const char *opt_amps = "preempt,storm";
-static bool opt_preempt, opt_storm, one_mode;
+static u32 opt_seconds = 15, nr_targets = 4, nr_drivers = 2;
+static bool opt_preempt = true, opt_storm = true, one_mode;
 
 static struct snp_vm *vm;
-static struct group groups[MAX_TARGETS / 2];
 static struct target targets[MAX_TARGETS];
+static pthread_mutex_t locks[MAX_TARGETS / 2];	/* each for two APs */
+static pthread_mutex_t bsp_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct driver drivers[MAX_DRIVERS + 1];	/* the last one is the storm */
-static pthread_mutex_t storm_lock = PTHREAD_MUTEX_INITIALIZER;
-static const char *mode;
-static void (*mode_round)(struct driver *d, struct target *t);
-static int spare_fd;
-static bool cold_by_conversion, stop;
-static u64 nr_rounds, windows[NR_WINDOWS];
+static void (*mode_round)(struct target *t, u64 nr);
+static bool can_be_cold, stop;
+static u64 nr_rounds, nr_windows;
+static u32 missing;		/* windows that were not entered yet */
 
-static __thread struct driver *me;
+static __thread struct kvm_random_state rng;
 
 /*
- * A cold punch under a vCPU that is in the guest must not meet a kick that has nothing
- * to do with it, see above.  KVM kicks all vCPUs when one is reset, which AP Creation
- * does, or a memslot changes.  Who causes that holds the lock for reading until it is
- * over, and such a punch holds it for writing.
+ * A cold punch must not meet a kick that has nothing to do with it, see above.  KVM
+ * kicks all vCPUs when one is reset, which AP Creation does, or a memslot changes.  Who
+ * causes that holds the lock for reading until it is over, such a punch for writing.
  */
 static pthread_rwlock_t kick_lock = PTHREAD_RWLOCK_INITIALIZER;
 
 static u64 random_below(u64 limit)
 {
-	return limit ? kvm_random_u64_in_range(&me->rng, 0, limit - 1) : 0;
+	return kvm_random_u64_in_range(&rng, 0, limit - 1);
 }
 
-static bool random_percent(u32 percent)
+static void entered(enum window window)
 {
-	return __kvm_random_bool(&me->rng, percent);
+	__atomic_fetch_add(&nr_windows, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_and(&missing, ~BIT(window), __ATOMIC_RELAXED);
 }
 
-static void count(u64 *stat)
-{
-	__atomic_fetch_add(stat, 1, __ATOMIC_RELAXED);
-}
-
-/* What is waited for behind a lock is known of who has it. */
+/* Who waits for a lock is not watched, its holder is. */
 static void idle(void)
 {
-	snp_wait_step("%s", "");
+	__snp_step(SNP_WAIT, "%s", "");
 }
 
 static void lock_kicks(bool exclusive)
@@ -150,9 +112,6 @@ static void lock_kicks(bool exclusive)
 		pthread_rwlock_rdlock(&kick_lock);
 }
 
-/*
- * Orders
- */
 static void guest_serve(struct snp_ap_shared *me)
 {
 	struct snp_order *order = (void *)me->data[0];
@@ -166,459 +125,296 @@ static void guest_create_on_init(struct snp_order *order)
 	order->status = snp_ap_create_on_init(order->arg[0], order->arg[1]);
 }
 
-static void guest_init_sipi(struct snp_order *order)
+static void check_answer(struct snp_vm *s)
 {
-	guest_send_init_sipi(order->arg[0]);
+	AP_ASSERT(s->server, !s->order->status.resp, ": KVM answered it with %u, %u",
+		  s->order->status.resp, s->order->status.info);
 }
 
-static void check_answer(struct snp_vm *s, const char *request)
+static struct target *partner(struct target *t)
 {
-	struct ghcb_status status = s->order->status;
-
-	TEST_ASSERT(!status.resp, "%s: KVM answered %s with %u, %u", s->what, request,
-		    status.resp, status.info);
+	return &targets[(t - targets) ^ 1];
 }
 
-/*
- * Targets
- */
-static u32 page_index(struct target *t, u32 page)
+static struct userspace_mem_region *region(struct target *t)
 {
-	return 1 + 3 * page + (t->index & 1);
+	return memslot2region(vm->vm, SLOT_TARGETS + (t - targets) / 2);
 }
 
-static gpa_t page_gpa(struct target *t, u32 page)
+static gpa_t gpa(struct target *t, u32 page)
 {
-	return t->group->gpa + page_index(t, page) * PAGE_SIZE;
+	return region(t)->region.guest_phys_addr + page % NR_SLOT_PAGES * PAGE_SIZE;
 }
 
-static void punch(struct target *t, u32 first, u32 nr_pages)
+/* Choose the next VMSA: pages 1, 4 and 7 are for one of the two, 2, 5 and 8 for the other. */
+static gpa_t move(struct target *t, u32 nr)
 {
-	snp_punch_file(t->ap->s, t->group->fd, t->group->pgoff + first, nr_pages);
+	t->page = (t->page + 3 * nr) % NR_SLOT_PAGES;
+	return gpa(t, t->page);
+}
+
+static void punch(struct target *t, u32 page, u32 nr_pages)
+{
+	snp_punch(t->ap->s, gpa(t, page), nr_pages);
 	t->ap->last = ap_heartbeat(t->ap);
+	partner(t)->ap->last = ap_heartbeat(partner(t)->ap);
 }
 
-static void make_cold(struct target *t, u32 first, u32 nr_pages)
+/* The VMSA is gone, and was when ap->last was read. */
+static void expect_failure(struct target *t)
 {
-	snp_wait_step("conversion to shared and back");
-	t->ap->s->spte = COLD;
-	snp_set_spte(t->ap->s, t->group->gpa + first * PAGE_SIZE, nr_pages);
-	t->ap->s->spte = WARM;
-}
-
-/* The VMSA is gone, and was when ap->last was read.  Returns when KVM_RUN had ended. */
-static u64 check_dead(struct target *t)
-{
-	u64 end = snp_now() + WATCH_NS;
+	struct snp_ap *ap = t->ap;
 
 	t->alive = false;
-	do {
-		ap_check_frozen(t->ap);
-	} while (ap_is_running(t->ap) && snp_now() < end);
-
-	ap_wait_failed(t->ap);
-	end = snp_now();
-	ap_check_frozen(t->ap);
-	if (random_percent(10))
-		ap_check_rerun(t->ap);
-	return end;
+	snp_wait_step("%s: wait for vCPU %u to leave", ap->s->what, ap->vcpu->id);
+	snp_wait_until(!ap_is_running(ap) || ap_heartbeat(ap) != ap->last);
+	ap_check_frozen(ap);
+	ap_wait_failed(ap);
+	ap_check_frozen(ap);
+	if (!random_below(10))
+		ap_check_rerun(ap);
 }
 
-static void create(struct target *t, u32 page)
-{
-	t->page = page;
-	ap_create(t->ap, page_gpa(t, page));
-}
-
-static void wait_start(struct target *t, u64 starts)
-{
-	ap_wait_start(t->ap, starts);
-	t->alive = true;
-}
-
-/* Nobody interferes. */
-static void ensure_alive(struct target *t)
-{
-	if (!t->alive) {
-		lock_kicks(false);
-		t->page = random_below(NR_VMSAS);
-		ap_start(t->ap, page_gpa(t, t->page));
-		t->alive = true;
-		snp_race_started(&t->race);
-		pthread_rwlock_unlock(&kick_lock);
-	} else if (!ap_is_running(t->ap)) {
-		ap_run(t->ap);
-	}
-}
-
-/* A VMSA made where the lost one was is as good as that. */
-static void heal(struct target *t)
-{
-	u64 starts = ap_starts(t->ap);
-
-	ap_prepare(t->ap, page_gpa(t, t->page));
-	ap_run(t->ap);
-	wait_start(t, starts);
-}
-
-static bool lock(struct target *t, struct snp_vm *view)
-{
-	if (pthread_mutex_trylock(&t->lock))
-		return false;
-	t->ap->s = view;
-	return true;
-}
-
-static void unlock(struct target *t)
-{
-	if (t)
-		pthread_mutex_unlock(&t->lock);
-}
-
-/* The other target of the group, locked, or NULL. */
-static struct target *lock_partner(struct target *t)
-{
-	struct target *other = &targets[t->index ^ 1];
-
-	return (t->index ^ 1) < nr_targets && lock(other, t->ap->s) ? other : NULL;
-}
-
-static void aim(struct snp_race *race, struct target *t, u32 page)
-{
-	snp_race_aim(race, t->ap, t->group->fd, t->group->pgoff + page_index(t, page));
-}
-
-/* A page in front of the VMSAs, or between them. */
-static void aim_nearby(struct target *t)
-{
-	snp_race_aim(&t->race, t->ap, t->group->fd, t->group->pgoff + 3 * random_below(3));
-}
-
-static void arm(struct target *t)
-{
-	snp_race_arm(&t->race, 1 + random_below(3 * t->race.took_ns));
-}
+static void round_slots(struct target *t, u64 nr);
 
 /*
- * Storm
+ * Have it run, on a VMSA made where the lost one was, which is as good, or elsewhere.
+ * KVM may forget a VMSA that no memslot contains.
  */
-
-/* Punch one running AP, or two of them with one hole. */
-static void punch_running(struct target *t, bool warm, bool many)
+static void ensure_running(struct target *t)
 {
-	struct target *other = NULL;
-	u32 first, end;
-	u64 last;
+	struct snp_ap *ap = t->ap;
+	u64 starts = ap_starts(ap);
 
-	t->ap->s->what = warm ? "warm punch under a running vCPU" :
-				"cold punch under a running vCPU";
-	ensure_alive(t);
-	if (many)
-		other = lock_partner(t);
-
-	first = page_index(t, t->page);
-	end = first + 1;
-	if (other && other->alive) {
-		ensure_alive(other);
-		/* Two are enough to keep each other busy: end with a VMSA. */
-		first = min(first, page_index(other, other->page));
-		end = max(end, page_index(other, other->page) + 1);
-		ap_wait_alive(other->ap);
-	}
-
-	if (!warm) {
-		lock_kicks(true);
-		make_cold(t, first, end - first);
-	}
-	ap_wait_alive(t->ap);
-	last = ap_heartbeat(t->ap);
-	usleep(random_below(50));
-	if (ap_heartbeat(t->ap) != last && me->place.cpu != t->race.place.cpu)
-		count(&windows[IN_GUEST]);
-	punch(t, first, end - first);
-	if (other)
-		other->ap->last = ap_heartbeat(other->ap);
-	if (!warm)
+	if (!t->alive) {
+		ap->s->what = "VMSA made anew";
+		lock_kicks(false);
+		if (mode_round != round_slots && random_below(5))
+			ap_prepare(ap, gpa(t, t->page));
+		else
+			ap_create(ap, move(t, random_below(3)));
+		ap_run(ap);
+		ap_wait_start(ap, starts);
 		pthread_rwlock_unlock(&kick_lock);
-
-	check_dead(t);
-	if (other && other->alive)
-		check_dead(other);
-	unlock(other);
+		snp_race_started(&t->race);
+		t->alive = true;
+	} else if (!ap_is_running(ap)) {
+		ap_run(ap);
+	}
+	ap_wait_alive(ap);
 }
 
-/* Punch again while the AP looks for a replacement of the page it has lost. */
-static void punch_reload(struct target *t)
+/* Create the AP, and punch its VMSA, or a page nearby, when it is about to start. */
+static void create_and_punch(struct target *t, bool its_vmsa)
 {
-	u64 begin, died;
-
-	t->ap->s->what = "punch of a VMSA that is being reloaded";
-	ensure_alive(t);
-	ap_wait_alive(t->ap);
-	aim(&t->race, t, t->page);
-	arm(t);
-	begin = snp_now();
-	punch(t, page_index(t, t->page), 1);
-	snp_race_wait(&t->race);
-
-	died = check_dead(t);
-	if (t->race.start_ns > begin && t->race.start_ns < died)
-		count(&windows[IN_RELOAD]);
-	heal(t);
-}
-
-/* Punch while the AP is about to start on a VMSA that is as good as it gets. */
-static void punch_create(struct target *t)
-{
-	bool too_late;
+	struct snp_ap *ap = t->ap;
 	u64 starts;
 
-	/* From a standing start the moment is known best. */
-	t->ap->s->what = "punch of a VMSA that is about to be used";
-	ap_stop(t->ap);
-	starts = ap_starts(t->ap);
+	ap->s->what = "punch when a vCPU is about to start";
+	ap_stop(ap);
+	starts = ap_starts(ap);
 
 	lock_kicks(false);
-	create(t, (t->page + 1) % NR_VMSAS);
-	aim(&t->race, t, t->page);
-	snp_race_run(&t->race, t->ap, snp_race_delay(&t->race, &me->rng));
-	snp_race_wait(&t->race);
-	t->ap->last = t->race.heartbeat;
-	check_dead(t);
+	ap_create(ap, move(t, 1 + random_below(2)));
+	if (snp_race_run(&t->race, gpa(t, its_vmsa ? t->page : 3 * random_below(3)), &rng))
+		entered(IN_START);
+	if (its_vmsa) {
+		ap->last = t->race.heartbeat;
+		expect_failure(t);
+	} else {
+		ap_wait_start(ap, starts);
+		ap_check_unharmed(ap);
+	}
 	pthread_rwlock_unlock(&kick_lock);
-
-	too_late = ap_starts(t->ap) != starts;
-	snp_race_correct(&t->race, too_late);
-	if (!too_late)
-		count(&windows[IN_CREATE]);
 }
 
-static void round_storm(struct driver *d, struct target *t)
+/* Punch one running AP, or two with one hole, or one again while it reloads its VMSA. */
+struct punch {
+	bool cold, two, again;
+};
+
+static void punch_running(struct target *t, struct punch how)
 {
-	static const u32 each[] = { 0, 50, 60, 80 };
-	u64 nr = READ_ONCE(nr_rounds);
-	u32 dice = random_below(100);
+	struct target *other = how.two ? partner(t) : t;
+	struct snp_ap *ap = t->ap;
+	u32 first, nr_pages;
+	u64 heartbeat;
 
-	/* However slow the host, each kind has its turn. */
-	if (nr < 2 * ARRAY_SIZE(each))
-		dice = each[nr % ARRAY_SIZE(each)];
+	ensure_running(other);
+	ap->s->what = "punch under a running vCPU";
+	ap->s->spte = how.cold ? COLD : WARM;
+	/* End with a VMSA, see above. */
+	first = min(t->page, other->page);
+	nr_pages = max(t->page, other->page) - first + 1;
 
-	if (dice < 50)
-		punch_create(t);
-	else if (dice < 80)
-		punch_running(t, !cold_by_conversion || random_percent(50), dice < 60);
+	if (how.cold) {
+		lock_kicks(true);
+		snp_zap(ap->s, gpa(t, first), nr_pages);
+	}
+	ap_wait_alive(ap);
+	heartbeat = ap_heartbeat(ap);
+	usleep(random_below(50));
+	if (ap_heartbeat(ap) != heartbeat && sched_getcpu() != t->race.place.cpu)
+		entered(IN_GUEST);
+	if (how.again)
+		snp_race_arm(&t->race, gpa(t, first), 1 + random_below(3 * t->race.edge_ns));
+	punch(t, first, nr_pages);
+	if (how.again) {
+		snp_race_wait(&t->race);
+		if (t->race.running)
+			entered(IN_RELOAD);
+	}
+	if (how.cold)
+		pthread_rwlock_unlock(&kick_lock);
+
+	expect_failure(t);
+	if (how.two)
+		expect_failure(other);
+	ap->s->spte = WARM;
+}
+
+static void round_storm(struct target *t, u64 nr)
+{
+	static const struct punch punches[] = {
+		{ }, { .cold = true }, { .two = true }, { .cold = true, .two = true },
+		{ .again = true }, { .again = true },
+	};
+	struct punch how = punches[nr % ARRAY_SIZE(punches)];
+
+	how.cold &= can_be_cold;
+	if (nr / ARRAY_SIZE(punches) % 2)
+		create_and_punch(t, true);
 	else
-		punch_reload(t);
-	if (!t->alive && random_percent(80))
-		heal(t);
+		punch_running(t, how);
 }
 
-/*
- * Spare: create the AP while other pages are punched.  It has to come up every time.
- */
-static void round_spare(struct driver *d, struct target *t)
+static void round_spare(struct target *t, u64 nr)
 {
-	u32 page = (t->page + 1 + random_below(NR_VMSAS - 1)) % NR_VMSAS;
-	u64 starts, up;
-
-	d->view.what = "creation while other pages are punched";
-	ensure_alive(t);
-	aim_nearby(t);
-
-	lock_kicks(false);
-	ap_stop(t->ap);
-	starts = ap_starts(t->ap);
-	create(t, page);
-	snp_race_run(&t->race, t->ap, snp_race_delay(&t->race, &me->rng));
-	wait_start(t, starts);
-	up = snp_now();
-	snp_race_wait(&t->race);
-	pthread_rwlock_unlock(&kick_lock);
-	if (t->race.start_ns < up)
-		count(&windows[NEARBY]);
-	ap_check_unharmed(t->ap);
+	create_and_punch(t, false);
 }
-
-/*
- * Churn
- */
 
 /*
  * Have two vCPUs do things to the same AP at the same time, under a punch.  If both
  * create it, and the punch is elsewhere, then it runs on one of the two VMSAs, and not
  * on none.  In all cases the next creation counts.
  */
-static void round_churn(struct driver *d, struct target *t)
+static void round_churn(struct target *t, u64 nr)
 {
-	const bool twice = random_percent(50);
 	static void (* const fns[])(struct snp_order *) = {
-		guest_create, guest_create, guest_create_on_init, guest_destroy,
+		guest_create, guest_create_on_init, guest_destroy,
 	};
-	const u32 id = t->ap->vcpu->id;
-	u32 i, page[2], nr = twice ? 1 : ARRAY_SIZE(fns);
-	struct snp_vm *second = &drivers[nr_drivers].view;
-	u64 starts, begin, end;
+	const bool twice = nr % 2;
+	const u32 nr_fns = twice ? 1 : ARRAY_SIZE(fns), id = t->ap->vcpu->id;
+	const gpa_t first = gpa(t, t->page + 3), second = gpa(t, t->page + 6);
+	struct snp_ap *ap = t->ap;
+	u64 starts;
 
-	ensure_alive(t);
-	d->view.what = twice ? "creation by two vCPUs at once" : "several requests at once";
+	ap->s->what = twice ? "creation by two vCPUs" : "requests by two vCPUs";
 	lock_kicks(false);
-	for (i = 0; i < 2; i++) {
-		page[i] = (t->page + 1 + i) % NR_VMSAS;
-		ap_prepare(t->ap, page_gpa(t, page[i]));
-	}
-	if (twice)
-		aim_nearby(t);
-	else
-		aim(&t->race, t, random_below(NR_VMSAS));
-	arm(t);
-	begin = snp_now();
+	ap_prepare(ap, first);
+	ap_prepare(ap, second);
 
 	idle();
-	pthread_mutex_lock(&storm_lock);
-	second->what = d->view.what;
-	second->order->fn = fns[random_below(nr)];
-	second->order->arg[0] = id;
-	second->order->arg[1] = page_gpa(t, page[1]);
-	ap_run(second->server);
+	pthread_mutex_lock(&bsp_lock);
+	snp_race_arm(&t->race, gpa(t, 3 * random_below(3) + (twice ? 0 : t->page)),
+		     1 + random_below(3 * t->race.edge_ns));
+	vm->order->fn = fns[random_below(nr_fns)];
+	vm->order->arg[0] = id;
+	vm->order->arg[1] = second;
+	ap_run(vm->server);
 	snp_wait_step("KVM_RUN, the guest executes one of two orders");
-	snp_order(&d->view, fns[random_below(nr)], id, page_gpa(t, page[0]), 0);
-	check_answer(&d->view, "one of two requests");
+	snp_order(ap->s, fns[random_below(nr_fns)], id, first, 0);
+	check_answer(ap->s);
 	snp_wait_step("KVM_RUN, the guest executes the other of two orders");
-	snp_wait_until(!ap_is_running(second->server));
-	if (!ap_has_synced(second->server))
-		ap_fail(second->server);
-	check_answer(second, "the other of two requests");
-	pthread_mutex_unlock(&storm_lock);
+	snp_wait_until(!ap_is_running(vm->server));
+	if (!ap_has_synced(vm->server))
+		ap_fail(vm->server);
+	check_answer(vm);
+	pthread_mutex_unlock(&bsp_lock);
 
-	if (!twice && random_percent(25))
-		snp_order(&d->view, guest_init_sipi, id, 0, 0);
-	end = snp_now();
+	if (!twice && !random_below(4))
+		ap_init_sipi(ap);
+	if (READ_ONCE(t->race.done))
+		entered(IN_START);
 	snp_race_wait(&t->race);
-	if (t->race.start_ns > begin && t->race.start_ns < end)
-		count(&windows[twice ? NEARBY : IN_CREATE]);
 
-	/* It is out of the guest, or has come back since. */
 	if (twice) {
-		ap_wait_alive(t->ap);
+		ap_wait_alive(ap);
 	} else {
-		snp_order(&d->view, guest_destroy, id, 0, 0);
-		check_answer(&d->view, "AP Destroy");
-		if (random_percent(50))
-			ap_stop(t->ap);
-		if (!ap_is_running(t->ap) && t->ap->err != EINTR)
-			ap_wait_failed(t->ap);
+		snp_order(ap->s, guest_destroy, id, 0, 0);
+		check_answer(ap->s);
+		if (!ap_is_running(ap))
+			ap_wait_failed(ap);
+		ap_stop(ap);
 	}
-
-	/* Have it run on a VMSA that is known. */
-	starts = ap_starts(t->ap);
-	create(t, twice ? t->page : random_below(NR_VMSAS));
-	if (!ap_is_running(t->ap))
-		ap_run(t->ap);
-
-	/* KVM_RUN may have failed on one of the VMSAs before it saw this one. */
-	snp_wait_until(ap_starts(t->ap) != starts || !ap_is_running(t->ap));
-	if (ap_starts(t->ap) == starts) {
-		ap_wait_failed(t->ap);
-		ap_run(t->ap);
-	}
-	wait_start(t, starts);
+	starts = ap_starts(ap);
+	ap_create(ap, move(t, twice ? 0 : random_below(3)));
+	if (!twice)
+		ap_run(ap);
+	ap_wait_start(ap, starts);
 	pthread_rwlock_unlock(&kick_lock);
 }
 
-/*
- * Slots
- */
-static void set_slot(struct group *group, bool present, bool new_file)
+static void set_slot(struct target *t, u64 nr_pages)
 {
-	struct userspace_mem_region *region = memslot2region(vm->vm, group->slot);
-	struct kvm_userspace_memory_region2 update;
+	struct kvm_userspace_memory_region2 slot = region(t)->region;
 
-	if (new_file) {
-		/* The library has a copy. */
-		kvm_close(region->region.guest_memfd);
-		kvm_close(group->fd);
-		group->fd = vm_create_guest_memfd(vm->vm, NR_FILE_PAGES * PAGE_SIZE, 0);
-		region->region.guest_memfd = kvm_dup(group->fd);
-	}
-	update = region->region;
-	if (!present)
-		update.memory_size = 0;
+	slot.memory_size = nr_pages * PAGE_SIZE;
 	snp_wait_step("KVM_SET_USER_MEMORY_REGION2");
-	vm_ioctl(vm->vm, KVM_SET_USER_MEMORY_REGION2, &update);
+	vm_ioctl(vm->vm, KVM_SET_USER_MEMORY_REGION2, &slot);
 }
 
-/* Delete the memslot and create it again, for the same file or for another one. */
-static void round_slots(struct driver *d, struct target *t)
+/* Delete the memslot and create it again, for another file, or punched before or after. */
+static void round_slots(struct target *t, u64 nr)
 {
-	struct target *other = lock_partner(t), *both[2] = { t, other };
-	const u32 dice = random_below(3);
-	u32 i, nr = other ? 2 : 1;
+	struct target *other = partner(t);
 
-	/* The slot has both of them. */
-	if (!other && (t->index ^ 1) < nr_targets)
-		return;
-
-	d->view.what = "memslot deleted, created again, and punched";
-	for (i = 0; i < nr; i++)
-		ensure_alive(both[i]);
-
+	ensure_running(other);
+	t->ap->s->what = "memslot deleted, created again, and punched";
 	lock_kicks(true);
-	for (i = 0; i < nr; i++)
-		ap_wait_alive(both[i]->ap);
-	count(&windows[IN_GUEST]);
-	set_slot(t->group, false, false);
-	for (i = 0; i < nr; i++) {
-		/* Without a memslot it may run on for a moment. */
-		ap_wait_failed(both[i]->ap);
-		both[i]->ap->last = ap_heartbeat(both[i]->ap);
-		both[i]->alive = false;
-	}
+	entered(IN_GUEST);
+	set_slot(t, 0);
 
-	if (dice == 0)
+	/* Without a memslot they may run on for a moment. */
+	ap_wait_failed(t->ap);
+	ap_wait_failed(other->ap);
+	t->ap->last = ap_heartbeat(t->ap);
+	other->ap->last = ap_heartbeat(other->ap);
+	if (nr % 3 == 0)
 		punch(t, 0, NR_SLOT_PAGES);
-	set_slot(t->group, true, dice == 1);
-	if (dice == 2)
+	if (nr % 3 == 1) {
+		kvm_close(region(t)->region.guest_memfd);
+		region(t)->region.guest_memfd =
+			vm_create_guest_memfd(vm->vm, NR_FILE_PAGES * PAGE_SIZE, 0);
+	}
+	set_slot(t, NR_SLOT_PAGES);
+	if (nr % 3 == 2)
 		punch(t, 0, NR_SLOT_PAGES);
 	pthread_rwlock_unlock(&kick_lock);
 
-	for (i = 0; i < nr; i++)
-		ap_check_frozen(both[i]->ap);
-	ensure_alive(t);
-	unlock(other);
+	expect_failure(t);
+	expect_failure(other);
 }
 
-/*
- * Threads
- */
-static void driver_init(struct driver *d)
+static void drive(struct driver *d)
 {
-	me = d;
-	snp_steps = &d->steps;
-	snp_take_place(d->place);
-}
+	const u32 i = random_below(nr_targets);
+	struct target *t = &targets[i];
 
-static void *driver_thread(void *arg)
-{
-	struct driver *d = arg;
-
-	driver_init(d);
-	while (!READ_ONCE(stop)) {
-		struct target *t = &targets[random_below(nr_targets)];
-
-		if (!lock(t, &d->view)) {
-			idle();
-			usleep(10);
-			continue;
-		}
-		mode_round(d, t);
-
-		/* A vCPU that spins for nothing takes time from the others. */
-		if (t->alive && random_percent(80))
-			ap_stop(t->ap);
-		unlock(t);
-		count(&nr_rounds);
+	if (pthread_mutex_trylock(&locks[i / 2])) {
+		idle();
+		usleep(10);
+		return;
 	}
-	return NULL;
+	t->ap->s = &d->view;
+	partner(t)->ap->s = &d->view;
+	ensure_running(t);
+	mode_round(t, __atomic_fetch_add(&nr_rounds, 1, __ATOMIC_RELAXED));
+
+	/* A vCPU that spins for nothing takes time from the others. */
+	if (t->alive && random_below(5))
+		ap_stop(t->ap);
+	pthread_mutex_unlock(&locks[i / 2]);
 }
 
 /*
@@ -627,99 +423,63 @@ static void *driver_thread(void *arg)
  * waits for the lock meanwhile cannot be preempted until it has had it, and is then, if
  * its shooter is due: right after it has decided about its VMSA.
  */
-static void *storm_thread(void *arg)
+static void make_noise(void)
 {
-	driver_init(arg);
-	while (!READ_ONCE(stop)) {
-		u32 page = random_below(2);
-		struct kvm_pre_fault_memory range = {
-			.gpa = GPA_SPARE + page * PAGE_SIZE,
-			.size = PAGE_SIZE,
-		};
+	const gpa_t gpa = GPA_SPARE + random_below(2) * PAGE_SIZE;
+	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = PAGE_SIZE };
 
-		/* It may fail: KVM may lack it, and there are signals, and other punches. */
-		snp_wait_step("KVM_PRE_FAULT_MEMORY");
-		__vcpu_ioctl(vm->server->vcpu, KVM_PRE_FAULT_MEMORY, &range);
-		errno = 0;
-		snp_punch_file(vm, spare_fd, 1 + page, 1);
-		if (random_percent(20))
-			pthread_kill(targets[random_below(nr_targets)].ap->thread, SIGUSR1);
-		usleep(random_below(500));
+	/* It may fail: KVM may lack it, and there are signals, and other punches. */
+	snp_wait_step("KVM_PRE_FAULT_MEMORY");
+	__vcpu_ioctl(vm->server->vcpu, KVM_PRE_FAULT_MEMORY, &range);
+	errno = 0;
+	snp_punch(vm, gpa, 1);
+	if (!random_below(5))
+		pthread_kill(targets[random_below(nr_targets)].ap->thread, SIGUSR1);
+	usleep(random_below(500));
+}
+
+static void *thread(void *arg)
+{
+	struct driver *d = arg;
+	const u32 nr = d - drivers;
+	const enum snp_role role = nr < nr_drivers ? SNP_DRIVER : SNP_STORM;
+
+	/* The watchdog starts here, and has no place. */
+	snp_steps = &d->steps;
+	idle();
+	snp_take_place(snp_race_place(&vm->cpus, role, nr, opt_preempt));
+	rng = new_kvm_random_state((kvm_random_seed + (nr + 1) * 0x9e3779b9u) >> 2 | 1);
+	while (!READ_ONCE(stop)) {
+		if (role == SNP_DRIVER)
+			drive(d);
+		else
+			make_noise();
 	}
+	idle();
 	return NULL;
 }
 
-static void driver_start(struct driver *d, enum snp_role role, void *(*fn)(void *))
+static void add_slot(u32 slot, gpa_t gpa, u32 nr_pages, u32 pgoff)
 {
-	const u32 nr = d - drivers;
+	int fd = vm_create_guest_memfd(vm->vm, NR_FILE_PAGES * PAGE_SIZE, 0);
 
-	d->place = snp_race_place(&vm->cpus, role, nr, opt_preempt);
-	d->rng = new_kvm_random_state((opt_seed + (nr + 1) * 0x9e3779b9u) >> 2 | 1);
-	kvm_pthread_create(&d->thread, NULL, fn, d);
+	snp_add_slot(vm, slot, gpa, nr_pages, fd, pgoff);
+	kvm_close(fd);
 }
 
-/* Time alone does not tell that a thread hangs, the host may have other work to do. */
-static void take_turn(void)
-{
-	struct driver *d;
-
-	snp_wait_step("mode %s", mode);
-	usleep(TURN_US);
-	for (d = drivers; d <= &drivers[nr_drivers]; d++) {
-		if (READ_ONCE(d->steps.nr) != d->last_step || !d->steps.what[0]) {
-			d->last_step = READ_ONCE(d->steps.nr);
-			d->nr_turns = 0;
-		}
-		TEST_ASSERT(++d->nr_turns < HUNG_TURNS, "no end of: %s (by thread %lu of %u)",
-			    d->steps.what, d - drivers, nr_drivers);
-	}
-}
-
-/*
- * Modes
- */
-static void setup_group(u32 i)
-{
-	struct group *group = &groups[i];
-
-	group->slot = SLOT_GROUP + i;
-	group->gpa = GPA_GROUPS + (i * 16 + i % 3 * 2) * PAGE_SIZE;
-	group->pgoff = 3 + i % 3;
-	group->fd = vm_create_guest_memfd(vm->vm, NR_FILE_PAGES * PAGE_SIZE, 0);
-	snp_add_slot(vm, group->slot, group->gpa, NR_SLOT_PAGES, group->fd, group->pgoff);
-}
-
-static void setup_target(u32 i, struct snp_ap *ap)
-{
-	struct target *t = &targets[i];
-
-	t->index = i;
-	t->ap = ap;
-	t->group = &groups[i / 2];
-	pthread_mutex_init(&t->lock, NULL);
-	snp_race_init(&t->race, snp_race_place(&vm->cpus, SNP_AP_SHOOTER, i, opt_preempt), ap);
-	pin_task_to_cpu(ap->thread, t->race.place.cpu);
-	ensure_alive(t);
-	ap_stop(ap);
-}
-
-/* APs 1 to @nr_targets are punched, the next ones execute orders. */
+/* APs 1 to @nr_targets are punched, the next ones execute orders, as the BSP does. */
 static void setup(void)
 {
 	struct snp_order *orders;
 	gva_t gva;
 	u32 i;
 
-	me = &drivers[0];
-	me->rng = new_kvm_random_state(opt_seed >> 2 | 1);
-	cold_by_conversion = snp_conversion_keeps_vmsa();
-	vm = snp_vm_create(nr_targets + nr_drivers + 1);
-
-	snp_add_slot(vm, SLOT_SERVERS, GPA_SERVERS, nr_drivers + 1, -1, 0);
-	spare_fd = vm_create_guest_memfd(vm->vm, NR_FILE_PAGES * PAGE_SIZE, 0);
-	snp_add_slot(vm, SLOT_SPARE, GPA_SPARE, 2, spare_fd, 1);
-	for (i = 0; i < DIV_ROUND_UP(nr_targets, 2); i++)
-		setup_group(i);
+	can_be_cold = snp_conversion_keeps_vmsa();
+	vm = snp_vm_create(nr_targets + nr_drivers);
+	add_slot(SLOT_SPARE, GPA_SPARE, 2 + nr_drivers, 1);
+	for (i = 0; i < nr_targets / 2; i++)
+		add_slot(SLOT_TARGETS + i, GPA_TARGETS + (i * 16 + i % 3 * 2) * PAGE_SIZE,
+			 NR_SLOT_PAGES, 3 + i % 3);
 	gva = vm_alloc_shared(vm->vm, PAGE_SIZE, KVM_UTIL_MIN_VADDR, MEM_REGION_DATA);
 	orders = addr_gva2hva(vm->vm, gva);
 	snp_vm_launch(vm);
@@ -729,69 +489,63 @@ static void setup(void)
 	 * Nothing is punched before all have run: the first KVM_RUN of a vCPU kicks all
 	 * others, to update their clocks, see kick_lock.
 	 */
-	for (i = 0; i <= nr_drivers; i++) {
+	for (i = 0; i < nr_drivers; i++) {
+		struct snp_ap *server = &vm->ap[1 + nr_targets + i];
 		struct snp_vm *view = &drivers[i].view;
-		struct snp_ap *server = &vm->ap[nr_targets + 1 + i];
 
 		server->shared->work = guest_serve;
 		server->shared->data[0] = gva + i * sizeof(*orders);
-		ap_create(server, GPA_SERVERS + i * PAGE_SIZE);
+		ap_create(server, GPA_SPARE + (2 + i) * PAGE_SIZE);
 		TEST_ASSERT(ap_run_to_sync(server), "vCPU %u does not boot", server->vcpu->id);
 		*view = *vm;
-		server->s = view;
 		view->server = server;
 		view->order = &orders[i];
+		server->s = view;
 	}
-	for (i = 0; i < nr_targets; i++)
-		setup_target(i, &vm->ap[1 + i]);
+	for (i = 0; i < nr_targets; i++) {
+		struct target *t = &targets[i];
 
-	/* The main thread has no place, and must not be in the way. */
+		pthread_mutex_init(&locks[i / 2], NULL);
+		t->ap = &vm->ap[1 + i];
+		t->page = 1 + i % 2;
+		snp_race_init(&t->race, t->ap,
+			      snp_race_place(&vm->cpus, SNP_AP_SHOOTER, i, opt_preempt));
+		pin_task_to_cpu(t->ap->thread, t->race.place.cpu);
+		ap_start(t->ap, gpa(t, t->page));
+		snp_race_started(&t->race);
+		t->alive = true;
+		ap_stop(t->ap);
+	}
+
+	/* The main thread must not be in the way. */
 	kvm_sched_setaffinity(0, sizeof(vm->cpus), &vm->cpus);
 }
 
-static bool windows_entered(u32 wanted)
+/* Have @percent of the time, and more until all windows that the mode is for were met. */
+static void run_mode(void (*fn)(struct target *t, u64 nr), u32 wanted, u32 percent)
 {
+	const u64 ns = opt_seconds * NSEC_PER_SEC / 100 * (one_mode ? 100 : percent);
+	const u32 nr_threads = nr_drivers + opt_storm;
+	u64 begin;
 	u32 i;
 
-	for (i = 0; i < NR_WINDOWS; i++)
-		wanted &= READ_ONCE(windows[i]) ? ~BIT(i) : ~0;
-	return !wanted;
-}
-
-static void run_mode(const char *name, void (*fn)(struct driver *, struct target *),
-		     u32 wanted, u32 percent)
-{
-	u64 begin, ns = opt_seconds * NSEC_PER_SEC / 100 * (one_mode ? 100 : percent);
-	u32 i;
-
-	mode = name;
 	mode_round = fn;
-	ksft_print_msg("replay: %s -m %s -s 0x%x -n %u -p %u -a %s\n",
-		       "sev_snp_vmsa_punch_hole_stress", mode, opt_seed, nr_targets, nr_drivers,
-		       opt_amps);
 	setup();
+	missing = wanted;
+	for (i = 0; i < nr_threads; i++)
+		kvm_pthread_create(&drivers[i].thread, NULL, thread, &drivers[i]);
 
-	for (i = 0; i < nr_drivers; i++)
-		driver_start(&drivers[i], SNP_DRIVER, driver_thread);
-	if (opt_storm)
-		driver_start(&drivers[i], SNP_STORM, storm_thread);
-
+	idle();
 	begin = snp_now();
-	while (snp_now() - begin < ns ||
-	       (!windows_entered(wanted) && READ_ONCE(nr_rounds) < MAX_ROUNDS))
-		take_turn();
+	while (snp_now() - begin < ns || (READ_ONCE(missing) && READ_ONCE(nr_rounds) < MAX_ROUNDS))
+		usleep(10000);
 	WRITE_ONCE(stop, true);
-	for (i = 0; i < nr_drivers + opt_storm; drivers[i++].steps.what[0] = 0) {
-		while (pthread_tryjoin_np(drivers[i].thread, NULL))
-			take_turn();
-	}
+	for (i = 0; i < nr_threads; i++)
+		kvm_pthread_join(drivers[i].thread, NULL);
 
-	ksft_print_msg("%lu rounds, %lu ms%s; windows:", nr_rounds, (snp_now() - begin) / 1000000,
-		       !opt_preempt || targets[0].race.preempts ? "" : ", no real-time priority");
-	for (i = 0; i < NR_WINDOWS; i++)
-		printf(" %lu %s", windows[i], window_str[i]);
-	printf("\n");
-	TEST_ASSERT(windows_entered(wanted), "%s: never entered its window, see the numbers", mode);
+	ksft_print_msg("%lu rounds, %lu windows, %s priority\n", nr_rounds, nr_windows,
+		       targets[0].race.preempts ? "real-time" : "ordinary");
+	TEST_ASSERT(!missing, "never entered its window 0x%x", missing);
 }
 
 SNP_TEST(vmsa_is_tracked, 1)
@@ -801,103 +555,88 @@ SNP_TEST(vmsa_is_tracked, 1)
 
 SNP_TEST(storm, 2)
 {
-	run_mode("storm", round_storm, BIT(IN_GUEST) | BIT(IN_RELOAD) | BIT(IN_CREATE), 60);
+	run_mode(round_storm, BIT(IN_GUEST) | BIT(IN_RELOAD) | BIT(IN_START), 60);
 }
 
 SNP_TEST(spare, 2)
 {
-	run_mode("spare", round_spare, BIT(NEARBY), 20);
+	run_mode(round_spare, BIT(IN_START), 20);
 }
 
 SNP_TEST(churn, 2)
 {
-	run_mode("churn", round_churn, BIT(IN_CREATE) | BIT(NEARBY), 14);
+	run_mode(round_churn, BIT(IN_START), 14);
 }
 
 SNP_TEST(slots, 2)
 {
-	run_mode("slots", round_slots, BIT(IN_GUEST), 6);
+	run_mode(round_slots, BIT(IN_GUEST), 6);
 }
 
-static void __noreturn help(const char *name)
+static void help(void)
 {
-	printf("usage: %s [-h] [-m storm|spare|churn|slots] [-t seconds] [-s seed]\n"
-	       "       [-n vCPUs] [-p punchers] [-a none|preempt|storm|preempt,storm]\n\n"
-	       " -m: one mode alone\n"
-	       " -t: seconds for all modes together (default: %lu)\n"
+	printf("usage: sev_snp_vmsa_punch_hole_stress [-h] [option argument]...\n"
+	       " -m: one mode alone: storm, spare, churn or slots\n"
+	       " -t: seconds, for all modes together (default: %u)\n"
 	       " -s: seed of all random choices; threads take turns as they please\n"
-	       " -n: vCPUs that are punched, 1 to %u (default: %u), from the last CPU down\n"
-	       " -p: threads that punch, 1 to %u (default: %u), from the first CPU up\n"
-	       " -a: what raises the odds of a race (default: both):\n"
-	       "     preempt: punch on the CPU of the vCPU, at real-time priority (SCHED_FIFO 1),\n"
-	       "              and give orders at nice -20\n"
-	       "     storm: punch a page that is no VMSA, and send signals, all the time\n",
-	       name, opt_seconds, MAX_TARGETS, nr_targets, MAX_DRIVERS, nr_drivers);
-	exit(KSFT_PASS);
+	       " -n: vCPUs that are punched, in pairs, up to %u, from the last CPU down (default: %u)\n"
+	       " -p: threads that punch, up to %u, from the first CPU up (default: %u)\n"
+	       " -a: none, or preempt (punch on the vCPU's CPU with SCHED_FIFO 1, give orders at\n"
+	       "     nice -20), or storm (punch a page that is no VMSA, and send signals, all the\n"
+	       "     time), or preempt,storm (default)\n",
+	       opt_seconds, MAX_TARGETS, nr_targets, MAX_DRIVERS, nr_drivers);
 }
 
-static void __noreturn bad_option(int opt, const char *arg)
+static u32 find_name(const char * const *names, const char *arg)
 {
-	fprintf(stderr, "-%c %s: bad argument, see -h\n", opt, arg);
-	exit(KSFT_FAIL);
-}
+	u32 i;
 
-static u64 number(int opt, const char *arg, u64 min, u64 max)
-{
-	char *end;
-	u64 val;
-
-	errno = 0;
-	val = strtoull(arg, &end, 0);
-	if (errno || end == arg || *end || strchr(arg, '-') || val < min || val > max)
-		bad_option(opt, arg);
-	return val;
+	for (i = 0; names[i] && strcmp(names[i], arg); i++)
+		;
+	TEST_ASSERT(names[i], "There is no '%s', see -h", arg);
+	return i;
 }
 
 int main(int argc, char *argv[])
 {
-	char *args[] = { argv[0], "-t", "vmsa_is_tracked", "-t", NULL, NULL };
-	int opt;
+	static const char * const modes[] = { "storm", "spare", "churn", "slots", NULL };
+	static const char * const amps[] = { "none", "preempt", "storm", "preempt,storm", NULL };
+	char *args[6] = { argv[0], "-t", "vmsa_is_tracked", "-t" };
+	int opt, amp;
 
-	opt_seed = kvm_random_seed;
 	while ((opt = getopt(argc, argv, "hm:t:s:n:p:a:")) != -1) {
 		switch (opt) {
 		case 'm':
-			if (strcmp(optarg, "storm") && strcmp(optarg, "spare") &&
-			    strcmp(optarg, "churn") && strcmp(optarg, "slots"))
-				bad_option(opt, optarg);
+			find_name(modes, optarg);
 			args[4] = optarg;
 			one_mode = true;
 			break;
 		case 't':
-			opt_seconds = number(opt, optarg, 1, 10000000);
+			opt_seconds = atoi_positive("Number of seconds", optarg);
 			break;
 		case 's':
-			opt_seed = number(opt, optarg, 0, -1u);
+			kvm_random_seed = atoi_non_negative("Seed", optarg);
 			break;
 		case 'n':
-			nr_targets = number(opt, optarg, 1, MAX_TARGETS);
+			nr_targets = round_up(atoi_positive("Number of vCPUs", optarg), 2);
 			break;
 		case 'p':
-			nr_drivers = number(opt, optarg, 1, MAX_DRIVERS);
+			nr_drivers = atoi_positive("Number of threads", optarg);
 			break;
 		case 'a':
-			if (strcmp(optarg, "none") && strcmp(optarg, "preempt") &&
-			    strcmp(optarg, "storm") && strcmp(optarg, "preempt,storm"))
-				bad_option(opt, optarg);
-			opt_amps = optarg;
+			amp = find_name(amps, optarg);
+			opt_preempt = amp & 1;
+			opt_storm = amp & 2;
 			break;
-		case 'h':
-			help(argv[0]);
 		default:
-			exit(KSFT_FAIL);
+			help();
+			exit(opt == 'h' ? KSFT_PASS : KSFT_FAIL);
 		}
 	}
-	if (optind != argc)
-		bad_option('-', argv[optind]);
-	opt_preempt = strstr(opt_amps, "preempt");
-	opt_storm = strstr(opt_amps, "storm");
-	argc = args[4] ? 5 : 1;
+	TEST_ASSERT(optind == argc && nr_targets <= MAX_TARGETS && nr_drivers <= MAX_DRIVERS,
+		    "Too many arguments, vCPUs or threads, see -h");
+
+	argc = one_mode ? 5 : 1;
 	optind = 1;
 	snp_test_init(&argc, args);
 	return test_harness_run(argc, args);

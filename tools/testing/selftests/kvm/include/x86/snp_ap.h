@@ -99,7 +99,10 @@ struct snp_storm {
 void snp_storm_start(struct snp_vm *s, struct snp_storm *storm);
 void snp_storm_stop(struct snp_storm *storm);
 
-/* A thread with steps of its own is watched by nobody else, and prints none. */
+/*
+ * A thread with steps of its own has its own watchdog, and prints none.  It is not
+ * watched while its step is empty, i.e. while it waits for another thread.
+ */
 struct snp_steps {
 	char what[160];
 	u64 nr;

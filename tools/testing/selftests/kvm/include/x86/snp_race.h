@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Aimed races: a timer stops the thread of a vCPU wherever in KVM_RUN it is, a complete
+ * Aimed races: a timer stops the thread of an AP wherever in KVM_RUN it is, a complete
  * fallocate() is executed on its CPU, by its "shooter", and the thread goes on.
  */
 #ifndef SELFTEST_KVM_SNP_RACE_H
@@ -10,54 +10,43 @@
 #include "snp_plan.h"
 
 struct snp_race {
+	struct snp_ap *ap;
 	struct snp_place place;
 	int timer;
-	bool preempts;			/* the shooter could be given its priority */
+	bool preempts;		/* the shooter could be given its priority */
 
-	/* The shot. */
-	struct snp_ap *victim;
-	int fd;
-	u64 pgoff;
-	u64 start_ns;
-	u64 heartbeat;			/* of the victim, when fallocate() had returned */
-	bool done;
+	/* What the shot punches, and the AP when it came and when it was over. */
+	gpa_t gpa;
+	u64 start_ns, starts, heartbeat;
+	bool running, done;
 
-	/* If the AP's thread arms it: how long it takes from KVM_RUN to the guest. */
-	u64 delay_ns;
-	u64 run_ns;
-	u64 took_ns;
-	u64 edge_ns;
+	/* When KVM_RUN was called, and from there to the shot, and to the guest. */
+	u64 run_ns, delay_ns, edge_ns;
 };
 
 static inline u64 snp_now(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return timespec_to_ns(now);
+	return timespec_to_ns(timespec_elapsed((struct timespec) { }));
 }
 
 /* Have the calling thread take its place.  Returns false if it lacks the privilege. */
 bool snp_take_place(struct snp_place place);
 
-/* Start a shooter.  @ap's own thread is then able to arm the timer; it may be NULL. */
-void snp_race_init(struct snp_race *race, struct snp_place place, struct snp_ap *ap);
+/* Start the shooter of @ap. */
+void snp_race_init(struct snp_race *race, struct snp_ap *ap, struct snp_place place);
 
-/* What the next shot punches, and whom it is to harm, or not to harm. */
-void snp_race_aim(struct snp_race *race, struct snp_ap *victim, int fd, u64 pgoff);
-
-/* Shoot after @ns; or ap_run(), and shoot @ns after the last instruction before KVM_RUN. */
-void snp_race_arm(struct snp_race *race, u64 ns);
-void snp_race_run(struct snp_race *race, struct snp_ap *ap, u64 ns);
+/* Shoot after @ns. */
+void snp_race_arm(struct snp_race *race, gpa_t gpa, u64 ns);
 void snp_race_wait(struct snp_race *race);
 
 /*
- * When to shoot at an AP that is about to start: at any time until it executes its
- * first instruction.  That moment moves with the load of the host.  Follow it, so that
- * one shot in ten is too late.
+ * ap_run(), and shoot at any time until the AP executes its first instruction.  That
+ * moment moves with the load of the host: follow it, so that one shot in ten is too
+ * late.  Returns false for that one.
  */
-u64 snp_race_delay(struct snp_race *race, struct kvm_random_state *rng);
+bool snp_race_run(struct snp_race *race, gpa_t gpa, struct kvm_random_state *rng);
+
+/* The AP was seen to start by itself, which tells where the moment is at the latest. */
 void snp_race_started(struct snp_race *race);
-void snp_race_correct(struct snp_race *race, bool too_late);
 
 #endif /* SELFTEST_KVM_SNP_RACE_H */

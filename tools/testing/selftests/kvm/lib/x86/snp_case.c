@@ -33,19 +33,20 @@ __thread struct snp_steps *snp_steps;
  */
 static void *watchdog(void *arg)
 {
+	struct snp_steps *steps = arg;
 	u64 last = 0;
 	int i;
 
 	for (i = 0; i < HUNG_TURNS; i++) {
-		if (READ_ONCE(steps.nr) != last)
+		if (READ_ONCE(steps->nr) != last || !READ_ONCE(steps->what[0]))
 			i = 0;
-		last = READ_ONCE(steps.nr);
+		last = READ_ONCE(steps->nr);
 		usleep(HUNG_SLEEP);
 		/* Nobody is left to hear of it. */
 		if (kill(guard->runner, 0))
 			_exit(KSFT_FAIL);
 	}
-	TEST_FAIL("no end of: %s", steps.what + strlen("# "));
+	TEST_FAIL("no end of: %s", steps->what + strlen("# "));
 	return NULL;
 }
 
@@ -62,8 +63,8 @@ void __snp_step(enum snp_step kind, const char *fmt, ...)
 		fputs(to->what, stderr);
 	if (kind == SNP_PUNCH)
 		snp_may_damage();
-	if (to == &steps && !to->nr)
-		kvm_pthread_create(&thread, NULL, watchdog, NULL);
+	if (!to->nr)
+		kvm_pthread_create(&thread, NULL, watchdog, to);
 	WRITE_ONCE(to->nr, to->nr + 1);
 }
 
