@@ -30,7 +30,7 @@ help:
 # | make matrix      kernels x tests, a verdict in each cell (KERNELS="7.3 6.12")
 # | make soak        the tests many times, and for long (RUNS=100 SOAK=3600 BATCH=10)
 # | make rates       what the stress test gets done with 1 to 32 vCPUs, with a plot
-# |                  (VCPUS="1 4" SECONDS_EACH=10 SVG=file)
+# |                  (VCPUS="2 4" SECONDS_EACH=10 SVG=file)
 # | make linux-guest Debian's QEMU, OVMF and kernel: an SNP guest with CPUS=2;
 # |                  CONVERT=1: it converts the VMSA page of a running CPU (docs/guest-convert.md)
 # | make report      one HTML page of what the last runs here left behind

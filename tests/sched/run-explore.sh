@@ -42,12 +42,12 @@ refused()
 
 rm -rf "$OUT"
 check "the canary: a seed fails" search 1
-check "... for the bug it has" said '^first failing seed: [0-9]* (.*vmsa-in-use'
+check "... for the bug it has" said '^first failing seed: [0-9]* (.*\(vmsa-in-use\|wrong-vmsa\)'
 check "... and the command to replay it" said '^replay: make replay SEED=[0-9]* KERNEL="mutant/00-canary"'
 check "... and a smaller version, or that none was found" \
 	said '^smaller ([0-9]* switches): make replay SEED=\|^fewer CPUs: make replay SEED=\|^no smaller version was found'
 seed=$(sed -n 's/^first failing seed: \([0-9]*\) .*/\1/p' "$OUT.out")
-check "replay: it fails again" replays "$seed" "^seed $seed: failed (.*vmsa-in-use)"
+check "replay: it fails again" replays "$seed" "^seed $seed: failed (.*\(vmsa-in-use\|wrong-vmsa\))"
 check "... as the same run, byte for byte" grep -q '^the same run, byte for byte' "$OUT-replay.out"
 SHRINK=0
 lines=$(wc -l <"$dir/results.jsonl")

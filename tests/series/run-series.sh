@@ -46,16 +46,16 @@ staged()
 	for n in $stages; do
 		STAGE=$n OUT=$tmp/stage-$n SIGNOFF=1 "$top/scripts/series" || return
 	done
-	cat "$tmp"/series/000[1-9]*.patch | grep '^[-+]' >"$tmp/whole"
-	cat "$tmp"/stage-*/000[1-9]*.patch | grep '^[-+]' | diff - "$tmp/whole" | head -n 5 | nothing
+	cat "$tmp"/series/*-KVM-*.patch | grep '^[-+]' >"$tmp/whole"
+	cat "$tmp"/stage-*/*-KVM-*.patch | grep '^[-+]' | diff - "$tmp/whole" | head -n 5 | nothing
 }
 nothing() { ! grep .; }
 
 # small : what scripts/series itself refuses when it is more
 small()
 {
-	[ "$(ls "$tmp"/stage-1/000[1-9]*.patch | wc -l)" -le 5 ] || return
-	n=$(cat "$tmp"/stage-1/000[1-9]*.patch | grep -c '^+[^+]\|^+$')
+	[ "$(ls "$tmp"/stage-1/*-KVM-*.patch | wc -l)" -le 5 ] || return
+	n=$(cat "$tmp"/stage-1/*-KVM-*.patch | grep -c '^+[^+]\|^+$')
 	echo "$n lines"
 	[ "$n" -le 1000 ]
 }
@@ -75,7 +75,7 @@ too_much()
 
 signed()
 {
-	for p in "$tmp"/stage-*/000[1-9]*.patch; do
+	for p in "$tmp"/stage-*/*-KVM-*.patch; do
 		grep -q '^Signed-off-by: Tester <tester@example.org>$' "$p" &&
 		grep -q '^From: Tester <tester@example.org>$' "$p" || { echo "${p##*/}"; return 1; }
 	done
@@ -84,7 +84,7 @@ signed()
 # said : each message says what it was run on, each test's also what it fails without
 said()
 {
-	for p in "$tmp"/stage-*/000[1-9]*.patch; do
+	for p in "$tmp"/stage-*/*-KVM-*.patch; do
 		sed '/^---$/,$d' "$p" | tr '\n' ' ' | tr -s ' ' >"$tmp/message"
 		grep -q 'emulated SNP host' "$tmp/message" || echo "${p##*/}: not what it was run on"
 		! grep -q '^+++ b/.*/x86/sev_snp_.*\.c' "$p" || grep -qi 'fails with .* reverted' "$tmp/message" ||
@@ -109,7 +109,7 @@ covered()
 		done
 	done
 	[ "$(grep -c '^prerequisite-patch-id: ' "$tmp/stage-2/0000-cover-letter.patch")" = \
-		"$(ls "$tmp"/stage-1/000[1-9]*.patch | wc -l)" ]
+		"$(ls "$tmp"/stage-1/*-KVM-*.patch | wc -l)" ]
 }
 
 # based : a tree that is a git repository has a commit to name
@@ -141,7 +141,7 @@ builds()
 steps()
 {
 	llvm=$("$top/scripts/llvm") || return
-	for p in "$tmp"/stage-*/000[1-9]*.patch; do
+	for p in "$tmp"/stage-*/*-KVM-*.patch; do
 		repo am -q "$p" && builds gcc && (PATH=$llvm:$PATH && builds llvm LLVM=1) ||
 			{ echo "${p##*/}"; return 1; }
 	done

@@ -543,7 +543,8 @@ static void run_mode(void (*fn)(struct target *t, u64 nr), u32 wanted, u32 perce
 	for (i = 0; i < nr_threads; i++)
 		kvm_pthread_join(drivers[i].thread, NULL);
 
-	ksft_print_msg("%lu rounds, %lu windows, %s priority\n", nr_rounds, nr_windows,
+	ksft_print_msg("%lu rounds, %lu windows in %lu ms, %s priority\n", nr_rounds,
+		       nr_windows, (snp_now() - begin) / 1000000,
 		       targets[0].race.preempts ? "real-time" : "ordinary");
 	TEST_ASSERT(!missing, "never entered its window 0x%x", missing);
 }
