@@ -69,13 +69,14 @@ need_space()
 		die "$1 has $_free MiB free, $2 are needed: free some, or point XDG_CACHE_HOME elsewhere"
 }
 
-# lock NAME : one builder per result; a second one says so and waits.  The
+# lock NAME : one builder per result; a second one says for whom it waits.  The
 # lock is the kernel's: it goes when its holder dies, however that happens.
 lock()
 {
 	mkdir -p "$CACHE/lock" || die "cannot create $CACHE/lock"
-	exec 9>"$CACHE/lock/$1"
-	flock -n 9 || { say "waiting: another run is at work on $1"; flock 9; }
+	exec 9>>"$CACHE/lock/$1"
+	flock -n 9 || { say "waiting for $(cat "$CACHE/lock/$1"), at work on $1"; flock 9; }
+	printf 'process %s (%s, since %s)' $$ "${0##*/}" "$(date +%H:%M)" >"$CACHE/lock/$1"
 }
 
 unlock() { exec 9>&-; }

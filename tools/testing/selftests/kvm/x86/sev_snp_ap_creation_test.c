@@ -218,6 +218,19 @@ SNP_TEST(create_self, 1)
 	ap_check_next(ap, FAILS, "ran although it was destroyed");
 }
 
+/* What was meant for the old VMSA goes with it: the guest handles no NMI. */
+SNP_TEST(create_drops_nmi, 1)
+{
+	struct snp_ap *ap = setup(1);
+
+	ap->s->what = "NMI to a VMSA that is replaced";
+	ap_start(ap, VMSA(2));
+	ap_stop(ap);
+	vcpu_ioctl(ap->vcpu, KVM_NMI, NULL);
+	ap_start(ap, VMSA(4));
+	ap_check_unharmed(ap);
+}
+
 /* On whatever page, be it the one that the vCPU has. */
 SNP_TEST(create_wakes, 1)
 {
