@@ -60,5 +60,18 @@ check "... and EBUSY for more" busy asids sev_migrate_tests
 boot misc-0 MISC_SEV_ES=0 TESTS=sev_smoke_test
 check "the misc cgroup allows none: EBUSY" busy misc-0 sev_smoke_test
 check "... one: PASS" passes misc-1 MISC_SEV_ES=1 TESTS=sev_smoke_test
+
+# reason NAME TEXT TEST : it was skipped, for that reason
+reason()
+{
+	is "1 ok # SKIP" result "$1" "$3" && grep -aqF "1..0 # SKIP - $2" "$LOGS/$1/ktap.log"
+}
+
+core=sev_snp_vmsa_punch_hole
+boot skip-0 MISC_SEV_ES=0 TESTS=$core
+check "no ASID: our tests are skipped" reason skip-0 "no ASID is free for an SNP VM" $core
+check "one ASID: they pass" passes skip-1 SNP_ASIDS=1 TESTS="$core sev_snp_vmsa_range_test"
+cp tests/host/guest/skips "$extra/run"
+check "no privilege: they are skipped" passes skip-user MODE=extra EXTRA="$extra" SNP=required PACK=kvm:$core TESTS=skips
 check "16 CPUs: PASS" passes smp-16 SMP=16 TESTS=sev_smoke_test
 done_testing
