@@ -10,7 +10,7 @@ export SEEDS SHRINK GIVE_UP SPEND HANG SILENT STRESS STAGE CONVERT
 export PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND
 
 .DEFAULT_GOAL := help
-.PHONY: help run check conformance fuzz shell mutants explore replay matrix series
+.PHONY: help run check check-all conformance fuzz shell mutants explore replay matrix series
 .PHONY: apply unapply selftests paths packages report soak rates livelock
 .PHONY: linux-guest update clean distclean
 
@@ -19,6 +19,8 @@ help:
 
 # | make run         boot a kernel on the emulated SNP host, run tests, say a verdict
 # | make check       this project's own tests (CHECK="cli judge" for some of them)
+# | make check-all   ... and what takes longer: all processor models, PREEMPT_RT, 20 runs
+# |                  of each test
 # | make conformance the emulated host, rule by rule, without Linux (KTAP)
 # | make fuzz        a hypervisor and a guest that know no rules, until interrupted
 # | make shell       a shell on the emulated host
@@ -87,6 +89,9 @@ run:
 
 check:
 	@scripts/check $(CHECK)
+
+check-all:
+	@CHECK_ALL=1 scripts/check $(CHECK)
 
 conformance:
 	@tests/conformance/run-conformance.sh
