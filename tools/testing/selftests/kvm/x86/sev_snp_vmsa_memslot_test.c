@@ -197,6 +197,7 @@ SNP_TEST(slots_under_storm, 3)
 	for (i = 0; i < 250; i++) {
 		const u64 nr = READ_ONCE(storm.nr_punches);
 
+		snp_wait_step("%s: round %u", s->what, i);
 		vm_mem_region_reload(s->vm, FIRST_ID + B);
 		nr_windows += READ_ONCE(storm.nr_punches) != nr;
 	}
