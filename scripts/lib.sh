@@ -75,7 +75,11 @@ lock()
 {
 	mkdir -p "$CACHE/lock" || die "cannot create $CACHE/lock"
 	exec 9>>"$CACHE/lock/$1"
-	flock -n 9 || { say "waiting for $(cat "$CACHE/lock/$1"), at work on $1"; flock 9; }
+	flock -n 9 || {
+		_holder=$(cat "$CACHE/lock/$1")
+		say "waiting for ${_holder:-another run}, at work on $1"
+		flock 9
+	}
 	printf 'process %s (%s, since %s)' $$ "${0##*/}" "$(date +%H:%M)" >"$CACHE/lock/$1"
 }
 
