@@ -49,7 +49,8 @@ help:
 # | make distclean   remove all caches
 # |
 # | KERNEL=k         7.3 (default), 7.2, 6.12, 7.3-rt, 7.3-fixed, 6.12-fixed, mutant/ID,
-# |                  a kernel tree, a bzImage (modules beside it or built in), or the
+# |                  7.3-inplace (conversion takes VMSAs away; patches/README.md), a
+# |                  kernel tree, a bzImage (modules beside it or built in), or the
 # |                  archive's own binary: debian (7.3), debian-rt, debian-6.12
 # | TESTS="a b:c,d"  tests of the kvm target, all of a, cases c and d of b; default: ours,
 # |                  sev_snp_*, without the lab's (tests/lab), sev_snp_lab_*

@@ -17,7 +17,8 @@ static void report_failure(void)
 		ksft_test_result_fail("%s\n", running);
 }
 
-static void punch(struct snp_vm *s, gpa_t vmsa, gpa_t spare, bool stopped)
+/* Return false if the VMSA goes with its SPTE, as it does if conversion is in place. */
+static bool punch(struct snp_vm *s, gpa_t vmsa, gpa_t spare, bool stopped)
 {
 	struct snp_ap *ap = &s->ap[1], *other = &s->ap[2];
 	u64 flushes, starts;
@@ -28,6 +29,10 @@ static void punch(struct snp_vm *s, gpa_t vmsa, gpa_t spare, bool stopped)
 		snp_zap(s, vmsa, 1);
 	else
 		snp_order(s, guest_touch, vmsa, 0, 0);
+	ap->last = ap_heartbeat(ap);
+	snp_wait_until(ap_heartbeat(ap) != ap->last || !ap_is_running(ap));
+	if (s->spte == COLD && !ap_is_running(ap) && ap_has_failed(ap))
+		return false;
 	snp_punch(s, spare, 1);
 
 	if (stopped)
@@ -61,6 +66,7 @@ static void punch(struct snp_vm *s, gpa_t vmsa, gpa_t spare, bool stopped)
 	ap_run(ap);
 	ap_wait_start(ap, starts);
 	ap_stop(ap);
+	return true;
 }
 
 int main(int argc, char *argv[])
@@ -70,7 +76,7 @@ int main(int argc, char *argv[])
 	struct snp_vm *s;
 	gpa_t pages;
 	u64 pgoff;
-	int i, j;
+	int i, j, all;
 
 	snp_test_init(&argc, argv);
 	ksft_print_header();
@@ -94,12 +100,16 @@ int main(int argc, char *argv[])
 		running = cases[i];
 		ksft_print_msg(" RUN           %s ...\n", running);
 		s->what = running;
-		for (j = 0; j < 4; j++) {
+		for (j = 0, all = true; j < 4; j++) {
 			s->spte = j / 2;
-			punch(s, pages + j * PAGE_SIZE, pages + (7 - j) * PAGE_SIZE, !i);
+			all &= punch(s, pages + j * PAGE_SIZE, pages + (7 - j) * PAGE_SIZE, !i);
 		}
 		running = NULL;
-		ksft_test_result_pass("%s\n", cases[i]);
+		if (all)
+			ksft_test_result_pass("%s\n", cases[i]);
+		else
+			ksft_test_result_code(KSFT_SKIP, cases[i],
+					      "cold windows need -z on this kernel");
 	}
 	ksft_finished();
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * GHCB requests and ucalls of SEV-ES and SEV-SNP guests.
- */
+/* GHCB requests and ucalls of SEV-ES and SEV-SNP guests. */
 #ifndef SELFTEST_KVM_SEV_GHCB_H
 #define SELFTEST_KVM_SEV_GHCB_H
 

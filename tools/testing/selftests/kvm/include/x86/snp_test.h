@@ -15,17 +15,9 @@
 #define SNP_TIMEOUT_S	100
 #endif
 
-FIXTURE(snp)
-{
-};
-
-FIXTURE_SETUP(snp)
-{
-}
-
-FIXTURE_TEARDOWN(snp)
-{
-}
+FIXTURE(snp) { };
+FIXTURE_SETUP(snp) { }
+FIXTURE_TEARDOWN(snp) { }
 
 /* A case that needs @_nr_cpus CPUs, for vCPUs in the guest and for who takes VMSAs. */
 #define SNP_TEST(_name, _nr_cpus)				\

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * VMSAs and AP Creation (GHCB spec, section 4), guest code but for vcpu_init_vmsa().
- */
+/* VMSAs and AP Creation (GHCB spec, section 4), guest code but for vcpu_init_vmsa(). */
 #ifndef SELFTEST_KVM_SNP_VMSA_H
 #define SELFTEST_KVM_SNP_VMSA_H
 

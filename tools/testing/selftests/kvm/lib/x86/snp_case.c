@@ -73,11 +73,6 @@ void __snp_step(enum snp_step kind, const char *fmt, ...)
  * guest_memfd converts in place and thus takes the VMSA away.  What is left is to
  * toggle kvm.nx_huge_pages, which zaps the SPTEs of all VMs of the host.
  */
-static bool nx_huge_pages_is_on(void)
-{
-	return kvm_get_module_param_bool("kvm", "nx_huge_pages");
-}
-
 static void set_nx_huge_pages(bool on)
 {
 	FILE *f = fopen(NX_HUGE_PAGES, "w");
@@ -88,59 +83,56 @@ static void set_nx_huge_pages(bool on)
 
 static void restore_nx_huge_pages(void)
 {
-	if (getpid() == guard->runner && nx_huge_pages_is_on() != guard->nx)
+	if (getpid() == guard->runner)
 		set_nx_huge_pages(guard->nx);
-}
-
-static void convert(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
-{
-	vm_mem_set_shared(s->vm, gpa, nr_pages * PAGE_SIZE);
-	vm_mem_set_private(s->vm, gpa, nr_pages * PAGE_SIZE);
 }
 
 bool snp_conversion_keeps_vmsa(void)
 {
 	const gpa_t gpa = SZ_4G + PAGE_SIZE;
-	struct snp_ap *ap;
+	u64 nr_validated;
 	struct snp_vm *s;
-	cpu_set_t cpus;
-	u64 last;
 
-	/* Ask a VM of its own. */
+	/* Have a VM of its own see whether the page is still the same. */
 	if (!guard->conversion) {
-		kvm_sched_getaffinity(0, sizeof(cpus), &cpus);
 		s = snp_vm_create(1);
-		ap = &s->ap[1];
 		snp_add_slot(s, 1, gpa, 1, vm_create_guest_memfd(s->vm, PAGE_SIZE, 0), 0);
 		snp_vm_launch(s);
-		ap_start(ap, gpa);
-		convert(s, gpa, 1);
-		usleep(1000);
-		last = ap_heartbeat(ap);
-		snp_wait_until(ap_heartbeat(ap) != last || !ap_is_running(ap));
-		guard->conversion = ap_is_running(ap) ? 1 : -1;
+		nr_validated = snp_order(s, guest_touch, gpa, 0, 0)->nr_validated;
+		vm_mem_set_shared(s->vm, gpa, PAGE_SIZE);
+		vm_mem_set_private(s->vm, gpa, PAGE_SIZE);
+		snp_order(s, guest_touch, gpa, 0, 0);
+		guard->conversion = s->order->nr_validated == nr_validated ? 1 : -1;
 		if (guard->conversion < 0)
 			fprintf(stderr, "# note: conversion takes a VMSA away\n");
-		ap_stop(ap);
-		kvm_sched_setaffinity(0, sizeof(cpus), &cpus);
 	}
 	return guard->conversion > 0;
 }
 
 bool snp_can_zap(void)
 {
-	bool can_zap = guard->zap_by_nx || snp_conversion_keeps_vmsa();
-
-	guard->needs_zap |= !can_zap;
-	return can_zap;
+	guard->needs_zap = !guard->zap_by_nx && !snp_conversion_keeps_vmsa();
+	return !guard->needs_zap;
 }
 
 void snp_zap(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
 {
-	if (snp_conversion_keeps_vmsa())
-		convert(s, gpa, nr_pages);
-	else
-		set_nx_huge_pages(!nx_huge_pages_is_on());
+	struct snp_ap *ap;
+
+	if (!guard->zap_by_nx || snp_conversion_keeps_vmsa()) {
+		vm_mem_set_shared(s->vm, gpa, nr_pages * PAGE_SIZE);
+		vm_mem_set_private(s->vm, gpa, nr_pages * PAGE_SIZE);
+		return;
+	}
+
+	/* This kicks vCPUs in the guest, and may do so late: enter KVM_RUN anew. */
+	set_nx_huge_pages(!kvm_get_module_param_bool("kvm", "nx_huge_pages"));
+	for (ap = &s->ap[1]; ap <= &s->ap[s->nr_aps]; ap++) {
+		if (ap_is_running(ap) && !vcpu_get_stat(ap->vcpu, blocking)) {
+			ap_stop(ap);
+			ap_run(ap);
+		}
+	}
 }
 
 void snp_test_init(int *argc, char *argv[])
@@ -169,8 +161,10 @@ void snp_test_init(int *argc, char *argv[])
 		memmove(&argv[i], &argv[i + 1], (*argc - i) * sizeof(*argv));
 		(*argc)--;
 		guard->zap_by_nx = true;
-		guard->nx = nx_huge_pages_is_on();
+		guard->nx = kvm_get_module_param_bool("kvm", "nx_huge_pages");
 		atexit(restore_nx_huge_pages);
+		signal(SIGINT, exit);
+		signal(SIGTERM, exit);
 		break;
 	}
 

@@ -11,9 +11,6 @@ void __weak __snp_step(enum snp_step step, const char *fmt, ...)
 	va_end(args);
 }
 
-/*
- * Guest
- */
 static void guest_bsp(struct snp_order *order)
 {
 	for (;;) {
@@ -51,9 +48,6 @@ void guest_create(struct snp_order *order)
 	order->status = snp_ap_create(order->arg[0], order->arg[1]);
 }
 
-/*
- * Host: the VM
- */
 static cpu_set_t cpus;		/* before this task is pinned */
 
 static void nop_signal(int sig)
