@@ -538,8 +538,11 @@ static void leave_for_init(struct snp_ap *ap, gpa_t vmsa)
 /* Neither INIT nor the promise of another VMSA makes up for the one that is gone. */
 SNP_TEST(identity_init, 1)
 {
-	/* A VM for each: the kernel does not free pages at once that are new in a file. */
 	snp_check_identity(setup(2), VMSA(0), ap_start_halted, ap_init_sipi);
+}
+
+SNP_TEST(identity_on_init, 1)
+{
 	snp_check_identity(setup(2), VMSA(0), leave_for_init, comeback_on_init);
 }
 
