@@ -1,0 +1,50 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Real fixes taken back: each patch says which commit, nobody has made the same mutant,
+# docs/pairs.md knows it, and one of them is run.  (That they apply: tests/mutants.)
+cd "$(dirname "$0")/../.." || exit 2
+. tests/tap.sh
+TOP=$PWD
+. scripts/header.sh
+tmp=$(mktemp -d) || exit 2
+trap 'rm -rf "$tmp"' EXIT
+
+nothing() { ! grep .; }
+
+commits()
+{
+	for f in patches/pairs/*.patch; do
+		id=$(basename "$f" .patch)
+		field "$id" fix | grep -q '^[0-9a-f]\{12\}\( (.*)\)\?$' || echo "$id: no commit in 'fix:'"
+	done | nothing
+}
+
+listed()
+{
+	for f in patches/pairs/*.patch; do
+		id=$(basename "$f" .patch)
+		grep -q "^| $id | $(field "$id" fix | cut -d ' ' -f 1) | $(field "$id" report) |" docs/pairs.md || echo "$id"
+	done | nothing
+}
+
+# changes FILE : what a patch changes
+changes() { sed '1,/^---$/d' "$1" | grep '^[-+]' | sha256sum; }
+
+twice()
+{
+	for f in patches/mutants/*.patch patches/pairs/*.patch; do
+		echo "$(changes "$f") ${f##*/}"
+	done | sort | awk '$1 == last { print $3, name } { last = $1; name = $3 }' | nothing
+}
+
+check "every patch names a commit" commits
+check "every patch is in docs/pairs.md" listed
+check "no mutant is there twice" twice
+
+pair() { OUT=$tmp/out scripts/pair "$@" >"$tmp/said" 2>"$tmp/log"; }
+check "a bug that is not there is refused" eval '! pair none && grep "there are: " "$tmp/log"'
+check "7.3 passes, and with a fix taken back it fails" \
+	eval 'pair gmem-read-only && grep "\"fixed\":\"PASS\",.*\"broken\":\"FAIL\",.*\"ok\":true," "$tmp/out/results.json"'
+check "a verdict is kept" eval 'touch "$tmp/now" && pair gmem-read-only && [ "$tmp/now" -nt "$tmp/out/gmem-read-only/verdict" ]'
+done_testing
