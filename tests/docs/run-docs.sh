@@ -107,6 +107,7 @@ headers()
 {
 	for f in patches/mutants/*.patch patches/pairs/*.patch; do
 		id=$(basename "$f" .patch)
+		[ -z "$(field "$id" unseen)" ] || continue
 		killers "$id" | grep '^sev_snp_' | tr ':,' '  ' | while read -r program cases; do
 			file=$(source_of "$program") || { echo "$id: $program"; continue; }
 			[ -n "$cases" ] || echo "$id: no case of $program"

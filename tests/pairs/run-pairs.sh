@@ -16,7 +16,7 @@ commits()
 {
 	for f in patches/pairs/*.patch; do
 		id=$(basename "$f" .patch)
-		field "$id" fix | grep -q '^[0-9a-f]\{12\}\( (.*)\)\?$' || echo "$id: no commit in 'fix:'"
+		field "$id" fix | grep -q '^[0-9a-f]\{12\}\( (\|$\)' || echo "$id: no commit in 'fix:'"
 	done | nothing
 }
 
@@ -43,7 +43,6 @@ check "every patch is in docs/pairs.md" listed
 check "no mutant is there twice" twice
 
 pair() { OUT=$tmp/out scripts/pair "$@" >"$tmp/said" 2>"$tmp/log"; }
-check "a bug that is not there is refused" eval '! pair none && grep "there are: " "$tmp/log"'
 check "7.3 passes, and with a fix taken back it fails" \
 	eval 'pair gmem-read-only && grep "\"fixed\":\"PASS\",.*\"broken\":\"FAIL\",.*\"ok\":true," "$tmp/out/results.json"'
 check "a verdict is kept" eval 'touch "$tmp/now" && pair gmem-read-only && [ "$tmp/now" -nt "$tmp/out/gmem-read-only/verdict" ]'
