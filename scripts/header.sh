@@ -17,7 +17,7 @@ field()
 {
 	awk -v name="$2:" '
 		/^---$/ { exit }
-		$1 ~ /^[a-z]+:$/ { on = $1 == name; sub(/^[a-z]+: */, "") }
+		/^[a-z]+:/ { on = $1 == name; sub(/^[a-z]+: */, "") }
 		on { sub(/^ +/, ""); text = text (text == "" ? "" : " ") $0 }
 		END { print text }' "$(mutants "$1")"
 }

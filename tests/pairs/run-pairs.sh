@@ -23,8 +23,8 @@ commits()
 listed()
 {
 	for f in patches/pairs/*.patch; do
-		id=$(basename "$f" .patch)
-		grep -q "^| $id | $(field "$id" fix | cut -d ' ' -f 1) | $(field "$id" report) |" docs/pairs.md || echo "$id"
+		id=$(basename "$f" .patch) report=$(field "$(basename "$f" .patch)" report)
+		grep -qF "| $id | $(field "$id" fix | cut -d ' ' -f 1) | ${report:--} |" docs/pairs.md || echo "$id"
 	done | nothing
 }
 
