@@ -44,6 +44,6 @@ check "no mutant is there twice" twice
 
 pair() { OUT=$tmp/out scripts/pair "$@" >"$tmp/said" 2>"$tmp/log"; }
 check "7.3 passes, and with a fix taken back it fails" \
-	eval 'pair gmem-read-only && grep "\"fixed\":\"PASS\",.*\"broken\":\"FAIL\",.*\"ok\":true," "$tmp/out/results.json"'
-check "a verdict is kept" eval 'touch "$tmp/now" && pair gmem-read-only && [ "$tmp/now" -nt "$tmp/out/gmem-read-only/verdict" ]'
+	eval 'pair snp-migrated && grep "\"fixed\":\"PASS\",.*\"broken\":\"FAIL\",.*\"ok\":true," "$tmp/out/results.json"'
+check "a verdict is kept" eval 'touch "$tmp/now" && pair snp-migrated && [ "$tmp/now" -nt "$tmp/out/snp-migrated/verdict" ]'
 done_testing
