@@ -16,7 +16,7 @@ commits()
 {
 	for f in patches/pairs/*.patch; do
 		id=$(basename "$f" .patch)
-		field "$id" fix | grep -q '^[0-9a-f]\{12\}\( (\|$\)' || echo "$id: no commit in 'fix:'"
+		field "$id" fix | grep -q '^[0-9a-f]\{12\} (' || echo "$id: no commit in 'fix:'"
 	done | nothing
 }
 
