@@ -6,11 +6,11 @@
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
-export SEEDS SHRINK GIVE_UP SPEND HANG SILENT STRESS STAGE CONVERT
+export SEEDS SHRINK GIVE_UP SPEND HANG SILENT STRESS STAGE CONVERT BUG
 export PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND
 
 .DEFAULT_GOAL := help
-.PHONY: help run check check-all conformance fuzz shell mutants explore replay matrix series
+.PHONY: help run check check-all conformance fuzz shell mutants pair explore replay matrix series
 .PHONY: apply unapply selftests paths packages report soak rates livelock
 .PHONY: linux-guest update clean distclean
 
@@ -25,6 +25,8 @@ help:
 # | make fuzz        a hypervisor and a guest that know no rules, until interrupted
 # | make shell       a shell on the emulated host
 # | make mutants     wrong fixes, and which test kills which (M="01* 15*" RUNS=5)
+# | make pair        a real bug: 7.3, and 7.3 with its fix taken back (BUG=00-canary,
+# |                  BUG=all: docs/pairs.md)
 # | make explore     search for an interleaving that fails (M=14 or KERNEL=, BUDGET=60)
 # |                  with RUNS=10 M="14* 17*": medians, beside the stress test's
 # | make replay      run one that was found again, SEED=n, and draw it (GDB=1: under gdb)
@@ -103,7 +105,7 @@ fuzz:
 shell:
 	@MODE=shell scripts/run
 
-mutants matrix series report explore soak rates livelock linux-guest:
+mutants pair matrix series report explore soak rates livelock linux-guest:
 	@scripts/$@
 
 apply unapply:

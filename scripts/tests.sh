@@ -31,7 +31,7 @@ tests_known()
 		_tp=$(test_program "$_tn")
 		grep -qx "kvm:$_tp" "$_tl" ||
 			die "TESTS: no test '$_tn' in the kvm target; near it: $(
-				sed -n 's/^kvm://p' "$_tl" | grep -i -- "$(printf %.4s "$_tp")" | head -n 8 | tr '\n' ' ')(all: $_tl)"
+				sed -n 's/^kvm://p' "$_tl" | grep -i -- "$(printf %.4s "$_tp")" | head -n 12 | tr '\n' ' ')(all: $_tl)"
 	done
 }
 

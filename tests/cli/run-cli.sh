@@ -81,6 +81,8 @@ check "unknown stage of the series" refuses "STAGE=x is no stage of the series" 
 check "a stage that no patch is of" refuses "STAGE=9: no patch is of that stage" env STAGE=9 OUT="$tmp/s" scripts/series
 check "a stage of a fix" refuses "STAGE= is for the selftests" env STAGE=1 FIX=7.3 OUT="$tmp/s" scripts/series
 check "... nothing half-written" sh -c "! ls -d '$tmp'/s* 2>/dev/null | grep ."
+check "unknown bug" refuses "no bug 'none'; there are: 00-canary " env BUG=none scripts/pair
+check "a pair of what?" refuses "BUG= is missing: all, or some of 00-canary " env BUG= scripts/pair
 check "mutants: SILENT is no number" refuses "are numbers" env SILENT=x scripts/mutants
 check "LOOPS is no number" refuses "LOOPS=x is no number" env LOOPS=x scripts/run
 check "TIMEOUT is no number" refuses "TIMEOUT=1h is no number" env TIMEOUT=1h scripts/run

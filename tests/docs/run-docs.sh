@@ -102,12 +102,13 @@ helped()
 # source PROGRAM : its file, of the product or of the lab
 source_of() { find tools/testing/selftests/kvm/x86 tests/lab -name "$1.c" | grep .; }
 
-# A mutant's header names programs, and cases that these have.
+# A mutant's header names programs, and cases that these have, if they are ours.
 headers()
 {
-	for f in patches/mutants/*.patch; do
+	for f in patches/mutants/*.patch patches/pairs/*.patch; do
 		id=$(basename "$f" .patch)
-		killers "$id" | tr ':,' '  ' | while read -r program cases; do
+		[ -z "$(field "$id" unseen)" ] || continue
+		killers "$id" | grep '^sev_snp_' | tr ':,' '  ' | while read -r program cases; do
 			file=$(source_of "$program") || { echo "$id: $program"; continue; }
 			[ -n "$cases" ] || echo "$id: no case of $program"
 			for c in $cases; do
