@@ -330,10 +330,10 @@ static void guest_hostile_io(struct snp_order *order)
 		u64 exit_code, info_1, info_2, scratch;
 		u32 err;
 	} rows[] = {
-		{ IO, out, 0, buffer, 0 },
-		{ IO, in, 0, buffer, 0 },
 		{ IO, out | str, 1, buffer, 0 },
 		{ IO, in | str, 1, buffer, 0 },
+		{ IO, out, 0, buffer, 0 },
+		{ IO, in, 0, buffer, 0 },
 		{ IO, out | str | longs, 0, buffer, 0 },
 		{ IO, in | str | longs, 0, buffer, 0 },
 		{ IO, out | str | bytes, 1, end, SCRATCH },
