@@ -282,4 +282,201 @@ SNP_TEST(refused, 1)
 	run_bsp(setup(0), "broken requests", guest_broken_requests, 0, 0);
 }
 
+/* No request of these gets out of KVM, but those that are too much for it may end KVM_RUN. */
+static void run_hostile(struct snp_vm *s, const char *what, void (*fn)(struct snp_order *))
+{
+	struct snp_ap *bsp = s->server;
+	bool done;
+
+	s->what = what;
+	snp_step("%s", what);
+	for (done = __snp_order(s, fn, 0, 0, 0); !done; done = ap_run_to_sync(bsp)) {
+		if (bsp->err != EINVAL || s->order->ret != GHCB_NO_ANSWER)
+			ap_fail(bsp);
+	}
+}
+
+static void check_hostile(struct snp_order *order, u32 row, u64 exit_code, u64 info_1,
+			  u64 info_2, u64 scratch, u32 err)
+{
+	struct ghcb *ghcb = ghcb_begin();
+	struct ghcb_status status;
+
+	WRITE_ONCE(order->ret, err);
+	ghcb_set(ghcb, rax, 0);
+	ghcb_set(ghcb, sw_scratch, scratch);
+	status = ghcb_exit(ghcb, exit_code, info_1, info_2);
+	__GUEST_ASSERT(err == GHCB_NO_ANSWER || ghcb_refused(status, err) ||
+		       (!err && !status.resp),
+		       "request %u, 0x%lx: KVM answered %u, %u, wanted error %u", row, exit_code,
+		       status.resp, status.info, err);
+	GUEST_ASSERT(ghcb_hv_features());
+}
+
+static void guest_hostile_io(struct snp_order *order)
+{
+	const u64 buffer = this_sev_cpu()->ghcb_gpa + offsetof(struct ghcb, shared_buffer);
+	const u64 end = this_sev_cpu()->ghcb_gpa + offsetof(struct ghcb, reserved_0xff0);
+	const u64 out = 0x2000ull << 16, in = out | SVM_IOIO_TYPE_MASK, str = SVM_IOIO_STR_MASK;
+	const u64 bytes = 1 << SVM_IOIO_SIZE_SHIFT, longs = 4 << SVM_IOIO_SIZE_SHIFT;
+	const u32 nr_longs = (end - buffer) / 4;
+	enum {
+		NONE = GHCB_NO_ANSWER,
+		SCRATCH = GHCB_ERR_INVALID_SCRATCH_AREA,
+		INPUT = GHCB_ERR_INVALID_INPUT,
+		IO = SVM_EXIT_IOIO,
+	};
+	const struct {
+		u64 exit_code, info_1, info_2, scratch;
+		u32 err;
+	} rows[] = {
+		{ IO, out | str, 1, buffer, 0 },
+		{ IO, in | str, 1, buffer, 0 },
+		{ IO, out, 0, buffer, 0 },
+		{ IO, in, 0, buffer, 0 },
+		{ IO, out | str | longs, 0, buffer, 0 },
+		{ IO, in | str | longs, 0, buffer, 0 },
+		{ IO, out | str | bytes, 1, end, SCRATCH },
+		{ IO, out | str | longs, nr_longs + 1, buffer, SCRATCH },
+		{ IO, in | str | longs, nr_longs + 1, buffer, SCRATCH },
+		{ IO, in | str | longs, nr_longs, buffer + 1, SCRATCH },
+		{ IO, out | str | longs, BIT_ULL(30) + 1, buffer, NONE },
+		{ IO, in | str | longs, BIT_ULL(30) + 1, buffer, NONE },
+		{ IO, in | str | bytes, BIT_ULL(31), buffer, NONE },
+		{ IO, in | str | bytes, BIT_ULL(32) + 1, buffer, NONE },
+		{ IO, in | str | bytes, ~0ull, buffer, NONE },
+		{ SVM_VMGEXIT_MMIO_READ, SHARED_ALIAS, 0, buffer, 0 },
+		{ SVM_VMGEXIT_MMIO_WRITE, SHARED_ALIAS, 0, buffer, 0 },
+		{ SVM_VMGEXIT_MMIO_READ, SHARED_ALIAS, 9, buffer, INPUT },
+		{ SVM_VMGEXIT_MMIO_WRITE, SHARED_ALIAS, 9, buffer, INPUT },
+		{ SVM_VMGEXIT_MMIO_READ, SHARED_ALIAS, BIT_ULL(32), buffer, INPUT },
+		{ SVM_VMGEXIT_MMIO_WRITE, SHARED_ALIAS, BIT_ULL(32) + 1, buffer, INPUT },
+		{ SVM_VMGEXIT_MMIO_READ, SHARED_ALIAS, 8, end - 7, SCRATCH },
+		{ SVM_VMGEXIT_MMIO_WRITE, SHARED_ALIAS, 8, end - 7, SCRATCH },
+		{ SVM_VMGEXIT_MMIO_READ, SHARED_ALIAS, 8, buffer - 1, SCRATCH },
+		{ SVM_VMGEXIT_MMIO_WRITE, SHARED_ALIAS, 8, PAGES, SCRATCH },
+		{ SVM_VMGEXIT_MMIO_READ, SHARED_ALIAS, 8, -8ull, SCRATCH },
+		{ SVM_VMGEXIT_MMIO_READ, SHARED_ALIAS, 8, -4ull, SCRATCH },
+	};
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		check_hostile(order, i, rows[i].exit_code, rows[i].info_1, rows[i].info_2,
+			      rows[i].scratch, rows[i].err);
+}
+
+SNP_TEST(hostile_io, 1)
+{
+	run_hostile(setup(0), "port I/O and MMIO of lengths that cannot be", guest_hostile_io);
+}
+
+static void guest_hostile_psc(struct snp_order *order)
+{
+	const u64 gpa = this_sev_cpu()->ghcb_gpa, huge = BIT_ULL(56);
+	const u64 share = PAGES | (u64)SNP_PAGE_STATE_SHARED << 52;
+	const u32 buffer = offsetof(struct ghcb, shared_buffer);
+	const u32 end = offsetof(struct ghcb, reserved_0xff0);
+	const u32 size = sizeof(struct psc_hdr), last = VMGEXIT_PSC_MAX_ENTRY - 1;
+	enum { HDR = 1, ENTRY, NR_ERRS };
+	const struct {
+		u32 scratch;
+		u16 cur, end;
+		u64 entry;
+		u32 err;
+	} rows[] = {
+		{ buffer, 0, last + 1, share, HDR },
+		{ buffer, 0, 0x7fff, share, HDR },
+		{ buffer, 0, 0xffff, share, HDR },
+		{ buffer, 0xffff, 0xffff, share, HDR },
+		{ buffer, last + 1, last + 1, share, HDR },
+		{ buffer, 1, 0, share, 0 },
+		{ buffer, 0xffff, last, share, 0 },
+		{ buffer + 1, 0, last, share, HDR },
+		{ end - size, 0, 0, 0, HDR },
+		{ end - size - 8, 0, 1, share, HDR },
+		{ buffer, 0, 0, share | huge, ENTRY },
+		{ buffer, 0, 0, share | 2, ENTRY },
+		{ buffer, 0, 0, (share & ~(SZ_2M - 1ull)) | huge | 513, ENTRY },
+		{ buffer, 0, 0, PAGES, 0 },
+		{ buffer, 0, 0, PAGES | 3ull << 52, 0 },
+		{ buffer, 0, 0, PAGES | 15ull << 52, 0 },
+	};
+	const u64 scratch[] = {
+		gpa, gpa + buffer - 1, gpa + end - size + 1, gpa + PAGE_SIZE - 1, gpa - size,
+		gpa + PAGE_SIZE, PAGES, BIT_ULL(63), -(u64)size, ~0ull,
+	};
+	struct ghcb *ghcb = this_sev_cpu()->ghcb;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct snp_psc_desc *desc = (void *)ghcb + rows[i].scratch;
+
+		desc->hdr.cur_entry = rows[i].cur;
+		desc->hdr.end_entry = rows[i].end;
+		if (rows[i].scratch + size < end)
+			desc->entries[0] = rows[i].entry;
+		ghcb_begin();
+		ghcb_set(ghcb, sw_scratch, gpa + rows[i].scratch);
+		GUEST_ASSERT_EQ(ghcb_exit(ghcb, SVM_VMGEXIT_PSC, 0, 0).resp, 0);
+		__GUEST_ASSERT(ghcb->save.sw_exit_info_2 ==
+			       (rows[i].err ? BIT_ULL(32) | rows[i].err : 0),
+			       "page state change %u: KVM answered 0x%lx, wanted error %u", i,
+			       ghcb->save.sw_exit_info_2, rows[i].err);
+		GUEST_ASSERT(ghcb_hv_features());
+	}
+	for (i = 0; i < ARRAY_SIZE(scratch); i++)
+		check_hostile(order, i, SVM_VMGEXIT_PSC, 0, 0, scratch[i],
+			      GHCB_ERR_INVALID_SCRATCH_AREA);
+}
+
+SNP_TEST(hostile_page_state_change, 1)
+{
+	run_hostile(setup(0), "page state changes that cannot be", guest_hostile_psc);
+}
+
+static void guest_share_some(struct snp_order *order)
+{
+	struct ghcb *ghcb = ghcb_begin();
+	struct snp_psc_desc *desc = (void *)ghcb->shared_buffer;
+	u32 i;
+
+	/* Not neighbors, i.e. a request each. */
+	desc->hdr = (struct psc_hdr) { .end_entry = order->arg[0] - 1 };
+	for (i = 0; i < VMGEXIT_PSC_MAX_ENTRY; i++)
+		desc->entries[i] = (PAGES + i * 2 * PAGE_SIZE) | (u64)SNP_PAGE_STATE_SHARED << 52;
+	order->arg[1] = this_sev_cpu()->ghcb_gpa + offsetof(struct ghcb, shared_buffer);
+	ghcb_set(ghcb, sw_scratch, order->arg[1]);
+	GUEST_ASSERT_EQ(ghcb_exit(ghcb, SVM_VMGEXIT_PSC, 0, 0).resp, 0);
+	GUEST_ASSERT(ghcb_hv_features());
+}
+
+/* As another vCPU could do it: change the request while it is in userspace. */
+SNP_TEST(page_state_change_changes, 1)
+{
+	const u32 nr_entries = 3;
+	struct snp_vm *s = setup(0);
+	static const u16 ends[] = { VMGEXIT_PSC_MAX_ENTRY - 1, VMGEXIT_PSC_MAX_ENTRY, 0xffff };
+	struct kvm_run *run = s->server->vcpu->run;
+	struct psc_hdr *hdr;
+	bool done;
+	u32 i, nr;
+
+	s->what = "page state change that changes";
+	for (i = 0; i < ARRAY_SIZE(ends); i++) {
+		snp_step("%s: end %u", s->what, ends[i]);
+		done = __snp_order(s, guest_share_some, nr_entries, 0, 0);
+		for (nr = 0; !done; nr++) {
+			if (s->server->err || run->exit_reason != KVM_EXIT_HYPERCALL)
+				ap_fail(s->server);
+			TEST_ASSERT(nr < nr_entries, "%s: KVM answered more than %u entries",
+				    s->what, nr_entries);
+			run->hypercall.ret = 0;
+			hdr = addr_gpa2hva(s->vm, s->order->arg[1]);
+			WRITE_ONCE(hdr->end_entry, ends[i]);
+			WRITE_ONCE(hdr->cur_entry, i);
+			done = ap_run_to_sync(s->server);
+		}
+	}
+}
+
 SNP_TEST_MAIN

@@ -408,6 +408,7 @@ SNP_TEST(bindings_refused, 2)
 		for (i = 0; i < ARRAY_SIZE(vmsas); i++) {
 			ap_start(ap, page(f, vmsas[i]));
 			check_bindings_refused(s, foreign_fd);
+			punch(s, f, NR_PAGES, 1);
 			set_spte(s, f, vmsas[i]);
 			snp_window_open(s, ap, 1);
 			punch(s, f, vmsas[i], 1);

@@ -87,6 +87,7 @@ void snp_vm_init_vc(struct kvm_vm *vm);		/* hook: have the guest handle #VC */
 
 /* Add a memslot of private pages, in @fd from page @pgoff on, mapped 1:1 in the guest. */
 void snp_add_slot(struct snp_vm *s, u32 slot, gpa_t gpa, u64 nr_pages, int fd, u64 pgoff);
+void snp_vm_prepare(struct snp_vm *s);		/* for the launch */
 void snp_vm_launch(struct snp_vm *s);		/* and run the BSP to its first order */
 
 /* KVM_RUN of who executes orders, after one for @fn; true if it ends with the next ucall. */

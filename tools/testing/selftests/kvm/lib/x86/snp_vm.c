@@ -129,7 +129,7 @@ static void *ap_thread(void *arg)
 	return NULL;
 }
 
-void snp_vm_launch(struct snp_vm *s)
+void snp_vm_prepare(struct snp_vm *s)
 {
 	/* A runnable AP would run its launch VMSA, one that is UNINITIALIZED spin. */
 	struct kvm_mp_state waiting = { .mp_state = KVM_MP_STATE_HALTED };
@@ -145,7 +145,11 @@ void snp_vm_launch(struct snp_vm *s)
 		kvm_pthread_create(&ap->thread, NULL, ap_thread, ap);
 		pin_task_to_cpu(ap->thread, snp_nth_cpu(&s->cpus, i));
 	}
+}
 
+void snp_vm_launch(struct snp_vm *s)
+{
+	snp_vm_prepare(s);
 	snp_step("launch the VM");
 	vm_sev_launch(s->vm, snp_default_policy() | SNP_POLICY_SMT | SNP_POLICY_DBG, NULL);
 	TEST_ASSERT(ap_run_to_sync(s->server), "The BSP does not boot");
