@@ -15,18 +15,25 @@
 #include "sev_vc.h"
 #include "snp_ap.h"
 #include "snp_model.h"
-#define SNP_TIMEOUT_S	1000	/* -t says how long it takes */
+
+/* -t says how long it takes. */
+#define SNP_TIMEOUT_S	1000
 #include "snp_test.h"
 
 #define MAX_STEPS	1000
+#define SHRINK_SECONDS	40
 #define SLOT_ID(_place)	(10 + (_place))
 #define CONTROL_ID	20
+#define CONTROL_GPA	(SZ_4G + SZ_1G + PAGE_SIZE)
 
 /* Heartbeats of a vCPU that runs on, and of the control vCPU while nothing may happen. */
 #define NR_BEATS	50
 
-/* Time for the search of a shorter script, and for more sequences. */
-static int shrink_seconds = 60, seconds = 4, nr_steps = 60;
+#define CREATE		SVM_VMGEXIT_AP_CREATE
+#define ON_INIT		SVM_VMGEXIT_AP_CREATE_ON_INIT
+#define NO_FEATURES	(~0ull)
+
+static int seconds = 4, nr_steps = 100;
 static const char *script;
 
 struct sequence {
@@ -38,29 +45,26 @@ struct sequence {
 /* What the process that has the VM tells. */
 static struct report {
 	bool conversion_keeps;
-	int nr_done, nr_either, nr_punches[NR_SPTES];
-	int covered[SNP_M_NR_OPS][SNP_M_NR_SITUATIONS];
+	int nr_done, nr_either, nr_punches[NR_SPTES], met[SNP_M_NR_OPS][SNP_M_NR_MET];
 	char failure[256];
 } *report;
 
-static struct world {
-	struct snp_vm *s;
-	struct snp_ap *control;
-	struct snp_model m;
-	int fd[SNP_M_FILES];
-	u64 base[SNP_M_FILES];		/* first page of the file that counts */
-	gpa_t gpa[SNP_M_PLACES];
-	u64 last[SNP_M_APS];		/* heartbeats */
-} w;
+static struct snp_model model;
+static struct snp_vm *vm;
+static struct snp_ap *control;
+static int fds[SNP_M_FILES];
+static u64 bases[SNP_M_FILES];		/* first page of the file that counts */
+static gpa_t gpas[SNP_M_PLACES];
+static u64 last[SNP_M_APS];		/* heartbeats */
 
 static struct snp_ap *ap_of(int vcpu)
 {
-	return &w.s->ap[1 + vcpu];
+	return &vm->ap[1 + vcpu];
 }
 
 static gpa_t gpa_of(int page)
 {
-	return w.gpa[page / SNP_M_SLOT_PAGES] + page % SNP_M_SLOT_PAGES * PAGE_SIZE;
+	return gpas[page / SNP_M_SLOT_PAGES] + page % SNP_M_SLOT_PAGES * PAGE_SIZE;
 }
 
 /*
@@ -71,23 +75,15 @@ static void guest_release(struct snp_order *order)
 	order->rmp = snp_vmsa_release(order->arg[0]);
 }
 
-/* SW_EXITINFO1 and 2, features to toggle, all of them for none */
+/* SW_EXITINFO1, SW_EXITINFO2, features to toggle or NO_FEATURES */
 static void guest_request(struct snp_order *order)
 {
 	struct ghcb *ghcb = ghcb_begin();
 	u64 *arg = order->arg;
 
-	if (~arg[2])
+	if (arg[2] != NO_FEATURES)
 		ghcb_set(ghcb, rax, arg[2] ^ snp_sev_features());
 	order->status = ghcb_exit(ghcb, SVM_VMGEXIT_AP_CREATION, arg[0], arg[1]);
-}
-
-static void guest_init(struct snp_order *order)
-{
-	if (order->arg[1])
-		guest_send_init_sipi(order->arg[0]);
-	else
-		guest_send_init(order->arg[0]);
 }
 
 static void guest_psc(struct snp_order *order)
@@ -96,9 +92,9 @@ static void guest_psc(struct snp_order *order)
 }
 
 /*
- * Operations.  Each returns what KVM has answered, as snp_m_do() does.
+ * Operations
  */
-static void __printf(1, 2) fail(const char *fmt, ...)
+static void __noreturn __printf(1, 2) fail(const char *fmt, ...)
 {
 	va_list args;
 
@@ -108,149 +104,143 @@ static void __printf(1, 2) fail(const char *fmt, ...)
 	TEST_FAIL("%s", report->failure);
 }
 
-static int request(u64 info_1, u64 info_2, u64 features)
+static int request(u64 info_1, gpa_t gpa, u64 features)
 {
-	struct ghcb_status status = snp_order(w.s, guest_request, info_1, info_2, features)->status;
+	struct ghcb_status status = snp_order(vm, guest_request, info_1, gpa, features)->status;
 
 	return status.resp ? status.info : 0;
 }
 
-static int bad_request(u64 id, enum snp_m_bad bad)
-{
-	static const u64 create = SVM_VMGEXIT_AP_CREATE, on_init = SVM_VMGEXIT_AP_CREATE_ON_INIT;
-	const gpa_t gpa = gpa_of(1);
-
-	switch (bad) {
-	case SNP_M_BAD_ID:
-		return request((id + 1) << 32 | create, gpa, 0);
-	case SNP_M_BAD_ID_HIGH:
-		return request((id | BIT(8)) << 32 | create, gpa, 0);
-	case SNP_M_BAD_REQUEST:
-		return request(id << 32 | (SVM_VMGEXIT_AP_DESTROY + 1), gpa, 0);
-	case SNP_M_BAD_VMPL:
-		return request(id << 32 | BIT(16) | create, gpa, 0);
-	case SNP_M_BAD_FEATURES:
-		return request(id << 32 | create, gpa, BIT(3));
-	case SNP_M_BAD_ON_INIT_FEATURES:
-		return request(id << 32 | on_init, gpa, BIT(4));
-	case SNP_M_BAD_NO_FEATURES:
-		return request(id << 32 | create, gpa, ~0ull);
-	case SNP_M_BAD_UNALIGNED:
-		return request(id << 32 | create, gpa + 0x10, 0);
-	case SNP_M_BAD_2M:
-		return request(id << 32 | create, SZ_4G + SZ_2M, 0);
-	case SNP_M_BAD_ON_INIT_2M:
-		return request(id << 32 | on_init, SZ_4G + SZ_2M, 0);
-	default:
-		return request(id << 32 | create, gpa | BIT_ULL(52), 0);
-	}
-}
+/* What differs from AP Create of page 1 by the vCPU: SW_EXITINFO1, gpa, features. */
+static const u64 bad[SNP_M_NR_BAD][3] = {
+	[SNP_M_BAD_ID]			= { BIT_ULL(32) },
+	[SNP_M_BAD_ID_HIGH]		= { BIT_ULL(40) },
+	[SNP_M_BAD_REQUEST]		= { CREATE ^ (SVM_VMGEXIT_AP_DESTROY + 1) },
+	[SNP_M_BAD_VMPL]		= { BIT(16) },
+	[SNP_M_BAD_FEATURES]		= { 0, 0, BIT(3) },
+	[SNP_M_BAD_ON_INIT_FEATURES]	= { CREATE ^ ON_INIT, 0, BIT(4) },
+	[SNP_M_BAD_NO_FEATURES]		= { 0, 0, NO_FEATURES },
+	[SNP_M_BAD_UNALIGNED]		= { 0, 0x10 },
+	[SNP_M_BAD_2M]			= { 0, 4 * PAGE_SIZE },
+	[SNP_M_BAD_ON_INIT_2M]		= { CREATE ^ ON_INIT, 4 * PAGE_SIZE },
+	[SNP_M_BAD_GPA]			= { 0, BIT_ULL(52) },
+};
 
 static int touch(gpa_t gpa)
 {
-	struct snp_ap *bsp = w.s->server;
+	struct snp_ap *bsp = vm->server;
 	struct kvm_run *run = bsp->vcpu->run;
 
-	if (__snp_order(w.s, guest_touch, gpa, 0, 0))
+	if (__snp_order(vm, guest_touch, gpa, 0, 0))
 		return 0;
 	if (bsp->err != EFAULT || run->exit_reason != KVM_EXIT_MEMORY_FAULT ||
-	    run->memory_fault.gpa != gpa || !(run->memory_fault.flags & KVM_MEMORY_EXIT_FLAG_PRIVATE))
+	    run->memory_fault.gpa != gpa)
 		ap_fail(bsp);
-	vm_mem_set_private(w.s->vm, gpa, PAGE_SIZE);
+	vm_mem_set_private(vm->vm, gpa, PAGE_SIZE);
 	if (!ap_run_to_sync(bsp))
 		ap_fail(bsp);
 	return EFAULT;
 }
 
-static void psc(gpa_t gpa, enum psc_op op)
+static int psc(gpa_t gpa, enum psc_op op)
 {
-	struct snp_ap *bsp = w.s->server;
-	struct ghcb_status *status = &w.s->order->status;
-
-	if (!__snp_order(w.s, guest_psc, gpa, op, 0)) {
-		vcpu_handle_map_gpa_range(bsp->vcpu);
-		if (!ap_run_to_sync(bsp))
-			ap_fail(bsp);
+	if (!__snp_order(vm, guest_psc, gpa, op, 0)) {
+		vcpu_handle_map_gpa_range(vm->server->vcpu);
+		if (!ap_run_to_sync(vm->server))
+			ap_fail(vm->server);
 	}
-	if (status->resp)
-		fail("KVM answered a page state change with %u, %u", status->resp, status->info);
+	return vm->order->status.resp;
 }
 
-static int set_slot(int place, int file, int pgoff, int nr_pages)
+static int set_slot(int place, int file, int pgoff, u64 nr_pages)
 {
-	struct kvm_userspace_memory_region2 *r = &memslot2region(w.s->vm, SLOT_ID(place))->region;
+	void *hva = (void *)memslot2region(vm->vm, SLOT_ID(place))->region.userspace_addr;
 
-	return __vm_set_user_memory_region2(w.s->vm, SLOT_ID(place), KVM_MEM_GUEST_MEMFD,
-					    w.gpa[place], nr_pages * PAGE_SIZE,
-					    (void *)r->userspace_addr, w.fd[file],
-					    (w.base[file] + pgoff) * PAGE_SIZE) ? errno : 0;
+	return __vm_set_user_memory_region2(vm->vm, SLOT_ID(place), KVM_MEM_GUEST_MEMFD,
+					    gpas[place], nr_pages * PAGE_SIZE, hva, fds[file],
+					    (bases[file] + pgoff) * PAGE_SIZE) ? errno : 0;
 }
 
+/* Userspace may map the first file. */
 static void open_file(int file)
 {
-	u64 flags = vm_check_cap(w.s->vm, KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP;
+	u64 flags = vm_check_cap(vm->vm, KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP;
 
-	w.fd[file] = vm_create_guest_memfd(w.s->vm, (w.base[file] + SNP_M_FILE_PAGES) * PAGE_SIZE,
-					   file ? 0 : flags);
+	fds[file] = vm_create_guest_memfd(vm->vm, (bases[file] + SNP_M_FILE_PAGES) * PAGE_SIZE,
+					  file ? 0 : flags);
 }
 
 static int change_file(const int *arg, int mode)
 {
-	const s64 start = max_t(s64, w.base[arg[0]] + arg[1], 0);
-	const s64 end = w.base[arg[0]] + arg[1] + arg[2];
+	const s64 start = max_t(s64, bases[arg[0]] + arg[1], 0), end = bases[arg[0]] + arg[1] + arg[2];
+	u64 nr_flushes = vm_get_stat(vm->vm, remote_tlb_flush_requests);
+	int r = 0;
 
-	if (start >= end)
-		return 0;
-	return fallocate(w.fd[arg[0]], mode | FALLOC_FL_KEEP_SIZE, start * PAGE_SIZE,
-			 (end - start) * PAGE_SIZE) ? errno : 0;
+	if (start < end)
+		r = fallocate(fds[arg[0]], mode | FALLOC_FL_KEEP_SIZE, start * PAGE_SIZE,
+			      (end - start) * PAGE_SIZE) ? errno : 0;
+	if (mode)
+		report->nr_punches[vm_get_stat(vm->vm, remote_tlb_flush_requests) != nr_flushes]++;
+	return r;
 }
 
-static void halt(struct snp_ap *me, struct snp_ap *ap)
+/* The vCPU runs as somebody. */
+static void halt(struct snp_ap *ap, struct snp_ap *as)
 {
-	u64 halts = READ_ONCE(me->shared->halts);
+	u64 halts = READ_ONCE(as->shared->halts);
 
-	WRITE_ONCE(me->shared->work, guest_halt);
-	ap_wait_count(ap, &me->shared->halts, halts, "lost its VMSA, which nobody touched");
+	WRITE_ONCE(as->shared->work, guest_halt);
+	ap_wait_count(ap, &as->shared->halts, halts, "lost its VMSA, which nobody touched");
 	ap_wait_blocked(ap);
-	WRITE_ONCE(me->shared->work, NULL);
+	WRITE_ONCE(as->shared->work, NULL);
 }
 
+/* Returns what snp_m_do() does. */
 static int execute(const struct snp_m_step *step)
 {
-	struct snp_ap *ap = ap_of(step->arg[0]);
-	const u64 id = 3 * (1 + step->arg[0]);
-	struct snp_vm *s = w.s;
+	const bool is_vcpu = snp_m_args[step->op] <= SNP_M_VCPU_BAD;
+	const u64 to = 3ull * (1 + step->arg[0]) << 32;
+	struct snp_ap *ap = is_vcpu ? ap_of(step->arg[0]) : NULL;
+	gpa_t gpa = is_vcpu ? 0 : gpa_of(step->arg[0]);
 	const int *arg = step->arg;
-	u64 nr_flushes;
-	int r;
 
 	switch (step->op) {
 	case SNP_M_prepare:
-		return snp_order(s, guest_prepare, gpa_of(arg[0]), ap_of(arg[1])->cpu, 0)->rmp;
+		return snp_order(vm, guest_prepare, gpa, ap_of(arg[1])->cpu, 0)->rmp;
 	case SNP_M_release:
-		return snp_order(s, guest_release, gpa_of(arg[0]), 0, 0)->rmp;
+		return snp_order(vm, guest_release, gpa, 0, 0)->rmp;
 	case SNP_M_create:
-		return request(id << 32 | SVM_VMGEXIT_AP_CREATE, gpa_of(arg[1]), 0);
+		return request(to | CREATE, gpa_of(arg[1]), 0);
 	case SNP_M_on_init:
-		return request(id << 32 | SVM_VMGEXIT_AP_CREATE_ON_INIT, gpa_of(arg[1]), 0);
+		return request(to | ON_INIT, gpa_of(arg[1]), 0);
 	case SNP_M_destroy:
-		return request(id << 32 | SVM_VMGEXIT_AP_DESTROY, 0, ~0ull);
+		return request(to | SVM_VMGEXIT_AP_DESTROY, 0, NO_FEATURES);
 	case SNP_M_bad:
-		return bad_request(id, arg[1]);
+		return request((to | CREATE) ^ bad[arg[1]][0], gpa_of(1) ^ bad[arg[1]][1],
+			       bad[arg[1]][2]);
 	case SNP_M_init:
+		ap_init(ap);
+		return 0;
 	case SNP_M_init_sipi:
-		snp_order(s, guest_init, id, step->op == SNP_M_init_sipi, 0);
+		ap_init_sipi(ap);
 		return 0;
 	case SNP_M_halt:
-		halt(ap_of(w.m.vcpu[arg[0]].as), ap);
+		halt(ap, ap_of(model.vcpu[arg[0]].as));
 		return 0;
 	case SNP_M_touch:
-		return touch(gpa_of(arg[0]));
+		return touch(gpa);
 	case SNP_M_psc_share:
-		psc(gpa_of(arg[0]), SNP_PAGE_STATE_SHARED);
-		return 0;
+		return psc(gpa, SNP_PAGE_STATE_SHARED);
 	case SNP_M_psc_unshare:
-		psc(gpa_of(arg[0]), SNP_PAGE_STATE_PRIVATE);
+		return psc(gpa, SNP_PAGE_STATE_PRIVATE);
+	case SNP_M_share:
+		vm_mem_set_shared(vm->vm, gpa, arg[1] * PAGE_SIZE);
+		return 0;
+	case SNP_M_zap:
+		vm_mem_set_shared(vm->vm, gpa, arg[1] * PAGE_SIZE);
+		fallthrough;
+	case SNP_M_unshare:
+		vm_mem_set_private(vm->vm, gpa, arg[1] * PAGE_SIZE);
 		return 0;
 	case SNP_M_run:
 		ap_run(ap);
@@ -262,248 +252,192 @@ static int execute(const struct snp_m_step *step)
 		ap_wake(ap);
 		return 0;
 	case SNP_M_punch:
-		nr_flushes = vm_get_stat(s->vm, remote_tlb_flush_requests);
-		r = change_file(arg, FALLOC_FL_PUNCH_HOLE);
-		report->nr_punches[vm_get_stat(s->vm, remote_tlb_flush_requests) != nr_flushes]++;
-		return r;
+		return change_file(arg, FALLOC_FL_PUNCH_HOLE);
 	case SNP_M_alloc:
 		return change_file(arg, 0);
-	case SNP_M_zap:
-	case SNP_M_share:
-		vm_mem_set_shared(s->vm, gpa_of(arg[0]), arg[1] * PAGE_SIZE);
-		if (step->op == SNP_M_share)
-			return 0;
-		fallthrough;
-	case SNP_M_unshare:
-		vm_mem_set_private(s->vm, gpa_of(arg[0]), arg[1] * PAGE_SIZE);
-		return 0;
 	case SNP_M_delete:
 		return set_slot(arg[0], 0, 0, 0);
 	case SNP_M_bind:
 		return set_slot(arg[0], arg[1], arg[2], SNP_M_SLOT_PAGES);
 	case SNP_M_close:
-		kvm_free_fd(w.fd[arg[0]]);
+		kvm_free_fd(fds[arg[0]]);
 		return 0;
-	case SNP_M_open:
+	default:	/* SNP_M_open */
 		open_file(arg[0]);
 		return 0;
-	default:
-		TEST_FAIL("No operation: %u", step->op);
 	}
 }
 
-/*
- * What has to come of it
- */
+static const int nr_args[] = {
+	[SNP_M_VCPU] = 1, [SNP_M_VCPU_PAGE] = 2, [SNP_M_VCPU_BAD] = 2, [SNP_M_PAGE] = 1,
+	[SNP_M_PAGE_VCPU] = 2, [SNP_M_PAGE_NR] = 2, [SNP_M_RANGE] = 3, [SNP_M_PLACE] = 1,
+	[SNP_M_BIND] = 3, [SNP_M_FILE] = 1,
+};
+
 static const char *print(const struct snp_m_step *step)
 {
 	static char line[64];
 	int i, len = sprintf(line, "%s", snp_m_name[step->op]);
 
-	for (i = 0; i < snp_m_nr_args[step->op]; i++)
+	for (i = 0; i < nr_args[snp_m_args[step->op]]; i++)
 		len += sprintf(line + len, " %d", step->arg[i]);
 	return line;
 }
 
-static const char *outcome(struct snp_ap *ap)
-{
-	struct kvm_run *run = ap->vcpu->run;
-	static char what[80];
-
-	if (ap_has_failed(ap))
-		return "KVM_RUN fails";
-	if (!ap->err && run->exit_reason == KVM_EXIT_SYSTEM_EVENT &&
-	    run->system_event.data[0] == GHCB_MSR_TERM_LAUNCH_VMSA)
-		return "it ran its launch VMSA";
-	sprintf(what, "KVM_RUN ended in errno %d, %s", ap->err, exit_reason_str(run->exit_reason));
-	return what;
-}
-
-static bool is_run_by(int vcpu)
-{
-	int i;
-
-	for (i = 0; i < w.m.nr_aps; i++) {
-		if (w.m.vcpu[i].state == SNP_M_RUNS && w.m.vcpu[i].as == vcpu)
-			return true;
-	}
-	return false;
-}
-
+/*
+ * What has to come of it
+ */
 static void note_heartbeats(void)
 {
 	int i;
 
-	for (i = 0; i < w.m.nr_aps; i++)
-		w.last[i] = ap_heartbeat(ap_of(i));
+	for (i = 0; i < model.nr_aps; i++)
+		last[i] = ap_heartbeat(ap_of(i));
 }
 
-/* Nobody runs the VMSA of a vCPU that is not to run. */
-static bool is_frozen(void)
+/* The first vCPU that nobody is to run as, and whose guest code runs. */
+static struct snp_ap *intruder(void)
 {
+	u32 as = 0;
 	int i;
 
-	for (i = 0; i < w.m.nr_aps; i++) {
-		if (!is_run_by(i) && ap_heartbeat(ap_of(i)) != w.last[i])
-			return false;
+	for (i = 0; i < model.nr_aps; i++)
+		as |= model.vcpu[i].state == SNP_M_RUNS ? BIT(model.vcpu[i].as) : 0;
+	for (i = 0; i < model.nr_aps; i++) {
+		if (!(as & BIT(i)) && ap_heartbeat(ap_of(i)) != last[i])
+			return ap_of(i);
 	}
-	return true;
+	return NULL;
 }
 
-static void check_frozen(const struct snp_m_step *step)
+static bool terminates(struct snp_ap *ap)
 {
-	int i;
+	return !ap->err && ap->vcpu->run->exit_reason == KVM_EXIT_SYSTEM_EVENT &&
+	       ap->vcpu->run->system_event.data[0] == GHCB_MSR_TERM_LAUNCH_VMSA;
+}
 
-	for (i = 0; i < w.m.nr_aps; i++) {
-		if (!is_run_by(i) && ap_heartbeat(ap_of(i)) != w.last[i])
-			fail("%s: guest code of vCPU %u ran on after its VMSA was gone, or elsewhere",
-			     print(step), ap_of(i)->vcpu->id);
-		if (READ_ONCE(ap_of(i)->shared->starts) > w.m.starts[i])
-			fail("%s: guest code of vCPU %u was started without need", print(step),
-			     ap_of(i)->vcpu->id);
+static bool is_there(struct snp_m_vcpu *v, struct snp_ap *ap, u64 beats)
+{
+	switch (v->state) {
+	case SNP_M_RUNS:
+		return ap_is_running(ap) && ap_heartbeat(ap_of(v->as)) >= beats + NR_BEATS;
+	case SNP_M_SLEEPS:
+		return ap_is_running(ap) && vcpu_get_stat(ap->vcpu, blocking);
+	case SNP_M_FAILS:
+		return !ap_is_running(ap) && ap_has_failed(ap);
+	case SNP_M_TERMINATES:
+		return !ap_is_running(ap) && terminates(ap);
+	default:
+		return !ap_is_running(ap);
 	}
 }
 
+/* Is it where it has to be, or will it never get there? */
 static void check_vcpu(const struct snp_m_step *step, int vcpu)
 {
-	static const char * const want[] = { "is not in KVM_RUN", "runs", "sleeps", "fails",
-					     "terminates" };
-	struct snp_m_vcpu *v = &w.m.vcpu[vcpu];
-	struct snp_ap *ap = ap_of(vcpu), *as = ap_of(max(v->as, 0));
-	bool ok = false;
-	u64 last;
+	static const char * const want[] = {
+		"not be in KVM_RUN", "run", "sleep", "fail", "terminate"
+	};
+	struct snp_m_vcpu *v = &model.vcpu[vcpu];
+	u64 beats = v->state == SNP_M_RUNS ? ap_heartbeat(ap_of(v->as)) : 0;
+	const bool out = v->state == SNP_M_FAILS || v->state == SNP_M_TERMINATES;
+	struct snp_ap *ap = ap_of(vcpu), *other;
 
-	snp_wait_step("%s: wait for vCPU %u, which %s", print(step), ap->vcpu->id, want[v->state]);
-	switch (v->state) {
-	case SNP_M_OUT:
-		ok = !ap_is_running(ap);
-		break;
-	case SNP_M_RUNS:
-		last = ap_heartbeat(as);
-		snp_wait_until(ap_heartbeat(as) >= last + NR_BEATS || !ap_is_running(ap) ||
-			       !is_frozen());
-		ok = ap_is_running(ap);
-		break;
-	case SNP_M_SLEEPS:
-		snp_wait_until(vcpu_get_stat(ap->vcpu, blocking) || !ap_is_running(ap) ||
-			       !is_frozen());
-		ok = ap_is_running(ap);
-		if (!ok && v->lost && ap_has_failed(ap)) {
-			snp_m_has_failed(&w.m, vcpu);
-			report->nr_either++;
-			ok = true;
-		}
-		break;
-	case SNP_M_FAILS:
-	case SNP_M_TERMINATES:
-		snp_wait_until(!ap_is_running(ap) || !is_frozen());
-		check_frozen(step);
-		ok = v->state == SNP_M_FAILS ? ap_has_failed(ap) :
-		     !strcmp(outcome(ap), "it ran its launch VMSA");
-		break;
+	snp_wait_step("%s: wait for vCPU %u, which has to %s", print(step), ap->vcpu->id,
+		      want[v->state]);
+	snp_wait_until(is_there(v, ap, beats) || ap_is_running(ap) == (v->state == SNP_M_OUT) ||
+		       (!out && !ap_is_running(ap)) || intruder());
+	other = intruder();
+	if (other)
+		fail("%s: guest code of vCPU %u ran on after its VMSA was gone, or on another vCPU",
+		     print(step), other->vcpu->id);
+	if (v->state == SNP_M_SLEEPS && v->lost && !ap_is_running(ap) && ap_has_failed(ap)) {
+		v->state = SNP_M_OUT;
+		v->in_run = false;
+		report->nr_either++;
 	}
-	check_frozen(step);
-	if (ok)
+	if (!is_there(v, ap, beats))
+		fail("%s: vCPU %u has to %s, but %s: errno %d, %s", print(step), ap->vcpu->id,
+		     want[v->state], ap_is_running(ap) ? "is in KVM_RUN" :
+		     terminates(ap) ? "ran its launch VMSA" :
+		     ap_has_failed(ap) ? "does not run" : "KVM_RUN ended in",
+		     ap->err, exit_reason_str(ap->vcpu->run->exit_reason));
+}
+
+/* The end of a memslot or a file, and INIT, need not wait for the vCPU to leave the guest. */
+static void settle(const struct snp_m_step *step)
+{
+	int i;
+
+	if (step->op != SNP_M_delete && step->op != SNP_M_close && step->op != SNP_M_init)
 		return;
-	fail("%s: vCPU %u %s by the model, but %s", print(step), ap->vcpu->id, want[v->state],
-	     v->state == SNP_M_OUT ? "is in there" : outcome(ap));
-}
-
-/* What need not wait until the vCPU has left the guest. */
-static bool is_loose(enum snp_m_op op)
-{
-	return op == SNP_M_delete || op == SNP_M_close || op == SNP_M_init;
-}
-
-static void check(const struct snp_m_step *step)
-{
-	u64 last;
-	int i;
-
-	for (i = 0; is_loose(step->op) && i < w.m.nr_aps; i++) {
-		struct snp_ap *ap = ap_of(i);
-
-		snp_wait_step("%s: wait for vCPU %u to stop", print(step), ap->vcpu->id);
-		snp_wait_until(w.m.vcpu[i].state == SNP_M_RUNS || !ap_is_running(ap) ||
-			       (w.m.vcpu[i].state == SNP_M_SLEEPS &&
-				vcpu_get_stat(ap->vcpu, blocking)));
+	for (i = 0; i < model.nr_aps; i++) {
+		snp_wait_step("%s: wait for vCPU %u to stop", print(step), ap_of(i)->vcpu->id);
+		snp_wait_until(model.vcpu[i].state == SNP_M_RUNS || !ap_is_running(ap_of(i)) ||
+			       is_there(&model.vcpu[i], ap_of(i), 0));
 	}
-	if (is_loose(step->op))
-		note_heartbeats();
-
-	for (i = 0; i < w.m.nr_aps; i++)
-		check_vcpu(step, i);
-	for (i = 0; i < w.m.nr_aps; i++) {
-		if (READ_ONCE(ap_of(i)->shared->starts) != w.m.starts[i])
-			fail("%s: guest code of vCPU %u was started %lu times, not %d", print(step),
-			     ap_of(i)->vcpu->id, ap_starts(ap_of(i)), w.m.starts[i]);
-	}
-
-	/* And nothing else happens. */
-	snp_wait_step("%s: wait for the control vCPU", print(step));
-	last = ap_heartbeat(w.control);
-	snp_wait_until(ap_heartbeat(w.control) >= last + NR_BEATS || !ap_is_running(w.control));
-	if (!ap_is_running(w.control) || ap_starts(w.control) != 1)
-		fail("%s: the control vCPU lost its VMSA, which nobody touched", print(step));
-	for (i = 0; i < w.m.nr_aps; i++)
-		check_vcpu(step, i);
-}
-
-static bool takes_from_guest(const struct snp_m_step *step)
-{
-	int i;
-
-	for (i = 0; i < w.m.nr_aps; i++) {
-		if (w.m.vcpu[i].state == SNP_M_RUNS && snp_m_takes(step) &&
-		    snp_m_hits(&w.m, step, w.m.vcpu[i].gpa))
-			return true;
-	}
-	return false;
+	note_heartbeats();
 }
 
 static void do_step(const struct snp_m_step *step)
 {
-	int r, want;
+	int i, r, want;
+	u64 beats;
 
+	report->met[step->op][snp_m_meets(&model, step)]++;
 	snp_step("%s", print(step));
-	if (takes_from_guest(step))
+	if (snp_m_takes_from(&model, step, SNP_M_RUNS))
 		snp_may_damage();
 	r = execute(step);
-	want = snp_m_do(&w.m, step);
+	want = snp_m_do(&model, step);
 	note_heartbeats();
 	if (r != want)
-		fail("%s: KVM answered %d, and not %d", print(step), r, want);
-	check(step);
+		fail("%s: KVM answered %d, not %d", print(step), r, want);
+	settle(step);
+	for (i = 0; i < model.nr_aps; i++)
+		check_vcpu(step, i);
+
+	/* And nothing else happens. */
+	snp_wait_step("%s: wait for the control vCPU", print(step));
+	beats = ap_heartbeat(control);
+	snp_wait_until(ap_heartbeat(control) >= beats + NR_BEATS || !ap_is_running(control));
+	if (!ap_is_running(control))
+		fail("%s: the control vCPU lost its VMSA, which nobody touched", print(step));
+	for (i = 0; i < model.nr_aps; i++) {
+		check_vcpu(step, i);
+		if (ap_starts(ap_of(i)) != model.starts[i])
+			fail("%s: guest code of vCPU %u was started %lu times, not %d",
+			     print(step), ap_of(i)->vcpu->id, ap_starts(ap_of(i)),
+			     model.starts[i]);
+	}
 	snp_no_damage();
 	errno = 0;
 }
 
 static void create_world(const struct sequence *seq)
 {
-	struct snp_vm *s = w.s = snp_vm_create(seq->nr_aps + 1);
-	int i;
+	int i, file;
 
-	s->what = "sequence";
-	w.base[0] = 0;
-	w.base[1] = 2 * (snp_high_gpa(s) + SZ_4G * PAGE_SIZE) / PAGE_SIZE + 5;
-	w.base[2] = 5;
-	w.gpa[0] = SZ_4G + 3 * PAGE_SIZE;
-	w.gpa[1] = w.gpa[0] + SNP_M_SLOT_PAGES * PAGE_SIZE;
-	w.gpa[2] = snp_high_gpa(s) + 3 * PAGE_SIZE;
-	snp_m_init(&w.m, seq->nr_aps, seq->gentle, report->conversion_keeps);
+	vm = snp_vm_create(seq->nr_aps + 1);
+	bases[1] = 2 * (snp_high_gpa(vm) + SZ_4G * PAGE_SIZE) / PAGE_SIZE + 5;
+	bases[2] = 5;
+	gpas[0] = SZ_4G + 3 * PAGE_SIZE;
+	gpas[1] = gpas[0] + SNP_M_SLOT_PAGES * PAGE_SIZE;
+	gpas[2] = snp_high_gpa(vm) + 3 * PAGE_SIZE;
+	snp_m_init(&model, seq->nr_aps, seq->gentle, report->conversion_keeps);
 	for (i = 0; i < SNP_M_FILES; i++)
 		open_file(i);
 	for (i = 0; i < SNP_M_PLACES; i++) {
-		snp_add_slot(s, SLOT_ID(i), w.gpa[i], SNP_M_SLOT_PAGES, w.fd[w.m.slot[i].file],
-			     w.base[w.m.slot[i].file] + w.m.slot[i].pgoff);
+		file = model.slot[i].file;
+		snp_add_slot(vm, SLOT_ID(i), gpas[i], SNP_M_SLOT_PAGES, fds[file],
+			     bases[file] + model.slot[i].pgoff);
 		/* Its own reference to the file. */
-		kvm_free_fd(memslot2region(s->vm, SLOT_ID(i))->region.guest_memfd);
+		kvm_free_fd(memslot2region(vm->vm, SLOT_ID(i))->region.guest_memfd);
 	}
-	snp_add_slot(s, CONTROL_ID, SZ_4G + SZ_1G + PAGE_SIZE, 1,
-		     vm_create_guest_memfd(s->vm, PAGE_SIZE, 0), 0);
-	snp_vm_launch(s);
-	w.control = &s->ap[seq->nr_aps + 1];
-	ap_start(w.control, SZ_4G + SZ_1G + PAGE_SIZE);
+	snp_add_slot(vm, CONTROL_ID, CONTROL_GPA, 1, vm_create_guest_memfd(vm->vm, PAGE_SIZE, 0), 0);
+	snp_vm_launch(vm);
+	control = &vm->ap[seq->nr_aps + 1];
+	ap_start(control, CONTROL_GPA);
 }
 
 /* In a process of its own, i.e. with a VM and a watchdog of its own. */
@@ -513,27 +447,22 @@ static bool runs_well(const struct sequence *seq, bool quiet)
 	pid_t pid;
 
 	report->nr_done = 0;
-	report->failure[0] = 0;
+	strcpy(report->failure, "no end, or KVM_RUN ended in an error");
 	fflush(NULL);
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork() failed, errno %d", errno);
 	if (pid) {
 		TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid() failed, errno %d", errno);
-		if (status && !report->failure[0])
-			strcpy(report->failure, "no end, or KVM_RUN of the BSP failed");
 		return !status;
 	}
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (quiet && !freopen("/dev/null", "w", stderr))
-		_exit(KSFT_FAIL);
+	TEST_ASSERT(!quiet || freopen("/dev/null", "w", stderr), "No /dev/null");
 	report->conversion_keeps = snp_conversion_keeps_vmsa();
 	create_world(seq);
 	for (i = 0; i < seq->nr; i++, report->nr_done++) {
-		if (!snp_m_illegal(&w.m, &seq->step[i])) {
-			report->covered[seq->step[i].op][snp_m_situation(&w.m, &seq->step[i])]++;
+		if (!snp_m_illegal(&model, &seq->step[i]))
 			do_step(&seq->step[i]);
-		}
 	}
 	_exit(KSFT_PASS);
 }
@@ -546,73 +475,67 @@ static int any(struct kvm_random_state *rng, int nr)
 	return kvm_random_u32(rng) % nr;
 }
 
-static int any_page(struct kvm_random_state *rng, const struct snp_model *m)
-{
-	int page = m->vcpu[any(rng, m->nr_aps)].gpa;
-
-	return page >= 0 && any(rng, 3) ? page : any(rng, SNP_M_PAGES);
-}
-
 /* A page that has been prepared for the vCPU, if there is one. */
 static int prepared_page(struct kvm_random_state *rng, const struct snp_model *m, int vcpu)
 {
-	int i, page, first = any(rng, SNP_M_PAGES);
+	int i, first = any(rng, SNP_M_PAGES);
 
 	for (i = 0; i < SNP_M_PAGES && any(rng, 20); i++) {
-		page = (first + i) % SNP_M_PAGES;
-		if (snp_m_image(m, page) == vcpu)
-			return page;
+		if (snp_m_image(m, (first + i) % SNP_M_PAGES) == vcpu)
+			return (first + i) % SNP_M_PAGES;
 	}
 	return first;
 }
 
+#define WEIGHT(_name, _args, _weight)	_weight,
+
 static void any_step(struct kvm_random_state *rng, const struct snp_model *m,
 		     struct snp_m_step *step)
 {
-	int i, total = 0, *arg = step->arg, page = any_page(rng, m);
+	static const int weight[] = { SNP_M_OPS(WEIGHT) };
+	int i, total = 0, *arg = step->arg, page = m->vcpu[any(rng, m->nr_aps)].gpa, slot;
+
+	/* Most of the time that of a vCPU. */
+	if (page < 0 || !any(rng, 3))
+		page = any(rng, SNP_M_PAGES);
+	slot = page / SNP_M_SLOT_PAGES;
 
 	for (i = 0; i < SNP_M_NR_OPS; i++)
-		total += snp_m_weight[i];
-	for (i = 0, total = any(rng, total); total >= snp_m_weight[i]; i++)
-		total -= snp_m_weight[i];
-	*step = (struct snp_m_step) { .op = i };
+		total += weight[i];
+	for (i = 0, total = any(rng, total); total >= weight[i]; i++)
+		total -= weight[i];
+	*step = (struct snp_m_step) { .op = i, .arg = { page, any(rng, m->nr_aps) } };
 
-	switch (step->op) {
-	case SNP_M_create ... SNP_M_halt:
-	case SNP_M_run ... SNP_M_wake:
+	switch (snp_m_args[i]) {
+	case SNP_M_VCPU ... SNP_M_VCPU_BAD:
 		arg[0] = any(rng, m->nr_aps);
-		arg[1] = step->op == SNP_M_bad ? any(rng, SNP_M_NR_BAD) :
-			 prepared_page(rng, m, arg[0]);
+		arg[1] = i == SNP_M_bad ? any(rng, SNP_M_NR_BAD) : prepared_page(rng, m, arg[0]);
 		break;
-	case SNP_M_punch:
-	case SNP_M_alloc:
-		arg[0] = m->slot[page / SNP_M_SLOT_PAGES].file;
-		if (arg[0] == SNP_M_NONE || !any(rng, 8))
-			arg[0] = any(rng, SNP_M_FILES);
-		arg[1] = m->slot[page / SNP_M_SLOT_PAGES].pgoff + page % SNP_M_SLOT_PAGES;
+	case SNP_M_RANGE:
+		arg[0] = any(rng, 8) ? m->slot[slot].file : SNP_M_NONE;
+		arg[0] = arg[0] == SNP_M_NONE ? any(rng, SNP_M_FILES) : arg[0];
 		arg[2] = any(rng, 3) ? 1 : any(rng, 8) ? 1 + any(rng, SNP_M_FILE_PAGES) : SNP_M_FAR;
-		arg[1] -= any(rng, 2) ? 0 : any(rng, min(arg[2], 4));
+		arg[1] = m->slot[slot].pgoff + page % SNP_M_SLOT_PAGES;
+		arg[1] -= any(rng, 2) * any(rng, min(arg[2], 4));
 		break;
-	case SNP_M_share ... SNP_M_zap:
-		arg[0] = page;
+	case SNP_M_PAGE_NR:
 		arg[1] = 1 + any(rng, SNP_M_SLOT_PAGES - page % SNP_M_SLOT_PAGES);
 		break;
-	case SNP_M_delete ... SNP_M_bind:
-		arg[0] = page / SNP_M_SLOT_PAGES;
-		arg[1] = any(rng, 2) ? arg[0] / 2 : any(rng, SNP_M_FILES);
-		arg[2] = any(rng, 2) ? 4 * ((arg[0] + 1) % 3) : any(rng, SNP_M_FILE_PAGES);
+	case SNP_M_PLACE:
+	case SNP_M_BIND:
+		arg[0] = slot;
+		arg[1] = any(rng, 2) ? slot / 2 : any(rng, SNP_M_FILES);
+		arg[2] = any(rng, 2) ? 4 * ((slot + 1) % 3) : any(rng, SNP_M_FILE_PAGES);
 		break;
-	case SNP_M_close ... SNP_M_open:
+	case SNP_M_FILE:
 		arg[0] = any(rng, SNP_M_FILES);
 		break;
 	default:
-		arg[0] = page;
-		arg[1] = any(rng, m->nr_aps);
+		break;
 	}
 }
 
-static void generate(struct sequence *seq, u32 seed, bool gentle, int nr,
-		     int (*covered)[SNP_M_NR_SITUATIONS])
+static void generate(struct sequence *seq, u32 seed, bool gentle, int (*met)[SNP_M_NR_MET])
 {
 	struct kvm_random_state rng = new_kvm_random_state(seed);
 	struct snp_model m;
@@ -620,41 +543,37 @@ static void generate(struct sequence *seq, u32 seed, bool gentle, int nr,
 	seq->nr_aps = 2 + any(&rng, SNP_M_APS - 1);
 	seq->gentle = gentle;
 	snp_m_init(&m, seq->nr_aps, gentle, report->conversion_keeps);
-	for (seq->nr = 0; seq->nr < nr; seq->nr++) {
+	for (seq->nr = 0; seq->nr < nr_steps; seq->nr++) {
 		struct snp_m_step *step = &seq->step[seq->nr];
 
 		do {
 			any_step(&rng, &m, step);
 		} while (snp_m_illegal(&m, step));
-		covered[step->op][snp_m_situation(&m, step)]++;
+		met[step->op][snp_m_meets(&m, step)]++;
 		snp_m_do(&m, step);
 	}
 }
 
-static struct sequence without(const struct sequence *seq, int first, int nr)
-{
-	struct sequence other = *seq;
-
-	other.nr -= nr;
-	memmove(&other.step[first], &other.step[first + nr],
-		(other.nr - first) * sizeof(*other.step));
-	return other;
-}
-
 /* Leave out what the failure does not need, unless the host may be damaged by it. */
-static void shrink(struct sequence *seq, struct timespec *start)
+static void shrink(struct sequence *seq)
 {
 	char failure[sizeof(report->failure)];
+	struct sequence other;
+	struct timespec start;
 	int size, first;
 
+	clock_gettime(CLOCK_MONOTONIC, &start);
 	seq->nr = min(seq->nr, report->nr_done + 1);
 	strcpy(failure, report->failure);
 	for (size = seq->nr / 2; size; size /= 2) {
 		for (first = seq->nr - 1 - size; first >= 0; first -= size) {
-			struct sequence other = without(seq, first, size);
-
-			if (snp_case_begin(0) || timespec_elapsed(*start).tv_sec > shrink_seconds)
-				goto out;
+			if (snp_case_begin(0) ||
+			    timespec_elapsed(start).tv_sec >= SHRINK_SECONDS)
+				break;
+			other = *seq;
+			other.nr -= size;
+			memmove(&other.step[first], &other.step[first + size],
+				(other.nr - first) * sizeof(*other.step));
 			if (runs_well(&other, true))
 				continue;
 			*seq = other;
@@ -663,104 +582,101 @@ static void shrink(struct sequence *seq, struct timespec *start)
 			strcpy(failure, report->failure);
 		}
 	}
-out:
 	strcpy(report->failure, failure);
 }
 
-static void run(struct sequence *seq, const char *what)
+static void run(struct sequence *seq, u32 seed, struct timespec start)
 {
-	struct timespec start;
 	int i;
 
 	if (runs_well(seq, false))
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	shrink(seq, &start);
-	fprintf(stderr, "# script of %d steps, -r runs it%s:\n# aps %d\n", seq->nr,
-		snp_case_begin(0) ? "; not made shorter, the host may be damaged" : "", seq->nr_aps);
+	fprintf(stderr, "# seed %u failed after %lu ms\n", seed,
+		timespec_to_ns(timespec_elapsed(start)) / 1000000);
+	shrink(seq);
+	fprintf(stderr, "# script of %d steps%s:\n# aps %d\n", seq->nr,
+		snp_case_begin(0) ? ", as short as a host allows that may be damaged" : "",
+		seq->nr_aps);
 	for (i = 0; i < seq->nr; i++)
 		fprintf(stderr, "# %s\n", print(&seq->step[i]));
-	TEST_FAIL("%s, after %d steps: %s", what, seq->nr, report->failure);
+	TEST_FAIL("%s", report->failure);
 }
 
-/* A file, or the script itself; steps end with a newline, ',' or ';'. */
+/* A file, or the script itself; steps end with a newline or ','. */
 static void read_script(struct sequence *seq)
 {
 	static char text[1 << 16];
-	char *line, *save = NULL, name[16];
+	char *line, *save = NULL, *c, name[16];
 	FILE *f = fopen(script, "r");
-	int i;
 
-	if (f) {
+	snprintf(text, sizeof(text), "%s", script);
+	if (f)
 		text[fread(text, 1, sizeof(text) - 1, f)] = 0;
-		fclose(f);
-	} else {
-		snprintf(text, sizeof(text), "%s", script);
-	}
-	for (i = 0; text[i]; i++)
-		text[i] = strchr(":#", text[i]) ? ' ' : text[i];
+	for (c = text; *c; c++)
+		*c = strchr(":#", *c) ? ' ' : *c;
 
 	seq->nr_aps = SNP_M_APS;
-	for (line = strtok_r(text, "\n,;", &save); line; line = strtok_r(NULL, "\n,;", &save)) {
-		struct snp_m_step step = { };
-		int *arg = step.arg, nr = sscanf(line, "%15s %d %d %d", name, arg, arg + 1, arg + 2);
+	for (line = strtok_r(text, "\n,", &save); line; line = strtok_r(NULL, "\n,", &save)) {
+		struct snp_m_step *step = &seq->step[seq->nr];
+		int *arg = step->arg, nr = sscanf(line, "%15s%d%d%d", name, arg, arg + 1, arg + 2);
 
+		if (nr <= 0)
+			continue;
 		if (nr == 2 && !strcmp(name, "aps")) {
 			seq->nr_aps = arg[0];
 			continue;
 		}
-		while (step.op < SNP_M_NR_OPS && nr > 0 && strcmp(name, snp_m_name[step.op]))
-			step.op++;
-		TEST_ASSERT(nr <= 0 || (step.op < SNP_M_NR_OPS && nr - 1 == snp_m_nr_args[step.op] &&
-					seq->nr < MAX_STEPS), "No step of a script: %s", line);
-		if (nr > 0)
-			seq->step[seq->nr++] = step;
+		while (step->op < SNP_M_NR_OPS && strcmp(name, snp_m_name[step->op]))
+			step->op++;
+		TEST_ASSERT(step->op < SNP_M_NR_OPS && nr == 1 + nr_args[snp_m_args[step->op]] &&
+			    ++seq->nr < MAX_STEPS, "No step of a script: %s", line);
 	}
 }
 
-/* Say what was covered, and what a sequence of this length should have. */
-static void print_coverage(int (*other)[SNP_M_NR_SITUATIONS], int nr, int nr_steps)
+/* Say what was met, and what others met in as many steps. */
+static void print_coverage(int (*other)[SNP_M_NR_MET], int nr)
 {
-	int i, j, nr_pairs = 0;
+	static const char * const met[] = {
+		"nobody", "launched", "no VMSA", "pending", "stopped", "asleep", "parked",
+		"running", "several",
+	};
+	int i, nr_met = 0;
 
-	for (i = 0; i < SNP_M_NR_OPS; i++) {
-		for (j = 0; j < SNP_M_NR_SITUATIONS; j++) {
-			nr_pairs += !!report->covered[i][j];
-			if (other[i][j] >= 6 && !report->covered[i][j])
-				fprintf(stderr, "# not covered: %s, %s\n", snp_m_name[i],
-					snp_m_situation_name[j]);
-		}
+	for (i = 0; i < SNP_M_NR_OPS * SNP_M_NR_MET; i++) {
+		nr_met += !!report->met[0][i];
+		if (other[0][i] >= 6 && !report->met[0][i])
+			fprintf(stderr, "# not covered: %s, %s\n", snp_m_name[i / SNP_M_NR_MET],
+				met[i % SNP_M_NR_MET]);
 	}
-	fprintf(stderr, "# seed %u: %d sequences, %d steps, %d pairs of operation and state; %d punches cold, %d warm; either: %d\n",
-		kvm_random_seed, nr, nr_steps, nr_pairs, report->nr_punches[COLD],
+	fprintf(stderr, "# seed %u: %d sequences of %d steps, %d pairs of operation and state, punches cold %d, warm %d, either %d\n",
+		kvm_random_seed, nr, nr_steps, nr_met, report->nr_punches[COLD],
 		report->nr_punches[WARM], report->nr_either);
 }
 
 static void run_sequences(bool gentle)
 {
+	static int mine[SNP_M_NR_OPS][SNP_M_NR_MET], other[SNP_M_NR_OPS][SNP_M_NR_MET];
 	static struct sequence seq;
-	static int mine[SNP_M_NR_OPS][SNP_M_NR_SITUATIONS], other[SNP_M_NR_OPS][SNP_M_NR_SITUATIONS];
 	struct timespec start;
-	char what[32];
 	int i;
 
 	report = kvm_mmap(sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	clock_gettime(CLOCK_MONOTONIC, &start);
 	if (script) {
 		read_script(&seq);
-		run(&seq, "script");
+		run(&seq, 0, start);
 		return;
 	}
 
-	/* To know how the kernel converts. */
+	/* An empty one, to know how the kernel converts. */
 	TEST_ASSERT(runs_well(&seq, true), "No VM can be run");
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (i = 0; !i || timespec_elapsed(start).tv_sec < seconds; i++) {
-		generate(&seq, ~(kvm_random_seed + i), gentle, nr_steps, other);
-		generate(&seq, kvm_random_seed + i, gentle, nr_steps, mine);
-		sprintf(what, "seed %u", kvm_random_seed + i);
-		run(&seq, what);
+		generate(&seq, ~(kvm_random_seed + i), gentle, other);
+		generate(&seq, kvm_random_seed + i, gentle, mine);
+		run(&seq, kvm_random_seed + i, start);
 	}
-	print_coverage(other, i, i * nr_steps);
+	print_coverage(other, i);
 }
 
 /* A host without the fix survives that: no page is taken from a vCPU in the guest. */
@@ -779,32 +695,33 @@ SNP_TEST(in_guest, 1)
 	run_sequences(false);
 }
 
-static bool take_option(int *argc, char *argv[], int i)
+static bool take_option(const char *opt, const char *value)
 {
-	const char *value = i + 1 < *argc ? argv[i + 1] : "";
-
-	if (!strcmp(argv[i], "-r"))
+	if (!strcmp(opt, "-r") && value)
 		script = value;
-	else if (!strcmp(argv[i], "-s"))
+	else if (!strcmp(opt, "-s") && value)
 		kvm_random_seed = atoi_non_negative("Seed", value);
-	else if (!strcmp(argv[i], "-n"))
-		nr_steps = atoi_positive("Number of steps", value);
-	else if (!strcmp(argv[i], "-t") && isdigit(value[0]))
+	else if (!strcmp(opt, "-n") && value)
+		nr_steps = min(atoi_positive("Number of steps", value), MAX_STEPS);
+	else if (!strcmp(opt, "-t") && value && isdigit(*value))
 		seconds = atoi_positive("Number of seconds", value);
 	else
 		return false;
-	TEST_ASSERT(*value && nr_steps <= MAX_STEPS, "-r script, -s seed, -n steps, -t seconds");
-	*argc -= 2;
-	memmove(&argv[i], &argv[i + 2], (*argc - i + 1) * sizeof(*argv));
 	return true;
 }
 
+/* -s seed, -n steps, -t seconds, -r script, and those of the harness */
 int main(int argc, char *argv[])
 {
-	int i = 1;
+	char *args[64] = { argv[0] };
+	int i, nr = 1;
 
-	while (i < argc)
-		i += !take_option(&argc, argv, i);
-	snp_test_init(&argc, argv);
-	exit(test_harness_run(argc, argv));
+	for (i = 1; i < argc && nr < 63; i++) {
+		if (take_option(argv[i], argv[i + 1]))
+			i++;
+		else
+			args[nr++] = argv[i];
+	}
+	snp_test_init(&nr, args);
+	exit(test_harness_run(nr, args));
 }

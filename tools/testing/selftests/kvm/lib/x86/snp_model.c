@@ -2,21 +2,20 @@
 /*
  * The contract:
  *
- * - AP Create, on INIT, and Destroy are carried out in the order of requests; of those
- *   that a vCPU has not carried out yet, the last one counts.  A refused one is none.
- * - A vCPU runs what is at the gpa of its VMSA *now*, i.e. in the page that the memslot
- *   has there.  If that is no VMSA, KVM_RUN fails, and does again until there is one.
- * - If there is no page to look at when the vCPU comes to run, i.e. no memslot or no
- *   file, then it has no VMSA any more, and KVM_RUN fails until the next AP Create.
- * - Nothing else takes a VMSA away, nobody else's VMSA is touched.
+ * - Of AP Create, on INIT, and Destroy the last one counts that a vCPU has not carried
+ *   out yet.  One that was refused is none.
+ * - A vCPU runs what is at the gpa of its VMSA *now*, in the page that the memslot has
+ *   there.  If that is no VMSA, KVM_RUN fails, and does again until there is one.
+ * - If there is no page when the vCPU comes to run, i.e. no memslot or no file, then it
+ *   has no VMSA any more, and KVM_RUN fails until the next AP Create.
+ * - Nothing else takes a VMSA away, and nobody else's VMSA is touched.
  * - INIT takes what AP Create on INIT has left, SIPI makes the vCPU run.  Neither brings
  *   a VMSA back, nor does userspace with KVM_SET_MP_STATE.
  *
- * Where kernels may differ it is "either", see ->lost: a vCPU that sleeps in KVM_RUN
- * while its page goes away may fail at once, or when it wakes up.
+ * Where kernels may differ it is "either", see ->lost: a vCPU that sleeps in KVM_RUN while
+ * its page is not there may notice at once, and KVM_RUN fail, or when it wakes up.
  */
 #include <errno.h>
-#include <stddef.h>
 #include <string.h>
 
 #include "snp_model.h"
@@ -25,16 +24,10 @@
 #define GHCB_INVALID_INPUT	5
 
 #define NAME(_name, ...)		[SNP_M_##_name] = #_name,
-#define NR_ARGS(_name, _nr, _weight)	[SNP_M_##_name] = _nr,
-#define WEIGHT(_name, _nr, _weight)	[SNP_M_##_name] = _weight,
+#define ARGS(_name, _args, ...)		[SNP_M_##_name] = SNP_M_##_args,
 
 const char * const snp_m_name[] = { SNP_M_OPS(NAME) };
-const int snp_m_nr_args[] = { SNP_M_OPS(NR_ARGS) };
-const int snp_m_weight[] = { SNP_M_OPS(WEIGHT) };
-const char * const snp_m_situation_name[] = {
-	"nobody", "launched", "no VMSA", "pending", "stopped", "asleep", "parked", "running",
-	"several",
-};
+const enum snp_m_args snp_m_args[] = { SNP_M_OPS(ARGS) };
 
 static int place(int page)
 {
@@ -72,7 +65,7 @@ void snp_m_init(struct snp_model *m, int nr_aps, bool gentle, bool conversion_ke
 {
 	/* Two memslots of one file, in reverse order; one at the end of another file. */
 	static const int files[SNP_M_PLACES] = { 0, 0, 1 }, first[SNP_M_PLACES] = { 4, 0, 8 };
-	int i;
+	int i, page;
 
 	memset(m, 0, sizeof(*m));
 	m->nr_aps = nr_aps;
@@ -87,6 +80,9 @@ void snp_m_init(struct snp_model *m, int nr_aps, bool gentle, bool conversion_ke
 		m->file[i].open = true;
 		clear_pages(m, i, 0, SNP_M_FILE_PAGES);
 	}
+	/* The launch assigns all that is there. */
+	for (page = 0; page < SNP_M_PAGES; page++)
+		PAGE(m, page)->gfn = page;
 	for (i = 0; i < nr_aps; i++) {
 		m->vcpu[i].gpa = SNP_M_LAUNCH;
 		m->vcpu[i].next = SNP_M_NO_REQUEST;
@@ -94,9 +90,30 @@ void snp_m_init(struct snp_model *m, int nr_aps, bool gentle, bool conversion_ke
 	}
 }
 
-/* KVM_RUN of a vCPU that is runnable. */
+/* What happens in KVM_RUN. */
 static enum snp_m_state enter(struct snp_model *m, struct snp_m_vcpu *v)
 {
+	const int init = v->init ? v->on_init : SNP_M_NO_REQUEST;
+
+	if (v->next != SNP_M_NO_REQUEST) {
+		v->gpa = v->next;
+		v->mp = v->gpa == SNP_M_NONE ? SNP_M_HALTED : SNP_M_RUNNABLE;
+		v->next = SNP_M_NO_REQUEST;
+		v->lost = false;
+	}
+	if (init != SNP_M_NO_REQUEST) {
+		v->gpa = init;
+		v->on_init = SNP_M_NO_REQUEST;
+		v->lost = false;
+	}
+	if (v->init)
+		v->mp = v->sipi ? SNP_M_RUNNABLE : SNP_M_WAITS_FOR_SIPI;
+	v->init = false;
+	if (v->mp != SNP_M_RUNNABLE) {
+		v->lost |= init != SNP_M_NO_REQUEST && !has_memory(m, init);
+		return SNP_M_SLEEPS;
+	}
+
 	v->lost = false;
 	if (v->gpa == SNP_M_LAUNCH)
 		return SNP_M_TERMINATES;
@@ -113,80 +130,46 @@ static enum snp_m_state enter(struct snp_model *m, struct snp_m_vcpu *v)
 	return SNP_M_RUNS;
 }
 
-/* What a vCPU does that is in KVM_RUN, after anything may have happened. */
-static void settle(struct snp_model *m, struct snp_m_vcpu *v)
-{
-	v->as = SNP_M_NONE;
-	v->state = SNP_M_OUT;
-	if (!v->in_run)
-		return;
-
-	if (v->next != SNP_M_NO_REQUEST) {
-		v->gpa = v->next;
-		v->mp = v->gpa == SNP_M_NONE ? SNP_M_HALTED : SNP_M_RUNNABLE;
-		v->lost = false;
-	}
-	if (v->init) {
-		if (v->on_init != SNP_M_NO_REQUEST) {
-			v->gpa = v->on_init;
-			v->on_init = SNP_M_NO_REQUEST;
-			v->lost = false;
-		}
-		v->mp = v->sipi ? SNP_M_RUNNABLE : SNP_M_WAITS_FOR_SIPI;
-	}
-	v->next = SNP_M_NO_REQUEST;
-	v->init = false;
-	v->sipi = false;
-
-	/* A page that is looked for at once, and is not there, is not waited for. */
-	if (v->mp != SNP_M_RUNNABLE) {
-		v->state = SNP_M_SLEEPS;
-		return;
-	}
-	v->state = enter(m, v);
-	v->in_run = v->state == SNP_M_RUNS;
-}
-
-void snp_m_has_failed(struct snp_model *m, int vcpu)
-{
-	m->vcpu[vcpu].in_run = false;
-	m->vcpu[vcpu].state = SNP_M_OUT;
-}
-
-bool snp_m_takes(const struct snp_m_step *step)
-{
-	return step->op == SNP_M_punch || step->op == SNP_M_delete || step->op == SNP_M_close;
-}
-
-bool snp_m_hits(const struct snp_model *m, const struct snp_m_step *step, int page)
+static bool touches(const struct snp_model *m, const struct snp_m_step *step, int page)
 {
 	const int *arg = step->arg;
 
-	switch (step->op) {
-	case SNP_M_prepare:
-	case SNP_M_release:
-	case SNP_M_touch:
-	case SNP_M_psc_share:
-	case SNP_M_psc_unshare:
+	switch (snp_m_args[step->op]) {
+	case SNP_M_PAGE:
+	case SNP_M_PAGE_VCPU:
 		return page == arg[0];
-	case SNP_M_share:
-	case SNP_M_unshare:
-	case SNP_M_zap:
+	case SNP_M_PAGE_NR:
 		return page >= arg[0] && page < arg[0] + arg[1];
-	case SNP_M_punch:
-	case SNP_M_alloc:
+	case SNP_M_RANGE:
 		return has_memory(m, page) && m->slot[place(page)].file == arg[0] &&
 		       pgoff(m, page) >= arg[1] && pgoff(m, page) < arg[1] + arg[2];
-	case SNP_M_delete:
+	case SNP_M_PLACE:
 		return page >= 0 && place(page) == arg[0];
-	case SNP_M_close:
+	case SNP_M_FILE:
 		return has_memory(m, page) && m->slot[place(page)].file == arg[0];
 	default:
 		return false;
 	}
 }
 
-static enum snp_m_situation situation(const struct snp_m_vcpu *v)
+static bool takes(const struct snp_model *m, const struct snp_m_step *step,
+		  const struct snp_m_vcpu *v, enum snp_m_state state)
+{
+	return (step->op == SNP_M_punch || step->op == SNP_M_delete || step->op == SNP_M_close) &&
+	       v->state == state && touches(m, step, v->gpa);
+}
+
+bool snp_m_takes_from(const struct snp_model *m, const struct snp_m_step *step,
+		      enum snp_m_state state)
+{
+	int i;
+
+	for (i = 0; i < m->nr_aps && !takes(m, step, &m->vcpu[i], state); i++)
+		;
+	return i < m->nr_aps;
+}
+
+static enum snp_m_met meets(const struct snp_m_vcpu *v)
 {
 	if (v->state == SNP_M_RUNS)
 		return SNP_M_RUNNING;
@@ -199,23 +182,17 @@ static enum snp_m_situation situation(const struct snp_m_vcpu *v)
 	return v->in_run ? SNP_M_ASLEEP : SNP_M_STOPPED;
 }
 
-/* Of the vCPU that is the first argument; or the foremost one whose VMSA is hit. */
-enum snp_m_situation snp_m_situation(const struct snp_model *m, const struct snp_m_step *step)
+enum snp_m_met snp_m_meets(const struct snp_model *m, const struct snp_m_step *step)
 {
-	enum snp_m_situation found = SNP_M_NOBODY, now;
+	enum snp_m_met found = SNP_M_NOBODY, now;
 	int i;
 
-	switch (step->op) {
-	case SNP_M_create ... SNP_M_halt:
-	case SNP_M_run ... SNP_M_wake:
-		return situation(&m->vcpu[step->arg[0]]);
-	default:
-		break;
-	}
+	if (snp_m_args[step->op] <= SNP_M_VCPU_BAD)
+		return meets(&m->vcpu[step->arg[0]]);
 	for (i = 0; i < m->nr_aps; i++) {
-		if (!snp_m_hits(m, step, m->vcpu[i].gpa))
+		if (!touches(m, step, m->vcpu[i].gpa))
 			continue;
-		now = situation(&m->vcpu[i]);
+		now = meets(&m->vcpu[i]);
 		if (now == SNP_M_RUNNING && found >= SNP_M_RUNNING)
 			found = SNP_M_SEVERAL;
 		else if (now > found)
@@ -241,15 +218,12 @@ static int bind_error(const struct snp_model *m, const int *arg)
 
 static const char *check_bind(const struct snp_model *m, const int *arg)
 {
-	int i;
+	int i, gfn;
 
 	if (m->slot[arg[0]].exists || !m->file[arg[1]].open)
 		return "not there";
-	if (bind_error(m, arg))
-		return NULL;
-	for (i = 0; i < SNP_M_SLOT_PAGES; i++) {
-		int gfn = m->file[arg[1]].page[arg[2] + i].gfn;
-
+	for (i = 0; i < SNP_M_SLOT_PAGES && !bind_error(m, arg); i++) {
+		gfn = m->file[arg[1]].page[arg[2] + i].gfn;
 		if (gfn != SNP_M_NONE && gfn != arg[0] * SNP_M_SLOT_PAGES + i)
 			return "the RMP has the page at another gfn";
 	}
@@ -262,123 +236,101 @@ static const char *check_bind(const struct snp_model *m, const int *arg)
 
 static const char *check_taken(const struct snp_model *m, const struct snp_m_step *step)
 {
-	int i, nr = 0, last = SNP_M_NONE;
+	int i, nr = 0, end = 0;
 
 	for (i = 0; i < m->nr_aps; i++) {
 		const struct snp_m_vcpu *v = &m->vcpu[i];
 
-		if (v->state != SNP_M_RUNS || !snp_m_hits(m, step, v->gpa))
+		if (!takes(m, step, v, SNP_M_RUNS))
 			continue;
 		nr++;
-		if (pgoff(m, v->gpa) > last)
-			last = pgoff(m, v->gpa);
+		if (end <= pgoff(m, v->gpa))
+			end = pgoff(m, v->gpa) + 1;
 	}
 	if (m->gentle && nr)
 		return "the vCPU is in the guest";
-	if (step->op == SNP_M_punch && nr > 1 && last + 1 != step->arg[1] + step->arg[2])
+	if (step->op == SNP_M_punch && nr > 1 && end != step->arg[1] + step->arg[2])
 		return "vCPUs may fill the hole for ever that does not end with a VMSA in use";
 	return NULL;
 }
 
-static bool is_used(const struct snp_model *m, int page)
-{
-	int i;
-
-	for (i = 0; i < m->nr_aps; i++) {
-		if (m->vcpu[i].state == SNP_M_RUNS && m->vcpu[i].gpa == page)
-			return true;
-	}
-	return false;
-}
-
 static const char *check_vcpu(const struct snp_m_vcpu *v, enum snp_m_op op)
 {
-	const bool waits = v->mp == SNP_M_WAITS_FOR_SIPI || (v->init && !v->sipi);
+	const bool is_busy = v->next != SNP_M_NO_REQUEST;
+	const char *why = NULL;
+	bool bad = false;
 
-	switch (op) {
-	case SNP_M_create:
-		return waits ? "a vCPU that waits for SIPI does not take notice" : NULL;
-	case SNP_M_destroy:
-		return waits ? "a vCPU that waits for SIPI does not take notice" :
-		       v->init ? "KVM takes INIT first or the request" : NULL;
-	case SNP_M_on_init:
-		return v->init ? "it may be for the INIT that was sent before, or not" :
-		       v->next != SNP_M_NO_REQUEST ? "KVM starts it at once" : NULL;
-	case SNP_M_init:
-		return v->next != SNP_M_NO_REQUEST ? "KVM takes INIT first or the request" : NULL;
-	case SNP_M_init_sipi:
-		return v->next == SNP_M_NONE ? "KVM takes INIT first or the request" : NULL;
-	case SNP_M_wake:
-		return v->init || v->next != SNP_M_NO_REQUEST ? "something else wakes it" : NULL;
-	case SNP_M_run:
-		return v->in_run ? "it does" : NULL;
-	case SNP_M_stop:
-		return v->in_run ? NULL : "it is";
-	case SNP_M_halt:
-		return v->state == SNP_M_RUNS ? NULL : "it does not run";
+	if (op == SNP_M_create || op == SNP_M_destroy) {
+		why = "a vCPU that waits for SIPI does not take notice";
+		bad = v->mp == SNP_M_WAITS_FOR_SIPI || (v->init && !v->sipi);
+	}
+	if (!bad && (op == SNP_M_destroy || op == SNP_M_on_init)) {
+		why = "KVM may take the INIT that was before the request, or not";
+		bad = v->init;
+	}
+	if (!bad && (op == SNP_M_on_init || op == SNP_M_init || op == SNP_M_wake)) {
+		why = "KVM may take the request that was before, or not";
+		bad = is_busy || (op == SNP_M_wake && v->init);
+	}
+	if (op == SNP_M_init_sipi) {
+		why = "KVM takes INIT first, or AP Destroy";
+		bad = v->next == SNP_M_NONE;
+	}
+	if (op == SNP_M_run || op == SNP_M_stop || op == SNP_M_halt) {
+		why = "it does, or it does not";
+		bad = op == SNP_M_run ? v->in_run : op == SNP_M_stop ? !v->in_run :
+		      v->state != SNP_M_RUNS;
+	}
+	return bad ? why : NULL;
+}
+
+static const char *check(const struct snp_model *m, const struct snp_m_step *step)
+{
+	const int *arg = step->arg;
+	int i;
+
+	switch (step->op) {
+	case SNP_M_prepare:
+	case SNP_M_release:
+		for (i = 0; i < m->nr_aps; i++) {
+			if (m->vcpu[i].state == SNP_M_RUNS && m->vcpu[i].gpa == arg[0])
+				return "RMPADJUST fails while the vCPU is in the guest";
+		}
+		return has_memory(m, arg[0]) && !m->shared[arg[0]] ? NULL : "no private memory";
+	case SNP_M_touch:
+		return has_memory(m, arg[0]) ? NULL : "no memory";
+	case SNP_M_psc_share ... SNP_M_zap:
+		return m->conversion_keeps ? NULL : "conversion in place takes a VMSA away, too";
+	case SNP_M_alloc:
+	case SNP_M_punch:
+	case SNP_M_close:
+		return m->file[arg[0]].open ? check_taken(m, step) : "not there";
+	case SNP_M_delete:
+		return m->slot[arg[0]].exists ? check_taken(m, step) : "not there";
+	case SNP_M_bind:
+		return check_bind(m, arg);
+	case SNP_M_open:
+		return m->file[arg[0]].open ? "not closed" : NULL;
 	default:
-		return NULL;
+		return check_vcpu(&m->vcpu[arg[0]], step->op);
 	}
 }
 
 const char *snp_m_illegal(const struct snp_model *m, const struct snp_m_step *step)
 {
-	const int *arg = step->arg;
-	const char *why = NULL;
-	struct snp_model after;
+	const char *why = check(m, step);
+	struct snp_model after = *m;
 	int i, j;
 
-	switch (step->op) {
-	case SNP_M_prepare:
-	case SNP_M_release:
-		if (!has_memory(m, arg[0]) || m->shared[arg[0]])
-			why = "no private memory";
-		else if (is_used(m, arg[0]))
-			why = "RMPADJUST fails while the vCPU is in the guest, and not before";
-		break;
-	case SNP_M_touch:
-		why = has_memory(m, arg[0]) ? NULL : "no memory";
-		break;
-	case SNP_M_share:
-	case SNP_M_unshare:
-	case SNP_M_zap:
-	case SNP_M_psc_share:
-	case SNP_M_psc_unshare:
-		why = m->conversion_keeps ? NULL : "conversion in place takes a VMSA away, too";
-		break;
-	case SNP_M_create ... SNP_M_halt:
-	case SNP_M_run ... SNP_M_wake:
-		why = check_vcpu(&m->vcpu[arg[0]], step->op);
-		break;
-	case SNP_M_alloc:
-	case SNP_M_punch:
-	case SNP_M_close:
-		why = m->file[arg[0]].open ? check_taken(m, step) : "not there";
-		break;
-	case SNP_M_delete:
-		why = m->slot[arg[0]].exists ? check_taken(m, step) : "not there";
-		break;
-	case SNP_M_bind:
-		why = check_bind(m, arg);
-		break;
-	case SNP_M_open:
-		why = m->file[arg[0]].open ? "not closed" : NULL;
-		break;
-	default:
-		break;
-	}
 	if (why)
 		return why;
-
-	/* VMRUN of a VMSA that another vCPU is in fails, at times. */
-	after = *m;
 	snp_m_do(&after, step);
 	for (i = 0; i < m->nr_aps; i++) {
 		for (j = 0; j < i && after.vcpu[i].state == SNP_M_RUNS; j++) {
 			if (after.vcpu[j].state == SNP_M_RUNS &&
 			    (after.vcpu[j].gpa == after.vcpu[i].gpa ||
 			     after.vcpu[j].as == after.vcpu[i].as))
-				return "two vCPUs that are one";
+				return "VMRUN fails of a VMSA that another vCPU is in";
 		}
 	}
 	return NULL;
@@ -390,16 +342,14 @@ int snp_m_do(struct snp_model *m, const struct snp_m_step *step)
 	struct snp_m_vcpu *v = m->vcpu + arg[0];	/* if it is one */
 	int i, err = 0;
 
-	for (i = 0; snp_m_takes(step) && i < m->nr_aps; i++) {
-		if (m->vcpu[i].state == SNP_M_SLEEPS && snp_m_hits(m, step, m->vcpu[i].gpa))
-			m->vcpu[i].lost = true;
-	}
+	for (i = 0; i < m->nr_aps; i++)
+		m->vcpu[i].lost |= takes(m, step, &m->vcpu[i], SNP_M_SLEEPS);
 
 	switch (step->op) {
 	case SNP_M_prepare:
 	case SNP_M_release:
 		PAGE(m, arg[0])->image = step->op == SNP_M_prepare ? arg[1] : SNP_M_NONE;
-		PAGE(m, arg[0])->fresh = step->op == SNP_M_prepare;
+		PAGE(m, arg[0])->fresh = true;
 		PAGE(m, arg[0])->gfn = arg[0];
 		break;
 	case SNP_M_create:
@@ -434,7 +384,6 @@ int snp_m_do(struct snp_model *m, const struct snp_m_step *step)
 	case SNP_M_run:
 	case SNP_M_stop:
 		v->in_run = step->op == SNP_M_run;
-		v->lost = false;
 		break;
 	case SNP_M_punch:
 		clear_pages(m, arg[0], arg[1], arg[2]);
@@ -442,28 +391,24 @@ int snp_m_do(struct snp_model *m, const struct snp_m_step *step)
 	case SNP_M_alloc:
 		err = arg[1] + arg[2] > SNP_M_FILE_PAGES ? EINVAL : 0;
 		break;
-	case SNP_M_share:
-	case SNP_M_unshare:
-	case SNP_M_zap:
-	case SNP_M_psc_share:
-	case SNP_M_psc_unshare:
+	case SNP_M_psc_share ... SNP_M_zap:
 		for (i = 0; i < SNP_M_PAGES; i++) {
-			if (snp_m_hits(m, step, i))
+			if (touches(m, step, i))
 				m->shared[i] = step->op == SNP_M_share ||
 					       step->op == SNP_M_psc_share;
 		}
 		break;
-	case SNP_M_delete:
-		m->slot[arg[0]].exists = false;
-		m->slot[arg[0]].file = SNP_M_NONE;
-		break;
 	case SNP_M_bind:
 		err = bind_error(m, arg);
-		if (!err) {
-			m->slot[arg[0]].exists = true;
-			m->slot[arg[0]].file = arg[1];
-			m->slot[arg[0]].pgoff = arg[2];
-		}
+		if (err)
+			break;
+		m->slot[arg[0]].file = arg[1];
+		m->slot[arg[0]].pgoff = arg[2];
+		m->slot[arg[0]].exists = true;
+		break;
+	case SNP_M_delete:
+		m->slot[arg[0]].file = SNP_M_NONE;
+		m->slot[arg[0]].exists = false;
 		break;
 	case SNP_M_close:
 		for (i = 0; i < SNP_M_PLACES; i++) {
@@ -472,15 +417,17 @@ int snp_m_do(struct snp_model *m, const struct snp_m_step *step)
 		}
 		m->file[arg[0]].open = false;
 		break;
-	case SNP_M_open:
+	default:	/* SNP_M_open */
 		m->file[arg[0]].open = true;
 		clear_pages(m, arg[0], 0, SNP_M_FILE_PAGES);
 		break;
-	default:
-		break;
 	}
 
-	for (i = 0; i < m->nr_aps; i++)
-		settle(m, &m->vcpu[i]);
+	for (i = 0; i < m->nr_aps; i++) {
+		m->vcpu[i].as = SNP_M_NONE;
+		m->vcpu[i].state = m->vcpu[i].in_run ? enter(m, &m->vcpu[i]) : SNP_M_OUT;
+		m->vcpu[i].in_run = m->vcpu[i].state == SNP_M_RUNS ||
+				    m->vcpu[i].state == SNP_M_SLEEPS;
+	}
 	return err;
 }
