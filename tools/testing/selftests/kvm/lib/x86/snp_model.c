@@ -110,7 +110,7 @@ static enum snp_m_state enter(struct snp_model *m, struct snp_m_vcpu *v)
 		v->mp = v->sipi ? SNP_M_RUNNABLE : SNP_M_WAITS_FOR_SIPI;
 	v->init = false;
 	if (v->mp != SNP_M_RUNNABLE) {
-		v->lost |= init != SNP_M_NO_REQUEST && !has_memory(m, init);
+		v->lost |= v->gpa >= 0 && !has_memory(m, v->gpa);
 		return SNP_M_SLEEPS;
 	}
 
