@@ -12,7 +12,7 @@
 
 /*
  * Steps, and what has to come of each: "=R" is the state of the vCPU that is its first
- * argument, "1R" that of vCPU 1, "!17" an error, "?" a step that the model refuses.
+ * argument, "1R" that of vCPU 1, "!-17" an error, "?" a step that the model refuses.
  */
 static const struct {
 	const char *rule, *script;
@@ -46,10 +46,10 @@ static const struct {
 	{ "in-order",	"create 0 8, on_init 0 9 ?, init 0 ?, wake 0 ?, destroy 0, init_sipi 0 ?" },
 	{ "init",	"prepare 8 0, create 0 8, run 0, init 0 =S, destroy 0 ?, init_sipi 0 =R" },
 	{ "bad",	"prepare 8 0, create 0 8, run 0, bad 0 0 !5 0R, bad 0 10 !4 0R" },
-	{ "bind",	"delete 2, bind 2 1 9 !22, bind 2 0 7 !17, bind 2 0 1 !17, bind 2 1 8, "
+	{ "bind",	"delete 2, bind 2 1 9 !-22, bind 2 0 7 !-17, bind 2 0 1 !-17, bind 2 1 8, "
 			"bind 2 1 8 ?, delete 0, bind 0 0 5 ?" },
-	{ "alloc",	"alloc 0 11 1, alloc 0 11 2 !22" },
-	{ "convert",	"prepare 8 0, create 0 8, run 0, share 8 1 0R, prepare 8 1 ?, touch 8 !14, "
+	{ "alloc",	"alloc 0 11 1, alloc 0 11 2 !-22" },
+	{ "convert",	"prepare 8 0, create 0 8, run 0, share 8 1 0R, prepare 8 1 ?, touch 8 !-14, "
 			"touch 8, psc_share 9, psc_unshare 9, touch 9, share 9 3, zap 9 3, touch 9 0R" },
 	{ "one-each",	"prepare 8 0, create 0 8, run 0, create 1 8, run 1 ?, prepare 9 0, "
 			"create 1 9, run 1 ?" },
@@ -73,7 +73,7 @@ static void do_line(const char *line)
 	const char *p;
 
 	nr = sscanf(line, "%15s%d%d%d", name, arg, arg + 1, arg + 2);
-	while (step.op < SNP_M_NR_OPS && strcmp(name, snp_m_name[step.op]))
+	while (step.op < SNP_M_NR_OPS && strcmp(name, snp_m_info[step.op].name))
 		step.op++;
 	if (nr < 2 || step.op == SNP_M_NR_OPS)
 		die(line, "no step");
@@ -106,10 +106,10 @@ static void check_random(void)
 		if (n % 1000 == 0)
 			snp_m_init(&m, SNP_M_APS, n % 2000, true);
 		step.op = rand() % SNP_M_NR_OPS;
-		step.arg[0] = rand() % (snp_m_args[step.op] <= SNP_M_VCPU_BAD ? SNP_M_APS :
-					snp_m_args[step.op] >= SNP_M_RANGE ? 3 : SNP_M_PAGES);
-		step.arg[1] = rand() % (snp_m_args[step.op] == SNP_M_VCPU_PAGE ? SNP_M_PAGES :
-					snp_m_args[step.op] == SNP_M_PAGE_VCPU ? SNP_M_APS : 3);
+		step.arg[0] = rand() % (snp_m_info[step.op].args <= SNP_M_OF_VCPU_BAD ? SNP_M_APS :
+					snp_m_info[step.op].args >= SNP_M_OF_RANGE ? 3 : SNP_M_PAGES);
+		step.arg[1] = rand() % (snp_m_info[step.op].args == SNP_M_OF_VCPU_PAGE ? SNP_M_PAGES :
+					snp_m_info[step.op].args == SNP_M_OF_PAGE_VCPU ? SNP_M_APS : 3);
 		step.arg[2] = rand() % SNP_M_FILE_PAGES;
 		if (snp_m_illegal(&m, &step))
 			continue;
@@ -121,23 +121,23 @@ static void check_random(void)
 			const struct snp_m_vcpu *v = &m.vcpu[i];
 
 			if (v->state == SNP_M_RUNS && snp_m_image(&m, v->gpa) != v->as)
-				die(snp_m_name[step.op], "runs what is not there");
+				die(snp_m_info[step.op].name, "runs what is not there");
 			if (v->in_run != (v->state == SNP_M_RUNS || v->state == SNP_M_SLEEPS))
-				die(snp_m_name[step.op], "in KVM_RUN, or not");
-			if (step.op == SNP_M_touch && m.starts[i] != old[i])
-				die(snp_m_name[step.op], "started by nothing");
+				die(snp_m_info[step.op].name, "in KVM_RUN, or not");
+			if (step.op == SNP_M_TOUCH && m.starts[i] != old[i])
+				die(snp_m_info[step.op].name, "started by nothing");
 			if (m.starts[i] < old[i] || m.starts[i] > old[i] + 1)
-				die(snp_m_name[step.op], "started more than once");
-			if (step.op == SNP_M_bad && v->gpa != before.vcpu[i].gpa)
-				die(snp_m_name[step.op], "refused, and something changed");
+				die(snp_m_info[step.op].name, "started more than once");
+			if (step.op == SNP_M_BAD && v->gpa != before.vcpu[i].gpa)
+				die(snp_m_info[step.op].name, "refused, and something changed");
 			if (before.gentle && before.vcpu[i].state == SNP_M_RUNS &&
-			    v->state == SNP_M_FAILS && step.op != SNP_M_create &&
-			    step.op != SNP_M_init_sipi)
-				die(snp_m_name[step.op], "taken from a vCPU in the guest");
+			    v->state == SNP_M_FAILS && step.op != SNP_M_CREATE &&
+			    step.op != SNP_M_INIT_SIPI)
+				die(snp_m_info[step.op].name, "taken from a vCPU in the guest");
 			for (j = 0; j < i; j++) {
 				if (v->state == SNP_M_RUNS && m.vcpu[j].state == SNP_M_RUNS &&
 				    (v->gpa == m.vcpu[j].gpa || v->as == m.vcpu[j].as))
-					die(snp_m_name[step.op], "two vCPUs on one VMSA");
+					die(snp_m_info[step.op].name, "two vCPUs on one VMSA");
 			}
 		}
 	}

@@ -43,7 +43,7 @@ check "a hole in all files is seen" refused 's/has_memory(m, page) && m->slot\[p
 check "a VMSA that comes back is seen" refused 's/^\t\tv->gpa = SNP_M_NONE;$/\t\t;/' no-page
 check "AP Create on INIT without INIT is seen" refused 's/v->init ? v->on_init/true ? v->on_init/' on-init-later
 check "AP Destroy that leaves a vCPU runnable is seen" refused 's/v->gpa == SNP_M_NONE ? SNP_M_HALTED/v->gpa == SNP_M_LAUNCH ? SNP_M_HALTED/' destroy
-check "AP Destroy that keeps what INIT would take is seen" refused '/^\tcase SNP_M_destroy:$/,/break/s/v->on_init = SNP_M_NO_REQUEST;/;/' on-init-dropped
-check "two memslots of one page are seen" refused 's/return EEXIST;/return 0;/' bind
-check "a VMSA that starts twice is seen" refused 's/PAGE(m, v->gpa)->fresh = false;/;/' random
+check "AP Destroy that keeps what INIT would take is seen" refused '/^\tcase SNP_M_DESTROY:$/,/break/s/v->on_init = SNP_M_NO_REQUEST;/;/' on-init-dropped
+check "two memslots of one page are seen" refused 's/return -EEXIST;/return 0;/' bind
+check "a VMSA that starts twice is seen" refused 's/page_at(m, v->gpa)->fresh = false;/;/' random
 done_testing

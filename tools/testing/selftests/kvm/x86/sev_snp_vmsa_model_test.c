@@ -139,7 +139,7 @@ static int touch(gpa_t gpa)
 	vm_mem_set_private(vm->vm, gpa, PAGE_SIZE);
 	if (!ap_run_to_sync(bsp))
 		ap_fail(bsp);
-	return EFAULT;
+	return -EFAULT;
 }
 
 static int psc(gpa_t gpa, enum psc_op op)
@@ -158,7 +158,7 @@ static int set_slot(int place, int file, int pgoff, u64 nr_pages)
 
 	return __vm_set_user_memory_region2(vm->vm, SLOT_ID(place), KVM_MEM_GUEST_MEMFD,
 					    gpas[place], nr_pages * PAGE_SIZE, hva, fds[file],
-					    (bases[file] + pgoff) * PAGE_SIZE) ? errno : 0;
+					    (bases[file] + pgoff) * PAGE_SIZE) ? -errno : 0;
 }
 
 /* Userspace may map the first file. */
@@ -172,13 +172,14 @@ static void open_file(int file)
 
 static int change_file(const int *arg, int mode)
 {
-	const s64 start = max_t(s64, bases[arg[0]] + arg[1], 0), end = bases[arg[0]] + arg[1] + arg[2];
+	const s64 start = max_t(s64, bases[arg[0]] + arg[1], 0);
+	const s64 end = bases[arg[0]] + arg[1] + arg[2];
 	u64 nr_flushes = vm_get_stat(vm->vm, remote_tlb_flush_requests);
 	int r = 0;
 
 	if (start < end)
 		r = fallocate(fds[arg[0]], mode | FALLOC_FL_KEEP_SIZE, start * PAGE_SIZE,
-			      (end - start) * PAGE_SIZE) ? errno : 0;
+			      (end - start) * PAGE_SIZE) ? -errno : 0;
 	if (mode)
 		report->nr_punches[vm_get_stat(vm->vm, remote_tlb_flush_requests) != nr_flushes]++;
 	return r;
@@ -198,88 +199,82 @@ static void halt(struct snp_ap *ap, struct snp_ap *as)
 /* Returns what snp_m_do() does. */
 static int execute(const struct snp_m_step *step)
 {
-	const bool is_vcpu = snp_m_args[step->op] <= SNP_M_VCPU_BAD;
+	const bool is_vcpu = snp_m_info[step->op].args <= SNP_M_OF_VCPU_BAD;
 	const u64 to = 3ull * (1 + step->arg[0]) << 32;
 	struct snp_ap *ap = is_vcpu ? ap_of(step->arg[0]) : NULL;
 	gpa_t gpa = is_vcpu ? 0 : gpa_of(step->arg[0]);
 	const int *arg = step->arg;
 
 	switch (step->op) {
-	case SNP_M_prepare:
+	case SNP_M_PREPARE:
 		return snp_order(vm, guest_prepare, gpa, ap_of(arg[1])->cpu, 0)->rmp;
-	case SNP_M_release:
+	case SNP_M_RELEASE:
 		return snp_order(vm, guest_release, gpa, 0, 0)->rmp;
-	case SNP_M_create:
+	case SNP_M_CREATE:
 		return request(to | CREATE, gpa_of(arg[1]), 0);
-	case SNP_M_on_init:
+	case SNP_M_ON_INIT:
 		return request(to | ON_INIT, gpa_of(arg[1]), 0);
-	case SNP_M_destroy:
+	case SNP_M_DESTROY:
 		return request(to | SVM_VMGEXIT_AP_DESTROY, 0, NO_FEATURES);
-	case SNP_M_bad:
+	case SNP_M_BAD:
 		return request((to | CREATE) ^ bad[arg[1]][0], gpa_of(1) ^ bad[arg[1]][1],
 			       bad[arg[1]][2]);
-	case SNP_M_init:
+	case SNP_M_INIT:
 		ap_init(ap);
 		return 0;
-	case SNP_M_init_sipi:
+	case SNP_M_INIT_SIPI:
 		ap_init_sipi(ap);
 		return 0;
-	case SNP_M_halt:
+	case SNP_M_HALT:
 		halt(ap, ap_of(model.vcpu[arg[0]].as));
 		return 0;
-	case SNP_M_touch:
+	case SNP_M_TOUCH:
 		return touch(gpa);
-	case SNP_M_psc_share:
+	case SNP_M_PSC_SHARE:
 		return psc(gpa, SNP_PAGE_STATE_SHARED);
-	case SNP_M_psc_unshare:
+	case SNP_M_PSC_UNSHARE:
 		return psc(gpa, SNP_PAGE_STATE_PRIVATE);
-	case SNP_M_share:
+	case SNP_M_SHARE:
 		vm_mem_set_shared(vm->vm, gpa, arg[1] * PAGE_SIZE);
 		return 0;
-	case SNP_M_zap:
+	case SNP_M_ZAP:
 		vm_mem_set_shared(vm->vm, gpa, arg[1] * PAGE_SIZE);
 		fallthrough;
-	case SNP_M_unshare:
+	case SNP_M_UNSHARE:
 		vm_mem_set_private(vm->vm, gpa, arg[1] * PAGE_SIZE);
 		return 0;
-	case SNP_M_run:
+	case SNP_M_RUN:
 		ap_run(ap);
 		return 0;
-	case SNP_M_stop:
+	case SNP_M_STOP:
 		ap_stop(ap);
 		return 0;
-	case SNP_M_wake:
+	case SNP_M_WAKE:
 		ap_wake(ap);
 		return 0;
-	case SNP_M_punch:
+	case SNP_M_PUNCH:
 		return change_file(arg, FALLOC_FL_PUNCH_HOLE);
-	case SNP_M_alloc:
+	case SNP_M_ALLOC:
 		return change_file(arg, 0);
-	case SNP_M_delete:
+	case SNP_M_DELETE:
 		return set_slot(arg[0], 0, 0, 0);
-	case SNP_M_bind:
+	case SNP_M_BIND:
 		return set_slot(arg[0], arg[1], arg[2], SNP_M_SLOT_PAGES);
-	case SNP_M_close:
+	case SNP_M_CLOSE:
 		kvm_free_fd(fds[arg[0]]);
 		return 0;
-	default:	/* SNP_M_open */
+	default:	/* SNP_M_OPEN */
 		open_file(arg[0]);
 		return 0;
 	}
 }
 
-static const int nr_args[] = {
-	[SNP_M_VCPU] = 1, [SNP_M_VCPU_PAGE] = 2, [SNP_M_VCPU_BAD] = 2, [SNP_M_PAGE] = 1,
-	[SNP_M_PAGE_VCPU] = 2, [SNP_M_PAGE_NR] = 2, [SNP_M_RANGE] = 3, [SNP_M_PLACE] = 1,
-	[SNP_M_BIND] = 3, [SNP_M_FILE] = 1,
-};
-
 static const char *print(const struct snp_m_step *step)
 {
 	static char line[64];
-	int i, len = sprintf(line, "%s", snp_m_name[step->op]);
+	int i, len = sprintf(line, "%s", snp_m_info[step->op].name);
 
-	for (i = 0; i < nr_args[snp_m_args[step->op]]; i++)
+	for (i = 0; i < snp_m_info[step->op].nr_args; i++)
 		len += sprintf(line + len, " %d", step->arg[i]);
 	return line;
 }
@@ -369,7 +364,7 @@ static void settle(const struct snp_m_step *step)
 {
 	int i;
 
-	if (step->op != SNP_M_delete && step->op != SNP_M_close && step->op != SNP_M_init)
+	if (step->op != SNP_M_DELETE && step->op != SNP_M_CLOSE && step->op != SNP_M_INIT)
 		return;
 	for (i = 0; i < model.nr_aps; i++) {
 		snp_wait_step("%s: wait for vCPU %u to stop", print(step), ap_of(i)->vcpu->id);
@@ -434,7 +429,8 @@ static void create_world(const struct sequence *seq)
 		/* Its own reference to the file. */
 		kvm_free_fd(memslot2region(vm->vm, SLOT_ID(i))->region.guest_memfd);
 	}
-	snp_add_slot(vm, CONTROL_ID, CONTROL_GPA, 1, vm_create_guest_memfd(vm->vm, PAGE_SIZE, 0), 0);
+	snp_add_slot(vm, CONTROL_ID, CONTROL_GPA, 1,
+		     vm_create_guest_memfd(vm->vm, PAGE_SIZE, 0), 0);
 	snp_vm_launch(vm);
 	control = &vm->ap[seq->nr_aps + 1];
 	ap_start(control, CONTROL_GPA);
@@ -447,7 +443,7 @@ static bool runs_well(const struct sequence *seq, bool quiet)
 	pid_t pid;
 
 	report->nr_done = 0;
-	strcpy(report->failure, "no end, or KVM_RUN ended in an error");
+	sprintf(report->failure, "no end, or KVM_RUN ended in an error");
 	fflush(NULL);
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork() failed, errno %d", errno);
@@ -487,47 +483,46 @@ static int prepared_page(struct kvm_random_state *rng, const struct snp_model *m
 	return first;
 }
 
-#define WEIGHT(_name, _args, _weight)	_weight,
-
 static void any_step(struct kvm_random_state *rng, const struct snp_model *m,
 		     struct snp_m_step *step)
 {
-	static const int weight[] = { SNP_M_OPS(WEIGHT) };
-	int i, total = 0, *arg = step->arg, page = m->vcpu[any(rng, m->nr_aps)].gpa, slot;
+	int vcpu = any(rng, m->nr_aps), page = m->vcpu[vcpu].gpa, slot;
+	int i, total = 0, *arg = step->arg;
 
-	/* Most of the time that of a vCPU. */
+	/* Most of the time that of a vCPU, which may be made for another one. */
 	if (page < 0 || !any(rng, 3))
 		page = any(rng, SNP_M_PAGES);
+	vcpu = any(rng, 3) ? vcpu : any(rng, m->nr_aps);
 	slot = page / SNP_M_SLOT_PAGES;
 
 	for (i = 0; i < SNP_M_NR_OPS; i++)
-		total += weight[i];
-	for (i = 0, total = any(rng, total); total >= weight[i]; i++)
-		total -= weight[i];
-	*step = (struct snp_m_step) { .op = i, .arg = { page, any(rng, m->nr_aps) } };
+		total += snp_m_info[i].weight;
+	for (i = 0, total = any(rng, total); total >= snp_m_info[i].weight; i++)
+		total -= snp_m_info[i].weight;
+	*step = (struct snp_m_step) { .op = i, .arg = { page, vcpu } };
 
-	switch (snp_m_args[i]) {
-	case SNP_M_VCPU ... SNP_M_VCPU_BAD:
-		arg[0] = any(rng, m->nr_aps);
-		arg[1] = i == SNP_M_bad ? any(rng, SNP_M_NR_BAD) : prepared_page(rng, m, arg[0]);
+	switch (snp_m_info[i].args) {
+	case SNP_M_OF_VCPU ... SNP_M_OF_VCPU_BAD:
+		arg[0] = vcpu;
+		arg[1] = i == SNP_M_BAD ? any(rng, SNP_M_NR_BAD) : prepared_page(rng, m, arg[0]);
 		break;
-	case SNP_M_RANGE:
+	case SNP_M_OF_RANGE:
 		arg[0] = any(rng, 8) ? m->slot[slot].file : SNP_M_NONE;
 		arg[0] = arg[0] == SNP_M_NONE ? any(rng, SNP_M_FILES) : arg[0];
 		arg[2] = any(rng, 3) ? 1 : any(rng, 8) ? 1 + any(rng, SNP_M_FILE_PAGES) : SNP_M_FAR;
 		arg[1] = m->slot[slot].pgoff + page % SNP_M_SLOT_PAGES;
 		arg[1] -= any(rng, 2) * any(rng, min(arg[2], 4));
 		break;
-	case SNP_M_PAGE_NR:
+	case SNP_M_OF_PAGE_NR:
 		arg[1] = 1 + any(rng, SNP_M_SLOT_PAGES - page % SNP_M_SLOT_PAGES);
 		break;
-	case SNP_M_PLACE:
-	case SNP_M_BIND:
+	case SNP_M_OF_PLACE:
+	case SNP_M_OF_BIND:
 		arg[0] = slot;
 		arg[1] = any(rng, 2) ? slot / 2 : any(rng, SNP_M_FILES);
 		arg[2] = any(rng, 2) ? 4 * ((slot + 1) % 3) : any(rng, SNP_M_FILE_PAGES);
 		break;
-	case SNP_M_FILE:
+	case SNP_M_OF_FILE:
 		arg[0] = any(rng, SNP_M_FILES);
 		break;
 	default:
@@ -564,7 +559,7 @@ static void shrink(struct sequence *seq)
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	seq->nr = min(seq->nr, report->nr_done + 1);
-	strcpy(failure, report->failure);
+	memcpy(failure, report->failure, sizeof(failure));
 	for (size = seq->nr / 2; size; size /= 2) {
 		for (first = seq->nr - 1 - size; first >= 0; first -= size) {
 			if (snp_case_begin(0) ||
@@ -579,10 +574,10 @@ static void shrink(struct sequence *seq)
 			*seq = other;
 			seq->nr = min(seq->nr, report->nr_done + 1);
 			first = min(first, seq->nr - 1);
-			strcpy(failure, report->failure);
+			memcpy(failure, report->failure, sizeof(failure));
 		}
 	}
-	strcpy(report->failure, failure);
+	memcpy(report->failure, failure, sizeof(failure));
 }
 
 static void run(struct sequence *seq, u32 seed, struct timespec start)
@@ -626,9 +621,10 @@ static void read_script(struct sequence *seq)
 			seq->nr_aps = arg[0];
 			continue;
 		}
-		while (step->op < SNP_M_NR_OPS && strcmp(name, snp_m_name[step->op]))
+		while (step->op < SNP_M_NR_OPS && strcmp(name, snp_m_info[step->op].name))
 			step->op++;
-		TEST_ASSERT(step->op < SNP_M_NR_OPS && nr == 1 + nr_args[snp_m_args[step->op]] &&
+		TEST_ASSERT(step->op < SNP_M_NR_OPS &&
+			    nr == 1 + snp_m_info[step->op].nr_args &&
 			    ++seq->nr < MAX_STEPS, "No step of a script: %s", line);
 	}
 }
@@ -645,10 +641,10 @@ static void print_coverage(int (*other)[SNP_M_NR_MET], int nr)
 	for (i = 0; i < SNP_M_NR_OPS * SNP_M_NR_MET; i++) {
 		nr_met += !!report->met[0][i];
 		if (other[0][i] >= 6 && !report->met[0][i])
-			fprintf(stderr, "# not covered: %s, %s\n", snp_m_name[i / SNP_M_NR_MET],
-				met[i % SNP_M_NR_MET]);
+			fprintf(stderr, "# not covered: %s, %s\n",
+				snp_m_info[i / SNP_M_NR_MET].name, met[i % SNP_M_NR_MET]);
 	}
-	fprintf(stderr, "# seed %u: %d sequences of %d steps, %d pairs of operation and state, punches cold %d, warm %d, either %d\n",
+	fprintf(stderr, "# seed %u: %d x %d steps, %d pairs, punches cold %d, warm %d, either %d\n",
 		kvm_random_seed, nr, nr_steps, nr_met, report->nr_punches[COLD],
 		report->nr_punches[WARM], report->nr_either);
 }

@@ -14,31 +14,30 @@
 #define SNP_M_PAGES		(SNP_M_PLACES * SNP_M_SLOT_PAGES)
 #define SNP_M_FILES		3
 #define SNP_M_FILE_PAGES	12	/* at the end of the file */
-#define SNP_M_FAR		(1 << 20)	/* number of pages: to the end of all files */
+#define SNP_M_FAR		0x100000	/* number of pages: to the end of all files */
 
 /* In place of the number of a page, a file or a vCPU. */
 enum { SNP_M_NONE = -1, SNP_M_LAUNCH = -2 /* VMSA */, SNP_M_NO_REQUEST = -3 };
 
 /* Arguments: RANGE is a file, its first page, and how many; BIND a place and FILE, page. */
 enum snp_m_args {
-	SNP_M_VCPU, SNP_M_VCPU_PAGE, SNP_M_VCPU_BAD, SNP_M_PAGE, SNP_M_PAGE_VCPU,
-	SNP_M_PAGE_NR, SNP_M_RANGE, SNP_M_PLACE, SNP_M_BIND, SNP_M_FILE
+	SNP_M_OF_VCPU, SNP_M_OF_VCPU_PAGE, SNP_M_OF_VCPU_BAD, SNP_M_OF_PAGE, SNP_M_OF_PAGE_VCPU,
+	SNP_M_OF_PAGE_NR, SNP_M_OF_RANGE, SNP_M_OF_PLACE, SNP_M_OF_BIND, SNP_M_OF_FILE
 };
 
-/* X(name, arguments, weight in random sequences), of the guest and of userspace */
-#define SNP_M_OPS(X)								\
-	X(prepare, PAGE_VCPU, 10) X(release, PAGE, 1)	/* RMPADJUST */		\
-	X(create, VCPU_PAGE, 14) X(on_init, VCPU_PAGE, 4) X(destroy, VCPU, 4)	\
-	X(bad, VCPU_BAD, 3)				/* AP Creation */	\
-	X(init, VCPU, 2) X(init_sipi, VCPU, 4) X(halt, VCPU, 4)			\
-	X(touch, PAGE, 4) X(psc_share, PAGE, 1) X(psc_unshare, PAGE, 2)		\
-	X(share, PAGE_NR, 1) X(unshare, PAGE_NR, 2) X(zap, PAGE_NR, 5)		\
-	X(run, VCPU, 14) X(stop, VCPU, 5) X(wake, VCPU, 4)			\
-	X(punch, RANGE, 12) X(alloc, RANGE, 2)					\
-	X(delete, PLACE, 3) X(bind, BIND, 8) X(close, FILE, 1) X(open, FILE, 4)
-
-#define SNP_M_ENUM(_name, ...)	SNP_M_##_name,
-enum snp_m_op { SNP_M_OPS(SNP_M_ENUM) SNP_M_NR_OPS };
+/*
+ * RMPADJUST; AP Creation and other things that vCPUs get from the guest; access and
+ * conversion, ZAP is to shared and back at once; and what userspace does.
+ */
+enum snp_m_op {
+	SNP_M_PREPARE, SNP_M_RELEASE,
+	SNP_M_CREATE, SNP_M_ON_INIT, SNP_M_DESTROY, SNP_M_BAD,
+	SNP_M_INIT, SNP_M_INIT_SIPI, SNP_M_HALT,
+	SNP_M_TOUCH, SNP_M_PSC_SHARE, SNP_M_PSC_UNSHARE, SNP_M_SHARE, SNP_M_UNSHARE, SNP_M_ZAP,
+	SNP_M_RUN, SNP_M_STOP, SNP_M_WAKE,
+	SNP_M_PUNCH, SNP_M_ALLOC, SNP_M_DELETE, SNP_M_BIND, SNP_M_CLOSE, SNP_M_OPEN,
+	SNP_M_NR_OPS
+};
 
 struct snp_m_step {
 	enum snp_m_op op;
@@ -80,7 +79,7 @@ struct snp_model {
 	} slot[SNP_M_PLACES];
 	struct {
 		bool open;
-		struct {
+		struct snp_m_page {
 			int image;	/* the vCPU that it is a VMSA of, or SNP_M_NONE */
 			bool fresh;	/* which has not run yet */
 			int gfn;	/* that it is assigned to, or SNP_M_NONE */
@@ -94,15 +93,19 @@ enum snp_m_met {
 	SNP_M_ASLEEP, SNP_M_PARKED, SNP_M_RUNNING, SNP_M_SEVERAL, SNP_M_NR_MET
 };
 
-extern const char * const snp_m_name[SNP_M_NR_OPS];
-extern const enum snp_m_args snp_m_args[SNP_M_NR_OPS];
+/* Weight: how often it is in random sequences. */
+extern const struct snp_m_info {
+	const char *name;
+	enum snp_m_args args;
+	int nr_args, weight;
+} snp_m_info[SNP_M_NR_OPS];
 
 void snp_m_init(struct snp_model *m, int nr_aps, bool gentle, bool conversion_keeps);
 
 /* Why the operation makes no sense, or its outcome is not known; or NULL. */
 const char *snp_m_illegal(const struct snp_model *m, const struct snp_m_step *step);
 
-/* Carry it out.  Returns 0, or the error that KVM has to give: errno, or GHCB_ERR_*. */
+/* Carry it out.  Returns 0, or the error that KVM has to give: -errno, or GHCB_ERR_*. */
 int snp_m_do(struct snp_model *m, const struct snp_m_step *step);
 
 enum snp_m_met snp_m_meets(const struct snp_model *m, const struct snp_m_step *step);

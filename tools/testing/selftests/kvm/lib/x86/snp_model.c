@@ -23,11 +23,32 @@
 #define GHCB_MISSING_INPUT	4
 #define GHCB_INVALID_INPUT	5
 
-#define NAME(_name, ...)		[SNP_M_##_name] = #_name,
-#define ARGS(_name, _args, ...)		[SNP_M_##_name] = SNP_M_##_args,
-
-const char * const snp_m_name[] = { SNP_M_OPS(NAME) };
-const enum snp_m_args snp_m_args[] = { SNP_M_OPS(ARGS) };
+const struct snp_m_info snp_m_info[SNP_M_NR_OPS] = {
+	[SNP_M_PREPARE] = { "prepare", SNP_M_OF_PAGE_VCPU, 2, 10 },
+	[SNP_M_RELEASE] = { "release", SNP_M_OF_PAGE, 1, 1 },
+	[SNP_M_CREATE] = { "create", SNP_M_OF_VCPU_PAGE, 2, 14 },
+	[SNP_M_ON_INIT] = { "on_init", SNP_M_OF_VCPU_PAGE, 2, 4 },
+	[SNP_M_DESTROY] = { "destroy", SNP_M_OF_VCPU, 1, 4 },
+	[SNP_M_BAD] = { "bad", SNP_M_OF_VCPU_BAD, 2, 3 },
+	[SNP_M_INIT] = { "init", SNP_M_OF_VCPU, 1, 2 },
+	[SNP_M_INIT_SIPI] = { "init_sipi", SNP_M_OF_VCPU, 1, 4 },
+	[SNP_M_HALT] = { "halt", SNP_M_OF_VCPU, 1, 4 },
+	[SNP_M_TOUCH] = { "touch", SNP_M_OF_PAGE, 1, 4 },
+	[SNP_M_PSC_SHARE] = { "psc_share", SNP_M_OF_PAGE, 1, 1 },
+	[SNP_M_PSC_UNSHARE] = { "psc_unshare", SNP_M_OF_PAGE, 1, 2 },
+	[SNP_M_SHARE] = { "share", SNP_M_OF_PAGE_NR, 2, 1 },
+	[SNP_M_UNSHARE] = { "unshare", SNP_M_OF_PAGE_NR, 2, 2 },
+	[SNP_M_ZAP] = { "zap", SNP_M_OF_PAGE_NR, 2, 5 },
+	[SNP_M_RUN] = { "run", SNP_M_OF_VCPU, 1, 18 },
+	[SNP_M_STOP] = { "stop", SNP_M_OF_VCPU, 1, 8 },
+	[SNP_M_WAKE] = { "wake", SNP_M_OF_VCPU, 1, 4 },
+	[SNP_M_PUNCH] = { "punch", SNP_M_OF_RANGE, 3, 12 },
+	[SNP_M_ALLOC] = { "alloc", SNP_M_OF_RANGE, 3, 2 },
+	[SNP_M_DELETE] = { "delete", SNP_M_OF_PLACE, 1, 3 },
+	[SNP_M_BIND] = { "bind", SNP_M_OF_BIND, 3, 8 },
+	[SNP_M_CLOSE] = { "close", SNP_M_OF_FILE, 1, 1 },
+	[SNP_M_OPEN] = { "open", SNP_M_OF_FILE, 1, 4 },
+};
 
 static int place(int page)
 {
@@ -44,11 +65,14 @@ static int pgoff(const struct snp_model *m, int page)
 	return m->slot[place(page)].pgoff + page % SNP_M_SLOT_PAGES;
 }
 
-#define PAGE(_m, _page)	(&(_m)->file[(_m)->slot[place(_page)].file].page[pgoff(_m, _page)])
+static struct snp_m_page *page_at(const struct snp_model *m, int page)
+{
+	return (struct snp_m_page *)&m->file[m->slot[place(page)].file].page[pgoff(m, page)];
+}
 
 int snp_m_image(const struct snp_model *m, int page)
 {
-	return has_memory(m, page) ? PAGE(m, page)->image : SNP_M_NONE;
+	return has_memory(m, page) ? page_at(m, page)->image : SNP_M_NONE;
 }
 
 static void clear_pages(struct snp_model *m, int file, int first, int nr)
@@ -82,7 +106,7 @@ void snp_m_init(struct snp_model *m, int nr_aps, bool gentle, bool conversion_ke
 	}
 	/* The launch assigns all that is there. */
 	for (page = 0; page < SNP_M_PAGES; page++)
-		PAGE(m, page)->gfn = page;
+		page_at(m, page)->gfn = page;
 	for (i = 0; i < nr_aps; i++) {
 		m->vcpu[i].gpa = SNP_M_LAUNCH;
 		m->vcpu[i].next = SNP_M_NO_REQUEST;
@@ -121,12 +145,12 @@ static enum snp_m_state enter(struct snp_model *m, struct snp_m_vcpu *v)
 		v->gpa = SNP_M_NONE;
 		return SNP_M_FAILS;
 	}
-	PAGE(m, v->gpa)->gfn = v->gpa;
-	v->as = PAGE(m, v->gpa)->image;
+	page_at(m, v->gpa)->gfn = v->gpa;
+	v->as = page_at(m, v->gpa)->image;
 	if (v->as == SNP_M_NONE)
 		return SNP_M_FAILS;
-	m->starts[v->as] += PAGE(m, v->gpa)->fresh;
-	PAGE(m, v->gpa)->fresh = false;
+	m->starts[v->as] += page_at(m, v->gpa)->fresh;
+	page_at(m, v->gpa)->fresh = false;
 	return SNP_M_RUNS;
 }
 
@@ -134,18 +158,18 @@ static bool touches(const struct snp_model *m, const struct snp_m_step *step, in
 {
 	const int *arg = step->arg;
 
-	switch (snp_m_args[step->op]) {
-	case SNP_M_PAGE:
-	case SNP_M_PAGE_VCPU:
+	switch (snp_m_info[step->op].args) {
+	case SNP_M_OF_PAGE:
+	case SNP_M_OF_PAGE_VCPU:
 		return page == arg[0];
-	case SNP_M_PAGE_NR:
+	case SNP_M_OF_PAGE_NR:
 		return page >= arg[0] && page < arg[0] + arg[1];
-	case SNP_M_RANGE:
+	case SNP_M_OF_RANGE:
 		return has_memory(m, page) && m->slot[place(page)].file == arg[0] &&
 		       pgoff(m, page) >= arg[1] && pgoff(m, page) < arg[1] + arg[2];
-	case SNP_M_PLACE:
+	case SNP_M_OF_PLACE:
 		return page >= 0 && place(page) == arg[0];
-	case SNP_M_FILE:
+	case SNP_M_OF_FILE:
 		return has_memory(m, page) && m->slot[place(page)].file == arg[0];
 	default:
 		return false;
@@ -155,7 +179,7 @@ static bool touches(const struct snp_model *m, const struct snp_m_step *step, in
 static bool takes(const struct snp_model *m, const struct snp_m_step *step,
 		  const struct snp_m_vcpu *v, enum snp_m_state state)
 {
-	return (step->op == SNP_M_punch || step->op == SNP_M_delete || step->op == SNP_M_close) &&
+	return (step->op == SNP_M_PUNCH || step->op == SNP_M_DELETE || step->op == SNP_M_CLOSE) &&
 	       v->state == state && touches(m, step, v->gpa);
 }
 
@@ -187,7 +211,7 @@ enum snp_m_met snp_m_meets(const struct snp_model *m, const struct snp_m_step *s
 	enum snp_m_met found = SNP_M_NOBODY, now;
 	int i;
 
-	if (snp_m_args[step->op] <= SNP_M_VCPU_BAD)
+	if (snp_m_info[step->op].args <= SNP_M_OF_VCPU_BAD)
 		return meets(&m->vcpu[step->arg[0]]);
 	for (i = 0; i < m->nr_aps; i++) {
 		if (!touches(m, step, m->vcpu[i].gpa))
@@ -206,12 +230,12 @@ static int bind_error(const struct snp_model *m, const int *arg)
 	int i;
 
 	if (arg[2] + SNP_M_SLOT_PAGES > SNP_M_FILE_PAGES)
-		return EINVAL;
+		return -EINVAL;
 	for (i = 0; i < SNP_M_PLACES; i++) {
 		/* A page of a file has one gfn. */
 		if (m->slot[i].file == arg[1] && m->slot[i].pgoff < arg[2] + SNP_M_SLOT_PAGES &&
 		    arg[2] < m->slot[i].pgoff + SNP_M_SLOT_PAGES)
-			return EEXIST;
+			return -EEXIST;
 	}
 	return 0;
 }
@@ -249,7 +273,7 @@ static const char *check_taken(const struct snp_model *m, const struct snp_m_ste
 	}
 	if (m->gentle && nr)
 		return "the vCPU is in the guest";
-	if (step->op == SNP_M_punch && nr > 1 && end != step->arg[1] + step->arg[2])
+	if (step->op == SNP_M_PUNCH && nr > 1 && end != step->arg[1] + step->arg[2])
 		return "vCPUs may fill the hole for ever that does not end with a VMSA in use";
 	return NULL;
 }
@@ -260,25 +284,25 @@ static const char *check_vcpu(const struct snp_m_vcpu *v, enum snp_m_op op)
 	const char *why = NULL;
 	bool bad = false;
 
-	if (op == SNP_M_create || op == SNP_M_destroy) {
+	if (op == SNP_M_CREATE || op == SNP_M_DESTROY) {
 		why = "a vCPU that waits for SIPI does not take notice";
 		bad = v->mp == SNP_M_WAITS_FOR_SIPI || (v->init && !v->sipi);
 	}
-	if (!bad && (op == SNP_M_destroy || op == SNP_M_on_init)) {
+	if (!bad && (op == SNP_M_DESTROY || op == SNP_M_ON_INIT)) {
 		why = "KVM may take the INIT that was before the request, or not";
 		bad = v->init;
 	}
-	if (!bad && (op == SNP_M_on_init || op == SNP_M_init || op == SNP_M_wake)) {
+	if (!bad && (op == SNP_M_ON_INIT || op == SNP_M_INIT || op == SNP_M_WAKE)) {
 		why = "KVM may take the request that was before, or not";
-		bad = is_busy || (op == SNP_M_wake && v->init);
+		bad = is_busy || (op == SNP_M_WAKE && v->init);
 	}
-	if (op == SNP_M_init_sipi) {
+	if (op == SNP_M_INIT_SIPI) {
 		why = "KVM takes INIT first, or AP Destroy";
 		bad = v->next == SNP_M_NONE;
 	}
-	if (op == SNP_M_run || op == SNP_M_stop || op == SNP_M_halt) {
+	if (op == SNP_M_RUN || op == SNP_M_STOP || op == SNP_M_HALT) {
 		why = "it does, or it does not";
-		bad = op == SNP_M_run ? v->in_run : op == SNP_M_stop ? !v->in_run :
+		bad = op == SNP_M_RUN ? v->in_run : op == SNP_M_STOP ? !v->in_run :
 		      v->state != SNP_M_RUNS;
 	}
 	return bad ? why : NULL;
@@ -290,26 +314,26 @@ static const char *check(const struct snp_model *m, const struct snp_m_step *ste
 	int i;
 
 	switch (step->op) {
-	case SNP_M_prepare:
-	case SNP_M_release:
+	case SNP_M_PREPARE:
+	case SNP_M_RELEASE:
 		for (i = 0; i < m->nr_aps; i++) {
 			if (m->vcpu[i].state == SNP_M_RUNS && m->vcpu[i].gpa == arg[0])
 				return "RMPADJUST fails while the vCPU is in the guest";
 		}
 		return has_memory(m, arg[0]) && !m->shared[arg[0]] ? NULL : "no private memory";
-	case SNP_M_touch:
+	case SNP_M_TOUCH:
 		return has_memory(m, arg[0]) ? NULL : "no memory";
-	case SNP_M_psc_share ... SNP_M_zap:
+	case SNP_M_PSC_SHARE ... SNP_M_ZAP:
 		return m->conversion_keeps ? NULL : "conversion in place takes a VMSA away, too";
-	case SNP_M_alloc:
-	case SNP_M_punch:
-	case SNP_M_close:
+	case SNP_M_ALLOC:
+	case SNP_M_PUNCH:
+	case SNP_M_CLOSE:
 		return m->file[arg[0]].open ? check_taken(m, step) : "not there";
-	case SNP_M_delete:
+	case SNP_M_DELETE:
 		return m->slot[arg[0]].exists ? check_taken(m, step) : "not there";
-	case SNP_M_bind:
+	case SNP_M_BIND:
 		return check_bind(m, arg);
-	case SNP_M_open:
+	case SNP_M_OPEN:
 		return m->file[arg[0]].open ? "not closed" : NULL;
 	default:
 		return check_vcpu(&m->vcpu[arg[0]], step->op);
@@ -346,59 +370,59 @@ int snp_m_do(struct snp_model *m, const struct snp_m_step *step)
 		m->vcpu[i].lost |= takes(m, step, &m->vcpu[i], SNP_M_SLEEPS);
 
 	switch (step->op) {
-	case SNP_M_prepare:
-	case SNP_M_release:
-		PAGE(m, arg[0])->image = step->op == SNP_M_prepare ? arg[1] : SNP_M_NONE;
-		PAGE(m, arg[0])->fresh = true;
-		PAGE(m, arg[0])->gfn = arg[0];
+	case SNP_M_PREPARE:
+	case SNP_M_RELEASE:
+		page_at(m, arg[0])->image = step->op == SNP_M_PREPARE ? arg[1] : SNP_M_NONE;
+		page_at(m, arg[0])->fresh = true;
+		page_at(m, arg[0])->gfn = arg[0];
 		break;
-	case SNP_M_create:
-	case SNP_M_destroy:
-		v->next = step->op == SNP_M_create ? arg[1] : SNP_M_NONE;
+	case SNP_M_CREATE:
+	case SNP_M_DESTROY:
+		v->next = step->op == SNP_M_CREATE ? arg[1] : SNP_M_NONE;
 		v->on_init = SNP_M_NO_REQUEST;
 		break;
-	case SNP_M_on_init:
+	case SNP_M_ON_INIT:
 		v->on_init = arg[1];
 		break;
-	case SNP_M_bad:
+	case SNP_M_BAD:
 		err = arg[1] == SNP_M_BAD_NO_FEATURES ? GHCB_MISSING_INPUT : GHCB_INVALID_INPUT;
 		break;
-	case SNP_M_init:
-	case SNP_M_init_sipi:
+	case SNP_M_INIT:
+	case SNP_M_INIT_SIPI:
 		v->init = true;
-		v->sipi = step->op == SNP_M_init_sipi;
+		v->sipi = step->op == SNP_M_INIT_SIPI;
 		break;
-	case SNP_M_halt:
+	case SNP_M_HALT:
 		v->mp = SNP_M_HALTED;
 		break;
-	case SNP_M_touch:
+	case SNP_M_TOUCH:
 		/* Userspace makes it private again, for the guest to go on. */
-		err = m->shared[arg[0]] ? EFAULT : 0;
+		err = m->shared[arg[0]] ? -EFAULT : 0;
 		m->shared[arg[0]] = false;
-		PAGE(m, arg[0])->gfn = arg[0];
+		page_at(m, arg[0])->gfn = arg[0];
 		break;
-	case SNP_M_wake:
+	case SNP_M_WAKE:
 		v->mp = SNP_M_RUNNABLE;
 		v->in_run = true;
 		break;
-	case SNP_M_run:
-	case SNP_M_stop:
-		v->in_run = step->op == SNP_M_run;
+	case SNP_M_RUN:
+	case SNP_M_STOP:
+		v->in_run = step->op == SNP_M_RUN;
 		break;
-	case SNP_M_punch:
+	case SNP_M_PUNCH:
 		clear_pages(m, arg[0], arg[1], arg[2]);
 		break;
-	case SNP_M_alloc:
-		err = arg[1] + arg[2] > SNP_M_FILE_PAGES ? EINVAL : 0;
+	case SNP_M_ALLOC:
+		err = arg[1] + arg[2] > SNP_M_FILE_PAGES ? -EINVAL : 0;
 		break;
-	case SNP_M_psc_share ... SNP_M_zap:
+	case SNP_M_PSC_SHARE ... SNP_M_ZAP:
 		for (i = 0; i < SNP_M_PAGES; i++) {
 			if (touches(m, step, i))
-				m->shared[i] = step->op == SNP_M_share ||
-					       step->op == SNP_M_psc_share;
+				m->shared[i] = step->op == SNP_M_SHARE ||
+					       step->op == SNP_M_PSC_SHARE;
 		}
 		break;
-	case SNP_M_bind:
+	case SNP_M_BIND:
 		err = bind_error(m, arg);
 		if (err)
 			break;
@@ -406,18 +430,18 @@ int snp_m_do(struct snp_model *m, const struct snp_m_step *step)
 		m->slot[arg[0]].pgoff = arg[2];
 		m->slot[arg[0]].exists = true;
 		break;
-	case SNP_M_delete:
+	case SNP_M_DELETE:
 		m->slot[arg[0]].file = SNP_M_NONE;
 		m->slot[arg[0]].exists = false;
 		break;
-	case SNP_M_close:
+	case SNP_M_CLOSE:
 		for (i = 0; i < SNP_M_PLACES; i++) {
 			if (m->slot[i].file == arg[0])
 				m->slot[i].file = SNP_M_NONE;
 		}
 		m->file[arg[0]].open = false;
 		break;
-	default:	/* SNP_M_open */
+	default:	/* SNP_M_OPEN */
 		m->file[arg[0]].open = true;
 		clear_pages(m, arg[0], 0, SNP_M_FILE_PAGES);
 		break;
