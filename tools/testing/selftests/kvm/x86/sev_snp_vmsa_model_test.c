@@ -21,7 +21,7 @@
 #include "snp_test.h"
 
 #define MAX_STEPS	1000
-#define SHRINK_SECONDS	40
+#define SHRINK_SECONDS	60
 #define SLOT_ID(_place)	(10 + (_place))
 #define CONTROL_ID	20
 #define CONTROL_GPA	(SZ_4G + SZ_1G + PAGE_SIZE)
@@ -44,7 +44,7 @@ struct sequence {
 
 /* What the process that has the VM tells. */
 static struct report {
-	bool conversion_keeps;
+	bool conversion_keeps, took_from_guest;
 	int nr_done, nr_either, nr_punches[NR_SPTES], met[SNP_M_NR_OPS][SNP_M_NR_MET];
 	char failure[256];
 } *report;
@@ -381,8 +381,10 @@ static void do_step(const struct snp_m_step *step)
 
 	report->met[step->op][snp_m_meets(&model, step)]++;
 	snp_step("%s", print(step));
-	if (snp_m_takes_from(&model, step, SNP_M_RUNS))
+	if (snp_m_takes_from(&model, step, SNP_M_RUNS)) {
+		report->took_from_guest = true;
 		snp_may_damage();
+	}
 	r = execute(step);
 	want = snp_m_do(&model, step);
 	note_heartbeats();
@@ -443,6 +445,7 @@ static bool runs_well(const struct sequence *seq, bool quiet)
 	pid_t pid;
 
 	report->nr_done = 0;
+	report->took_from_guest = false;
 	sprintf(report->failure, "no end, or KVM_RUN ended in an error");
 	fflush(NULL);
 	pid = fork();
@@ -549,7 +552,10 @@ static void generate(struct sequence *seq, u32 seed, bool gentle, int (*met)[SNP
 	}
 }
 
-/* Leave out what the failure does not need, unless the host may be damaged by it. */
+/*
+ * Leave out what the failure does not need, unless the host may be damaged by it.  Nor
+ * must a script do what the sequence did not, e.g. punch under a vCPU that is not stopped.
+ */
 static void shrink(struct sequence *seq)
 {
 	char failure[sizeof(report->failure)];
@@ -559,6 +565,7 @@ static void shrink(struct sequence *seq)
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	seq->nr = min(seq->nr, report->nr_done + 1);
+	seq->gentle |= !report->took_from_guest;
 	memcpy(failure, report->failure, sizeof(failure));
 	for (size = seq->nr / 2; size; size /= 2) {
 		for (first = seq->nr - 1 - size; first >= 0; first -= size) {
@@ -660,6 +667,7 @@ static void run_sequences(bool gentle)
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	if (script) {
 		read_script(&seq);
+		seq.gentle = gentle;
 		run(&seq, 0, start);
 		return;
 	}
