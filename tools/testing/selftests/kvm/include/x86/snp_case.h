@@ -10,6 +10,7 @@ int snp_nr_cpus(void);
 
 /* Note that the host may be damaged until the case has passed, see SNP_PUNCH. */
 void snp_may_damage(void);
+void snp_no_damage(void);	/* it has turned out well so far */
 
 /* Begin and end a case, in its own process.  Return the reason to skip it, or NULL. */
 const char *snp_case_begin(int nr_cpus);

@@ -190,6 +190,11 @@ void snp_may_damage(void)
 	guard->has_punched = true;
 }
 
+void snp_no_damage(void)
+{
+	guard->has_punched = false;
+}
+
 const char *snp_case_begin(int nr_cpus)
 {
 	if (guard->has_punched)
@@ -201,6 +206,6 @@ const char *snp_case_begin(int nr_cpus)
 
 const char *snp_case_end(void)
 {
-	guard->has_punched = false;
+	snp_no_damage();
 	return guard->needs_zap ? "cold windows need -z on this kernel" : NULL;
 }
