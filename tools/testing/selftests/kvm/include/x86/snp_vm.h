@@ -17,10 +17,9 @@
 /* What the BSP is to do, and what came of it. */
 struct snp_order {
 	void (*fn)(struct snp_order *order);
-	u64 arg[3], ret;
+	u64 arg[3], ret, nr_validated;
 	struct ghcb_status status;
 	enum rmp_result rmp;
-	u64 nr_validated;
 };
 
 /* What an AP tells the host; @work, if any, is done between two heartbeats. */
@@ -35,7 +34,7 @@ struct snp_ap {
 	struct kvm_vcpu *vcpu;
 	gva_t cpu;			/* its struct sev_cpu */
 	struct snp_ap_shared *shared;
-	u64 last;			/* heartbeat when its VMSA was taken away */
+	u64 last, nr_eintr;		/* heartbeat when its VMSA was taken away */
 
 	pthread_t thread;
 	void (*before_run)(struct snp_ap *ap);	/* called right before KVM_RUN */
@@ -43,7 +42,6 @@ struct snp_ap {
 	sem_t go;
 	bool running, stop;		/* the thread is in KVM_RUN; leave it on -EINTR */
 	int err;			/* errno of the last KVM_RUN, or 0 */
-	u64 nr_eintr;
 };
 
 /* If KVM zaps a SPTE (warm), the TLB flush kicks all vCPUs.  If not, only the VMSA can. */

@@ -84,7 +84,6 @@ struct snp_vm *snp_vm_create(u32 nr_aps)
 	s->vm = __vm_create(shape, nr_aps + 1, 4 * nr_aps);
 	order = vm_alloc_shared(s->vm, PAGE_SIZE, KVM_UTIL_MIN_VADDR, MEM_REGION_DATA);
 	s->order = addr_gva2hva(s->vm, order);
-	memset(s->order, 0, PAGE_SIZE);
 
 	for (i = 0; i <= nr_aps; i++) {
 		struct snp_ap *ap = &s->ap[i];
