@@ -34,6 +34,7 @@ outcome()
 	rm -rf "$tmp/tree"
 	mkdir "$tmp/tree"
 	files=$(sed -n 's,^--- a/,,p' "$1" | sort)
+	# shellcheck disable=SC2086 # several names
 	(cd "$tree" && cp --parents $files "$tmp/tree") &&
 		patch -p1 -F0 -s -d "$tmp/tree" <"$1" &&
 		(cd "$tmp/tree" && grep -H . $files) | sha256sum
