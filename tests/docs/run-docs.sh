@@ -125,7 +125,7 @@ cases() { sed -n 's/^TEST_F[A-Z_]*([a-z_]*, *\([a-z0-9_]*\).*/\1/p; t; s/^[A-Z_]
 # with it by them.
 known_cases()
 {
-	cat tools/testing/selftests/kvm/x86/sev_snp_*.c >"$tmp/tests"
+	cat tools/testing/selftests/kvm/x86/sev_snp_*.c tests/lab/*.c >"$tmp/tests"
 	{
 		sed '/^#/d' vm/causes | cut -f 1 | tr ' ' '\n' | grep -vx '\*'
 		sed '/^#/d' vm/fixes | cut -f 4 | tr ' ' '\n'
