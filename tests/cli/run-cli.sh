@@ -275,7 +275,7 @@ waits()
 	_b=$!
 	wait $_a && wait $_b || { cat "$tmp/log1" "$tmp/log2"; return 1; }
 	cat "$tmp/log2"
-	grep -q '^waiting: another run' "$tmp/log2" && [ "$(tail -n 1 "$tmp/log1")" = "$(tail -n 1 "$tmp/log2")" ]
+	grep -q '^waiting for .*, at work on ' "$tmp/log2" && [ "$(tail -n 1 "$tmp/log1")" = "$(tail -n 1 "$tmp/log2")" ]
 }
 check "two builds at once: the second says so and waits" waits
 
