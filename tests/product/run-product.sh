@@ -102,13 +102,14 @@ if [ -n "${CHECK_ALL-}" ]; then
 fi
 
 # Processor time of the emulator, four processors' together, without that of a boot: a
-# busy machine changes that least.  On an idle one it is some 8 s.
+# busy machine changes that least.  On an idle one it is some 8 s, and
+# four CPUs are busy for 8 s more with random sequences.
 quick()
 {
 	passes product-boot MODE=up SNP=required || return
 	cpu() { sed -n 's/^cpu_milliseconds=//p' "$LOGS/$1/result"; }
 	echo "$(($(cpu product-7.3) - $(cpu product-boot))) ms of CPU time"
-	[ $(($(cpu product-7.3) - $(cpu product-boot))) -le 40000 ]
+	[ $(($(cpu product-7.3) - $(cpu product-boot))) -le 80000 ]
 }
 check "7.3, all of that is done soon" quick
 

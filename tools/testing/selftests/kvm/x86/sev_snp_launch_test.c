@@ -220,9 +220,15 @@ SNP_TEST(finish_twice, 1)
 
 static void *finish_thread(void *arg)
 {
+	struct kvm_sev_snp_launch_finish finish = { };
 	struct snp_vm *s = arg;
+	int r;
 
-	snp_vm_launch_finish(s->vm);
+	/* A vCPU that is being created may be in the way. */
+	do {
+		r = __vm_sev_ioctl(s->vm, KVM_SEV_SNP_LAUNCH_FINISH, &finish);
+	} while (r && errno == EBUSY);
+	TEST_ASSERT(!r, KVM_IOCTL_ERROR(KVM_SEV_SNP_LAUNCH_FINISH, r));
 	WRITE_ONCE(s->order->ret, true);
 	return NULL;
 }
