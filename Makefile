@@ -7,7 +7,7 @@ export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
 export SEEDS SHRINK GIVE_UP SPEND HANG SILENT STRESS STAGE CONVERT BUG
-export PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND
+export PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN
 
 .DEFAULT_GOAL := help
 .PHONY: help run check check-all conformance fuzz shell mutants pair explore replay matrix series
@@ -70,6 +70,8 @@ help:
 # | PA_REDUCTION=n   physical address bits that encryption takes: 0 (default), 5 as on
 # |                  Zen 3, 6 as on Zen 4 (of 48, 48 and 52 bits)
 # | SNP_ASIDS=n      how many SEV-ES and SNP guests the processor can have at a time (99)
+# | RMP_BASE=MiB     where the RMP begins (1024, or half of the low memory)
+# | X86_SNP_SHUTDOWN=on  firmware that takes SNP_EN back when SNP is shut down (off)
 # | MISC_SEV_ES=n    how many of them the misc cgroup allows the tests
 # | APPEND="..."     more for the kernel's command line, kvm_amd.dump_invalid_vmcb=1 say
 # | SANITIZE=address  QEMU built with ASan and UBSan, or SANITIZE=thread

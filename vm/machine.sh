@@ -11,6 +11,13 @@ case ${SNP_ASIDS-} in
 *[!0-9]*|0*|????*) die "SNP_ASIDS is 1 to 509, not '$SNP_ASIDS'" ;;
 esac
 [ "${SNP_ASIDS:-1}" -le 509 ] || die "SNP_ASIDS is 1 to 509, not '$SNP_ASIDS'"
+case ${RMP_BASE-} in
+*[!0-9]*) die "RMP_BASE is a number of MiB, not '$RMP_BASE'" ;;
+esac
+case ${X86_SNP_SHUTDOWN-} in
+''|on|off) ;;
+*)	die "X86_SNP_SHUTDOWN is on or off, not '$X86_SNP_SHUTDOWN'" ;;
+esac
 case ${SMP-}${MEM-} in
 *[!0-9]*) die "SMP and MEM are numbers, of processors and of MiB, not '${SMP-}' and '${MEM-}'" ;;
 esac
@@ -27,7 +34,8 @@ esac
 # counts instructions, nothing random.
 # PA_REDUCTION=5 is the physical address width of a Zen 3 (48 bits, 5 of them for
 # the encryption), 6 that of a Zen 4 (52 and 6).  SNP_ASIDS= is how many SEV-ES and
-# SNP guests there can be at a time.
+# SNP guests there can be at a time.  RMP_BASE= is where the RMP begins, in MiB.
+# X86_SNP_SHUTDOWN=on is firmware that takes SNP_EN back when SNP is shut down.
 machine_args()
 {
 	# Linux does not look for SNP where the hypervisor bit is set.
@@ -37,8 +45,8 @@ machine_args()
 		# What KVM demands before it enables SEV, and stock TCG lacks.
 		_cpu=$_cpu,+lbrv,+nrip-save,+flushbyasid,+decodeassists
 		[ "${PA_REDUCTION:-0}" != 6 ] || _bits=52
-		printf '%s\n' -object "x-snp-host,id=snp0${PA_REDUCTION:+,pa-reduction=$PA_REDUCTION}${SNP_ASIDS:+,snp-asids=$SNP_ASIDS}" \
-			-device amd-psp
+		printf '%s\n' -object "x-snp-host,id=snp0${PA_REDUCTION:+,pa-reduction=$PA_REDUCTION}${SNP_ASIDS:+,snp-asids=$SNP_ASIDS}${RMP_BASE:+,rmp-base=${RMP_BASE}M}" \
+			-device "amd-psp${X86_SNP_SHUTDOWN:+,x86-snp-shutdown=$X86_SNP_SHUTDOWN}"
 	fi
 	_cpu=$_cpu,phys-bits=$_bits
 	_threads=multi

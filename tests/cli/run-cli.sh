@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.." || exit 2
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
 unset KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK SMP MEM
-unset PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND
+unset PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN
 cache=${SNP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snp-vmsa-selftests}
 SNP_BUILD=$tmp/build
 export SNP_BUILD
@@ -92,6 +92,8 @@ check "PA_REDUCTION that no processor has" refuses "PA_REDUCTION is 0, 5 or 6 bi
 for n in 0 00 510 1000 x; do
 	check "SNP_ASIDS=$n" refuses "SNP_ASIDS is 1 to 509, not '$n'" env SNP_ASIDS=$n scripts/run
 done
+check "RMP_BASE is no number" refuses "RMP_BASE is a number of MiB, not '1G'" env RMP_BASE=1G scripts/run
+check "X86_SNP_SHUTDOWN is neither on nor off" refuses "X86_SNP_SHUTDOWN is on or off, not '1'" env X86_SNP_SHUTDOWN=1 scripts/run
 check "MISC_SEV_ES is no number" refuses "MISC_SEV_ES=-1 is no number" env MISC_SEV_ES=-1 scripts/run
 check "SMP is no number" refuses "SMP and MEM are numbers" env SMP=all scripts/run
 check "APPEND of two lines" refuses "APPEND is one line" env APPEND="a
