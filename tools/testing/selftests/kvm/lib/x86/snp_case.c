@@ -3,6 +3,7 @@
  * Requirements, options and cases of SNP tests, see snp_test.h.
  */
 #include <linux/sizes.h>
+#include <sys/wait.h>
 
 #include "kselftest.h"
 #include "snp_case.h"
