@@ -649,10 +649,11 @@ static void print_coverage(int (*other)[SNP_M_NR_MET], int nr)
 	int i, nr_met = 0;
 
 	for (i = 0; i < SNP_M_NR_OPS * SNP_M_NR_MET; i++) {
-		nr_met += !!report->met[0][i];
-		if (other[0][i] >= 6 && !report->met[0][i])
-			fprintf(stderr, "# not covered: %s, %s\n",
-				snp_m_info[i / SNP_M_NR_MET].name, met[i % SNP_M_NR_MET]);
+		const int op = i / SNP_M_NR_MET, who = i % SNP_M_NR_MET;
+
+		nr_met += !!report->met[op][who];
+		if (other[op][who] >= 6 && !report->met[op][who])
+			fprintf(stderr, "# not covered: %s, %s\n", snp_m_info[op].name, met[who]);
 	}
 	fprintf(stderr, "# seed %u: %d x %d steps, %d pairs, punches cold %d, warm %d, either %d\n",
 		kvm_random_seed, nr, nr_steps, nr_met, report->nr_punches[COLD],
@@ -709,7 +710,7 @@ static bool take_option(const char *opt, const char *value)
 	else if (!strcmp(opt, "-s") && value)
 		kvm_random_seed = atoi_non_negative("Seed", value);
 	else if (!strcmp(opt, "-n") && value)
-		nr_steps = min(atoi_positive("Number of steps", value), MAX_STEPS);
+		nr_steps = min_t(int, atoi_positive("Number of steps", value), MAX_STEPS);
 	else if (!strcmp(opt, "-t") && value && isdigit(*value))
 		seconds = atoi_positive("Number of seconds", value);
 	else
