@@ -25,11 +25,6 @@ static gpa_t page(u32 index)
 	return PAGES + index % NR_PAGES * PAGE_SIZE;
 }
 
-static void guest_release(struct snp_order *order)
-{
-	order->rmp = snp_vmsa_release(order->arg[0]);
-}
-
 static void count_entry(struct snp_ap *ap)
 {
 	WRITE_ONCE(nr_entries, nr_entries + 1);

@@ -26,25 +26,13 @@
 #define ON_INIT		SVM_VMGEXIT_AP_CREATE_ON_INIT
 #define DESTROY		SVM_VMGEXIT_AP_DESTROY
 
-/* Features that are not in the GHCB, and answers of KVM. */
-#define NO_FEATURES	(~0ull)
+/* Answers of KVM. */
 #define INVALID		GHCB_ERR_INVALID_INPUT
 #define ANY		(~0u)
 
 /*
  * Guest: orders to the BSP, and work of an AP
  */
-
-/* SW_EXITINFO1, SW_EXITINFO2, features to toggle or NO_FEATURES */
-static void guest_request(struct snp_order *order)
-{
-	struct ghcb *ghcb = ghcb_begin();
-	u64 *arg = order->arg;
-
-	if (arg[2] != NO_FEATURES)
-		ghcb_set(ghcb, rax, arg[2] ^ snp_sev_features());
-	order->status = ghcb_exit(ghcb, SVM_VMGEXIT_AP_CREATION, arg[0], arg[1]);
-}
 
 static void guest_unhalt(struct snp_order *order)
 {
@@ -113,7 +101,7 @@ static u32 ap_request(struct snp_ap *ap, u64 request, gpa_t vmsa, u64 features, 
 	struct ghcb_status status;
 
 	snp_step("AP Creation, request %lx, VMSA 0x%lx", info_1, vmsa);
-	status = snp_order(ap->s, guest_request, info_1, vmsa, features)->status;
+	status = snp_order(ap->s, guest_ap_request, info_1, vmsa, features)->status;
 	AP_ASSERT(ap, err == ANY || (err ? ghcb_refused(status, err) : !status.resp),
 		  "request %lx, VMSA 0x%lx, features ^ %lx: KVM answered %u, %u, not error %u",
 		  info_1, vmsa, features, status.resp, status.info, err);
@@ -332,7 +320,7 @@ SNP_TEST(refused_requests, 1)
 	for (request = ON_INIT; request <= CREATE; request++) {
 		for (i = 0; i < ARRAY_SIZE(vmsas); i++)
 			ap_request(ap, request, vmsas[i], 0, INVALID);
-		ap_request(&ap[1], request, VMSA(4), NO_FEATURES, GHCB_ERR_MISSING_INPUT);
+		ap_request(&ap[1], request, VMSA(4), SNP_NO_FEATURES, GHCB_ERR_MISSING_INPUT);
 		for (i = 0; i < ARRAY_SIZE(features); i++)
 			ap_request(&ap[1], request, VMSA(4), BIT_ULL(features[i]),
 				   i < 2 ? INVALID : err);
@@ -372,7 +360,7 @@ SNP_TEST(destroy_first, 1)
 	ap_run(&ap[1]);
 	ap_wait_blocked(&ap[1]);
 	for (i = 0; i < 2; i++, ap++) {
-		ap_request(ap, DESTROY, ~0ull, NO_FEATURES, 0);
+		ap_request(ap, DESTROY, ~0ull, SNP_NO_FEATURES, 0);
 		ap_stop(ap);
 		ap_run(ap);
 		ap_check_next(ap, SLEEPS, "ran although it was destroyed");

@@ -31,7 +31,6 @@
 
 #define CREATE		SVM_VMGEXIT_AP_CREATE
 #define ON_INIT		SVM_VMGEXIT_AP_CREATE_ON_INIT
-#define NO_FEATURES	(~0ull)
 
 static int seconds = 4, nr_steps = 100;
 static const char *script;
@@ -44,7 +43,7 @@ struct sequence {
 
 /* What the process that has the VM tells. */
 static struct report {
-	bool conversion_keeps, took_from_guest;
+	bool took_from_guest;
 	int nr_done, nr_either, nr_punches[NR_SPTES], met[SNP_M_NR_OPS][SNP_M_NR_MET];
 	char failure[256];
 } *report;
@@ -70,22 +69,6 @@ static gpa_t gpa_of(int page)
 /*
  * Guest
  */
-static void guest_release(struct snp_order *order)
-{
-	order->rmp = snp_vmsa_release(order->arg[0]);
-}
-
-/* SW_EXITINFO1, SW_EXITINFO2, features to toggle or NO_FEATURES */
-static void guest_request(struct snp_order *order)
-{
-	struct ghcb *ghcb = ghcb_begin();
-	u64 *arg = order->arg;
-
-	if (arg[2] != NO_FEATURES)
-		ghcb_set(ghcb, rax, arg[2] ^ snp_sev_features());
-	order->status = ghcb_exit(ghcb, SVM_VMGEXIT_AP_CREATION, arg[0], arg[1]);
-}
-
 static void guest_psc(struct snp_order *order)
 {
 	order->status = snp_psc(order->arg[0], 1, order->arg[1]);
@@ -106,7 +89,7 @@ static void __noreturn __printf(1, 2) fail(const char *fmt, ...)
 
 static int request(u64 info_1, gpa_t gpa, u64 features)
 {
-	struct ghcb_status status = snp_order(vm, guest_request, info_1, gpa, features)->status;
+	struct ghcb_status status = snp_order(vm, guest_ap_request, info_1, gpa, features)->status;
 
 	return status.resp ? status.info : 0;
 }
@@ -119,7 +102,7 @@ static const u64 bad[SNP_M_NR_BAD][3] = {
 	[SNP_M_BAD_VMPL]		= { BIT(16) },
 	[SNP_M_BAD_FEATURES]		= { 0, 0, BIT(3) },
 	[SNP_M_BAD_ON_INIT_FEATURES]	= { CREATE ^ ON_INIT, 0, BIT(4) },
-	[SNP_M_BAD_NO_FEATURES]		= { 0, 0, NO_FEATURES },
+	[SNP_M_BAD_NO_FEATURES]		= { 0, 0, SNP_NO_FEATURES },
 	[SNP_M_BAD_UNALIGNED]		= { 0, 0x10 },
 	[SNP_M_BAD_2M]			= { 0, 4 * PAGE_SIZE },
 	[SNP_M_BAD_ON_INIT_2M]		= { CREATE ^ ON_INIT, 4 * PAGE_SIZE },
@@ -204,7 +187,15 @@ static int execute(const struct snp_m_step *step)
 	struct snp_ap *ap = is_vcpu ? ap_of(step->arg[0]) : NULL;
 	gpa_t gpa = is_vcpu ? 0 : gpa_of(step->arg[0]);
 	const int *arg = step->arg;
+	static void (* const vcpu_ops[SNP_M_NR_OPS])(struct snp_ap *ap) = {
+		[SNP_M_INIT] = ap_init, [SNP_M_INIT_SIPI] = ap_init_sipi,
+		[SNP_M_RUN] = ap_run, [SNP_M_STOP] = ap_stop, [SNP_M_WAKE] = ap_wake,
+	};
 
+	if (vcpu_ops[step->op]) {
+		vcpu_ops[step->op](ap);
+		return 0;
+	}
 	switch (step->op) {
 	case SNP_M_PREPARE:
 		return snp_order(vm, guest_prepare, gpa, ap_of(arg[1])->cpu, 0)->rmp;
@@ -215,16 +206,10 @@ static int execute(const struct snp_m_step *step)
 	case SNP_M_ON_INIT:
 		return request(to | ON_INIT, gpa_of(arg[1]), 0);
 	case SNP_M_DESTROY:
-		return request(to | SVM_VMGEXIT_AP_DESTROY, 0, NO_FEATURES);
+		return request(to | SVM_VMGEXIT_AP_DESTROY, 0, SNP_NO_FEATURES);
 	case SNP_M_BAD:
 		return request((to | CREATE) ^ bad[arg[1]][0], gpa_of(1) ^ bad[arg[1]][1],
 			       bad[arg[1]][2]);
-	case SNP_M_INIT:
-		ap_init(ap);
-		return 0;
-	case SNP_M_INIT_SIPI:
-		ap_init_sipi(ap);
-		return 0;
 	case SNP_M_HALT:
 		halt(ap, ap_of(model.vcpu[arg[0]].as));
 		return 0;
@@ -242,15 +227,6 @@ static int execute(const struct snp_m_step *step)
 		fallthrough;
 	case SNP_M_UNSHARE:
 		vm_mem_set_private(vm->vm, gpa, arg[1] * PAGE_SIZE);
-		return 0;
-	case SNP_M_RUN:
-		ap_run(ap);
-		return 0;
-	case SNP_M_STOP:
-		ap_stop(ap);
-		return 0;
-	case SNP_M_WAKE:
-		ap_wake(ap);
 		return 0;
 	case SNP_M_PUNCH:
 		return change_file(arg, FALLOC_FL_PUNCH_HOLE);
@@ -384,7 +360,7 @@ static void do_step(const struct snp_m_step *step)
 
 	report->met[step->op][snp_m_meets(&model, step)]++;
 	snp_step("%s", print(step));
-	if (snp_m_takes_from(&model, step, SNP_M_RUNS)) {
+	if (snp_m_takes_from_guest(&model, step)) {
 		report->took_from_guest = true;
 		snp_may_damage();
 	}
@@ -424,7 +400,7 @@ static void create_world(const struct sequence *seq)
 	gpas[0] = SZ_4G + 3 * PAGE_SIZE;
 	gpas[1] = gpas[0] + SNP_M_SLOT_PAGES * PAGE_SIZE;
 	gpas[2] = snp_high_gpa(vm) + 3 * PAGE_SIZE;
-	snp_m_init(&model, seq->nr_aps, seq->gentle, report->conversion_keeps);
+	snp_m_init(&model, seq->nr_aps, seq->gentle, snp_conversion_keeps_vmsa());
 	for (i = 0; i < SNP_M_FILES; i++)
 		open_file(i);
 	for (i = 0; i < SNP_M_PLACES; i++) {
@@ -460,7 +436,6 @@ static bool runs_well(const struct sequence *seq, bool quiet)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	TEST_ASSERT(!quiet || freopen("/dev/null", "w", stderr), "No /dev/null");
-	report->conversion_keeps = snp_conversion_keeps_vmsa();
 	create_world(seq);
 	for (i = 0; i < seq->nr; i++, report->nr_done++) {
 		if (!snp_m_illegal(&model, &seq->step[i]))
@@ -543,7 +518,7 @@ static void generate(struct sequence *seq, u32 seed, bool gentle, int (*met)[SNP
 
 	seq->nr_aps = 2 + any(&rng, SNP_M_APS - 1);
 	seq->gentle = gentle;
-	snp_m_init(&m, seq->nr_aps, gentle, report->conversion_keeps);
+	snp_m_init(&m, seq->nr_aps, gentle, snp_conversion_keeps_vmsa());
 	for (seq->nr = 0; seq->nr < nr_steps; seq->nr++) {
 		struct snp_m_step *step = &seq->step[seq->nr];
 
@@ -676,9 +651,6 @@ static void run_sequences(bool gentle)
 		return;
 	}
 
-	/* An empty one, to know how the kernel converts. */
-	TEST_ASSERT(runs_well(&seq, true), "No VM can be run");
-	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (i = 0; !i || timespec_elapsed(start).tv_sec < seconds; i++) {
 		generate(&seq, ~(kvm_random_seed + i), gentle, other);
 		generate(&seq, kvm_random_seed + i, gentle, mine);

@@ -55,6 +55,7 @@ struct target {
 	struct snp_race race;
 	u32 page;		/* of its memslot, the VMSA: one of three */
 	bool alive;		/* has a good VMSA */
+	bool forgotten;		/* by KVM, where that was: it was in no memslot */
 };
 
 /* A thread, and its view of the VM, with a vCPU of its own to execute orders. */
@@ -175,12 +176,7 @@ static void expect_failure(struct target *t)
 		ap_check_rerun(ap);
 }
 
-static void round_slots(struct target *t, u64 nr);
-
-/*
- * Have it run, on a VMSA made where the lost one was, which is as good, or elsewhere.
- * KVM may forget a VMSA that no memslot contains.
- */
+/* Have it run, on a VMSA made where the lost one was, which is as good, or elsewhere. */
 static void ensure_running(struct target *t)
 {
 	struct snp_ap *ap = t->ap;
@@ -189,7 +185,7 @@ static void ensure_running(struct target *t)
 	if (!t->alive) {
 		ap->s->what = "VMSA made anew";
 		lock_kicks(false);
-		if (mode_round != round_slots && random_below(5))
+		if (!t->forgotten && random_below(5))
 			ap_prepare(ap, gpa(t, t->page));
 		else
 			ap_create(ap, move(t, random_below(3)));
@@ -198,6 +194,7 @@ static void ensure_running(struct target *t)
 		pthread_rwlock_unlock(&kick_lock);
 		snp_race_started(&t->race);
 		t->alive = true;
+		t->forgotten = false;
 	} else if (!ap_is_running(ap)) {
 		ap_run(ap);
 	}
@@ -394,6 +391,8 @@ static void round_slots(struct target *t, u64 nr)
 
 	expect_failure(t);
 	expect_failure(other);
+	t->forgotten = true;
+	other->forgotten = true;
 }
 
 static void drive(struct driver *d)

@@ -20,7 +20,12 @@ struct ghcb_status snp_ap_destroy(u32 apic_id);
 void guest_nop(struct snp_order *order);
 void guest_prepare(struct snp_order *order);	/* gva, struct sev_cpu */
 void guest_create(struct snp_order *order);	/* APIC ID, gpa */
+void guest_release(struct snp_order *order);	/* gva */
 void guest_destroy(struct snp_order *order);	/* APIC ID */
+
+/* AP Creation: SW_EXITINFO1, SW_EXITINFO2, features to toggle or not to pass. */
+#define SNP_NO_FEATURES	(~0ull)
+void guest_ap_request(struct snp_order *order);
 
 /* Work of an AP: HLT. */
 void guest_halt(struct snp_ap_shared *me);

@@ -110,9 +110,8 @@ int snp_m_do(struct snp_model *m, const struct snp_m_step *step);
 
 enum snp_m_met snp_m_meets(const struct snp_model *m, const struct snp_m_step *step);
 
-/* Does it take a VMSA away from a vCPU in that state? */
-bool snp_m_takes_from(const struct snp_model *m, const struct snp_m_step *step,
-		      enum snp_m_state state);
+/* Does it take a VMSA away from a vCPU that is in the guest? */
+bool snp_m_takes_from_guest(const struct snp_model *m, const struct snp_m_step *step);
 int snp_m_image(const struct snp_model *m, int page);
 
 #endif /* SELFTEST_KVM_SNP_MODEL_H */

@@ -29,6 +29,21 @@ void guest_nop(struct snp_order *order)
 {
 }
 
+void guest_release(struct snp_order *order)
+{
+	order->rmp = snp_vmsa_release(order->arg[0]);
+}
+
+void guest_ap_request(struct snp_order *order)
+{
+	struct ghcb *ghcb = ghcb_begin();
+	u64 *arg = order->arg;
+
+	if (arg[2] != SNP_NO_FEATURES)
+		ghcb_set(ghcb, rax, arg[2] ^ snp_sev_features());
+	order->status = ghcb_exit(ghcb, SVM_VMGEXIT_AP_CREATION, arg[0], arg[1]);
+}
+
 void guest_destroy(struct snp_order *order)
 {
 	order->status = snp_ap_destroy(order->arg[0]);

@@ -172,10 +172,11 @@ void snp_test_init(int *argc, char *argv[])
 	if (kvm_get_module_param_bool("kvm_amd", "dump_invalid_vmcb"))
 		fprintf(stderr, "# note: kvm_amd.dump_invalid_vmcb makes the log long\n");
 
-	/* Now, as there may be no ASID for this and another VM, and not in this process. */
-	if (!guard->zap_by_nx && !fork())
+	/* The host may have one ASID: ask before a case has it, and give it back. */
+	if (!fork())
 		_exit(!snp_conversion_keeps_vmsa());
 	wait(NULL);
+	errno = 0;
 }
 
 int snp_nr_cpus(void)

@@ -183,12 +183,11 @@ static bool takes(const struct snp_model *m, const struct snp_m_step *step,
 	       v->state == state && touches(m, step, v->gpa);
 }
 
-bool snp_m_takes_from(const struct snp_model *m, const struct snp_m_step *step,
-		      enum snp_m_state state)
+bool snp_m_takes_from_guest(const struct snp_model *m, const struct snp_m_step *step)
 {
 	int i;
 
-	for (i = 0; i < m->nr_aps && !takes(m, step, &m->vcpu[i], state); i++)
+	for (i = 0; i < m->nr_aps && !takes(m, step, &m->vcpu[i], SNP_M_RUNS); i++)
 		;
 	return i < m->nr_aps;
 }
