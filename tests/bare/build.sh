@@ -43,14 +43,15 @@ bare_start()
 }
 
 # bare_run SECONDS QEMU IMAGE OUTPUT ARGUMENT... : what the image says on its
-# serial port goes to OUTPUT.  QEMU_ARGS= are more arguments.
+# serial port goes to OUTPUT.  QEMU_ARGS= are more arguments, BARE_SNP= more
+# properties of the x-snp-host.
 bare_run()
 {
 	_limit=$1 _qemu=$2 _image=$3 _output=$4
 	shift 4
 	: >"$_output"
 	# shellcheck disable=SC2086 # QEMU_ARGS is words
-	timeout -k 5 "$_limit" "$_qemu" -object x-snp-host,id=snp0,pa-reduction=5 \
+	timeout -k 5 "$_limit" "$_qemu" -object "x-snp-host,id=snp0,pa-reduction=5${BARE_SNP-}" \
 		-machine q35,kernel-irqchip=split,vmport=off,usb=off \
 		-accel tcg,thread=multi -m 128 -nodefaults -no-user-config \
 		-display none -cpu \

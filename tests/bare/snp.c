@@ -12,10 +12,13 @@ unsigned command_at(unsigned cmd, uint64_t spa)
     mmio_write(PSP_CMDBUF_LO, spa);
     mmio_write(PSP_CMDBUF_HI, spa >> 32);
     mmio_write(PSP_CMDRESP, cmd << 16);
-    resp = mmio_read(PSP_CMDRESP);
-    if (!(resp & 0x80000000u)) {
-        bail("FW-12: no response to command", cmd);
-    }
+    do {
+        resp = mmio_read(PSP_CMDRESP);
+        /* FW-12: busy is what delay= makes it, and then for a moment */
+        if (!(resp & 0x80000000u) && resp != cmd << 16) {
+            bail("FW-12: no response to command", cmd);
+        }
+    } while (!(resp & 0x80000000u));
     return resp & 0xffff;
 }
 

@@ -183,10 +183,9 @@ static void private_access(void)
     check("ACC-16", on(i_load8, p), RMP_READ, "remapped to another page");
     npt_map(p, p, 7);
     check("ACC-16", on(i_load8, p), FINE, "and back");
-    check("TLB-02", on(i_load8, p), FINE, "a new nested page table counts");
     npt_map(p, p, 0);
-    check("TLB-03", on(i_load8, p), NPF_ENC | NPF_FINAL | 4,
-          "at the next VMRUN");
+    check("TLB-02", on(i_load8, p), NPF_ENC | NPF_FINAL | 4,
+          "a nested page table that has changed, at the next VMRUN with a flush");
     npt_map(p, p, 5);
     check("ACC-09", on(i_store8, p), NPF_ENC | NPF_FINAL | 7,
           "ENC of a read-only leaf, without RMP");
@@ -501,6 +500,13 @@ static void vmpls(void)
         check("ACC-03", on(i_exec, g), RMP_FETCH | NPF_VMPL, "XU: fetch at CPL 0");
         x = in_guest(&(struct regs) { .r8 = g }, i_user);
         check("ACC-03", x, FINE, "XU: fetch at CPL 3");
+        vcpu_order(i, &(struct regs) { .r8 = g, .rsi = g }, i_user);
+        vcpu_then(i, i_exec);
+        last = vcpu_resume(i, &got);
+        check("ACC-03", last.code == EXIT_NPF ? last.info1 : last.code,
+              RMP_FETCH | NPF_VMPL, "XU: at CPL 0 after one at CPL 3");
+        check("ACC-12", last.info2, g, "with its address");
+        vcpu_start(i, i);
         vmpl = 0;
         check("RMPADJUST-13", rmpadjust(g, false, 0xd << 8 | i), 0, "XS");
         vmpl = i;
@@ -533,22 +539,36 @@ static void vmpls(void)
     check("ACC-07", on(i_load8, WALK_VA), RMP_WALK | NPF_VMPL,
           "A in a table that VMPL1 cannot write");
     vmpl = 0;
+    x = guest_page();
+    check("ACC-07", rmpadjust(x, false, 3 << 8 | 1), 0, "R, W of what it maps");
+    guest_store(g, x | CBIT | 0x27);
+    vmpl = 1;
+    check("ACC-07", on(i_load8, WALK_VA), FINE, "with A set, it is but read");
+    check("ACC-07", on(i_store8, WALK_VA), RMP_WALK | NPF_VMPL, "a store sets D");
+    vmpl = 0;
+    guest_store(g, x | CBIT | 0x67);
+    vmpl = 1;
+    check("ACC-07", on(i_store8, WALK_VA), FINE, "with A and D set");
+    vmpl = 0;
     guest_store(WALK_PDE, 0);
 }
 
 /* ---- other guests ---- */
 
+struct plain plain = { .vcpu = 4, .asid = 300, .tlb = 3 };
+
 static uint64_t plain_guest_np(uint64_t np, const void *code, uint64_t rsi,
                                uint64_t *info2)
 {
     static uint64_t stack[64];
-    uint64_t v = VMCB(4), s = v + V_SAVE;
+    uint64_t v = VMCB(plain.vcpu), s = v + V_SAVE;
     struct { uint16_t limit; uint64_t base; } __attribute__((packed)) t;
     struct regs r = { .rax = v, .rsi = rsi };
 
-    vmcb_init(4);
+    vmcb_init(plain.vcpu);
     F64(v, V_NP) = np;
-    F32(v, V_ASID) = 300;
+    F32(v, V_ASID) = plain.asid;
+    F8(v, V_TLB) = plain.tlb;
     F32(v, V_EXCEPTIONS) = 1 << PF | 1 << GP | 1 << UD | 1 << 8;
     F16(s, 0x10) = SEL_CODE;
     F16(s, 0x12) = 0xa9b;

@@ -14,6 +14,7 @@ void tests(void)
     rules_vmrun();
     rules_guest();
     rules_smp();
+    rules_tlb();
     rules_shutdown();
     report();
 }

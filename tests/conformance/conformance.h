@@ -152,6 +152,8 @@ struct exit vcpu_resume(unsigned vcpu, struct regs *r);
 bool vcpu_done(unsigned vcpu, const struct exit *e);
 /* In two halves, for another processor to run it */
 void vcpu_order(unsigned vcpu, const struct regs *r, const void *code);
+/* ... and after that @code, with the same registers, without an exit between */
+void vcpu_then(unsigned vcpu, const void *code);
 
 /* Nested page table: a 4 KB leaf; 2 MB leaf or table for a region of AREA */
 void npt_map(uint64_t gpa, uint64_t spa, uint64_t flags);
@@ -169,6 +171,20 @@ uint64_t guest_pte(uint64_t gva);
  * exit code, VMMCALL if all went well.
  */
 uint64_t plain_guest(const void *code, uint64_t rsi, uint64_t *info2);
+/* ... and as what it runs */
+extern struct plain {
+    unsigned vcpu;
+    uint32_t asid;
+    uint8_t tlb;                /* TLB_CONTROL */
+} plain;
+
+/*
+ * smp.c: VMRUN on the processor that calls; the guest of vCPU 1 counts at @gva on
+ * processor 1 until it is stopped
+ */
+void run_guest(uint64_t vmcb);
+void start_guest(uint64_t gva);
+void stop_guest(void);
 
 /* ---- the rules ---- */
 
@@ -177,6 +193,7 @@ void rules_host(void);
 void rules_vmrun(void);
 void rules_guest(void);
 void rules_smp(void);
+void rules_tlb(void);
 void rules_shutdown(void);
 
 /* What main() runs: all.c here, fuzz.c in tests/fuzz */
@@ -187,7 +204,7 @@ INSN(load8); INSN(load1); INSN(store8); INSN(store4); INSN(store2);
 INSN(store1); INSN(store16); INSN(xchg); INSN(add); INSN(lock_add);
 INSN(lock_bts); INSN(lock_xadd); INSN(cmpxchg); INSN(cmpxchg8b);
 INSN(cmpxchg16b); INSN(sgdt); INSN(fxsave); INSN(setc); INSN(stos);
-INSN(movs); INSN(exec); INSN(invlpg); INSN(flush); INSN(vmrun);
+INSN(movs); INSN(exec); INSN(invlpg); INSN(invlpga); INSN(flush); INSN(vmrun);
 INSN(vmsave); INSN(stgi); INSN(vmmcall); INSN(vmgexit); INSN(vmgexit_f2);
 INSN(rmpupdate); INSN(rmpadjust); INSN(psmash); INSN(pvalidate);
 INSN(rmpquery); INSN(rmpread); INSN(invlpgb); INSN(tlbsync);

@@ -40,7 +40,7 @@ extern char __bss_end[];
 
 struct mailbox {
     struct regs regs;
-    uint64_t code;
+    uint64_t code, then;
     volatile uint64_t served;
 };
 
@@ -71,6 +71,10 @@ static void guest_main(uint64_t vcpu)
         asm volatile(".byte 0xf3, 0x0f, 0x01, 0xd9" : : : "memory");
         r = b->regs;
         attempt(&r, (const void *)b->code);
+        if (b->then) {
+            r = b->regs;
+            attempt(&r, (const void *)b->then);
+        }
         b->regs = r;
         b->served++;
     }
@@ -342,6 +346,12 @@ void vcpu_order(unsigned vcpu, const struct regs *r, const void *code)
 {
     box(vcpu)->regs = *r;
     box(vcpu)->code = (uint64_t)code;
+    box(vcpu)->then = 0;
+}
+
+void vcpu_then(unsigned vcpu, const void *code)
+{
+    box(vcpu)->then = (uint64_t)code;
 }
 
 struct exit vcpu_resume(unsigned vcpu, struct regs *r)

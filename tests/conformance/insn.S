@@ -39,6 +39,7 @@ i_\name:
 
 /* SVM and SNP */
         insn    vmrun, "clgi; vmrun %rax; stgi"
+        insn    invlpga, "invlpga %rax, %ecx"
         insn    vmsave, "vmsave %rax"
         insn    stgi, "stgi"
         insn    vmmcall, "vmmcall"

@@ -20,6 +20,7 @@ bare_build "$build" conformance "$here/insn.S" "$here"/*.c ||
 
 rc=0
 ktap=$build/ktap
+BARE_SNP=,stale=use
 bare_run "${LIMIT:-120}" "$qemu" "$build/conformance.bin" "$ktap" -smp 2 \
 	-device amd-psp,x86-snp-shutdown=on \
 	>"$build/qemu" 2>&1
@@ -36,6 +37,45 @@ if [ $status -ne 0 ] || ! grep -q "^1\.\.$((n - 1))\$" "$ktap"; then
 	rc=1
 else
 	echo "ok $n the image comes to its end"
+fi
+
+# TLB-03 and others: which stale translations it tells of, and no others
+n=$((n + 1))
+sed -n 's/^# stale: //p' "$ktap" | sort >"$build/stale"
+sed -n 's/.*stale translation (\([A-Z0-9-]*\)).*: \(g[pv]a 0x[0-9a-f]*\) is .*/\1 \2/p' "$build/qemu" | sort >"$build/told"
+if cmp -s "$build/stale" "$build/told" && [ -s "$build/told" ]; then
+	echo "ok $n TLB-05 stale translations are told of, and no others"
+else
+	diff "$build/stale" "$build/told" | sed 's/^/# /'
+	sed -n 's/^# flushed: //p' "$ktap" | while read -r rule where; do
+		! grep -q " $where\$" "$build/told" ||
+			echo "# $rule: $where was flushed, and is told of as stale"
+	done
+	echo "not ok $n TLB-05 stale translations are told of, and no others"
+	rc=1
+fi
+
+# ENC-03: a second image, which is run until it has been reset and tells
+BARE_SNP=
+bare_build "$build" reset "$here/insn.S" "$here/main.c" "$here/guest.c" "$here/reset/reset.c" ||
+	{ echo "Bail out! the image for a reset does not build"; exit 1; }
+bare_run "${LIMIT:-120}" "$qemu" "$build/reset.bin" "$build/reset" -smp 2 \
+	-device amd-psp -action reboot=reset >"$build/qemu" 2>&1 &
+pid=$!
+while kill -0 $pid 2>/dev/null && ! grep -q '^1\.\.\|^Bail out!' "$build/reset"; do
+	sleep 0.1
+done
+for p in $(ps -o pid= --ppid $pid); do
+	kill "$p"
+done
+wait $pid
+n=$((n + 1))
+sed -n 's/^# [A-Z]/&/p; s/^Bail out!/# &/p' "$build/reset"
+if grep -q '^ok 1 ENC-03 ' "$build/reset"; then
+	sed -n "s/^ok 1 /ok $n /p" "$build/reset" | tee -a "$ktap"
+else
+	echo "not ok $n ENC-03 a reset leaves no plaintext of a guest" | tee -a "$ktap"
+	rc=1
 fi
 
 # Every rule of the README has a line, here or in tests/fw, or a stated reason.

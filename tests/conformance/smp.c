@@ -22,13 +22,13 @@ static volatile uint64_t *flags(void)
 
 static struct exit ended;
 
-static void run_guest(uint64_t vmcb)
+void run_guest(uint64_t vmcb)
 {
     ended = vmrun(vmcb);
 }
 
 /* The guest counts at @gva on processor 1; returns once it does */
-static void start_guest(uint64_t gva)
+void start_guest(uint64_t gva)
 {
     struct regs r = { .rsi = SHARED(MAILBOX(5)), .rdi = gva, .rbx = 1 };
 
@@ -40,7 +40,7 @@ static void start_guest(uint64_t gva)
     }
 }
 
-static void stop_guest(void)
+void stop_guest(void)
 {
     flags()[1] = 1;
     cpu_wait(1);
@@ -549,6 +549,8 @@ void rules_shutdown(void)
     check("SYSCFG-09", status, 0, "its ASID is free");
     check("SYSCFG-09", COMMAND(SNP_SHUTDOWN_EX, 3ull << 32 | 8), 0,
           "SNP_SHUTDOWN_EX with X86_SNP_SHUTDOWN");
+    check("FWCMD-20", *raw(sa) >> 52 == 0xfff, false,
+          "it answers when all processors are done");
     check("SYSCFG-09", rdmsr(MSR_SYSCFG) & SYSCFG_SNP_EN, 0, "clears SNP_EN");
     seen = F64(counter, 0);
     while (F64(counter, 0) < seen + 2 && cpu_busy(1)) {

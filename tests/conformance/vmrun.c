@@ -135,14 +135,71 @@ static void control(void)
     check("VMRUN-26", e.code, EXIT_VMGEXIT, "after all that it runs");
 }
 
+/* ---- ASIDs of other guests ---- */
+
+static void must(unsigned status, const char *what)
+{
+    if (status) {
+        bail(what, status);
+    }
+}
+
+static void do_wbinvd(uint64_t cpu)
+{
+    wbinvd();
+    (void)cpu;
+}
+
+/* FWPAGE-06: the page of a context holds what the firmware wrote there */
+static uint64_t context_seen(uint64_t ctx, uint64_t before, const char *what)
+{
+    check("FWPAGE-06", F64(ctx, 0x800) != before, true, what);
+    return F64(ctx, 0x800);
+}
+
+/* An SNP guest that is nothing but an ASID's; its context page */
+static uint64_t empty_guest(uint32_t asid)
+{
+    const uint64_t policy = 1ull << 16 | 1ull << 17;
+    uint64_t ctx = fresh(), seen;
+
+    memset((void *)ctx, 0x5a, K4);
+    make_firmware(ctx);
+    must(COMMAND(SNP_GCTX_CREATE, ctx), "SNP_GCTX_CREATE");
+    seen = context_seen(ctx, 0x5a5a5a5a5a5a5a5a,
+                        "a context page is not what the host left in it");
+    must(COMMAND(SNP_LAUNCH_START, ctx, policy), "SNP_LAUNCH_START");
+    context_seen(ctx, seen, "and changes with the context");
+    must(COMMAND(SNP_ACTIVATE, ctx, asid), "SNP_ACTIVATE");
+    return ctx;
+}
+
+/* The legacy platform, with a SEV guest that is nothing but an ASID's */
+static void legacy_guest(uint32_t asid)
+{
+    uint64_t buf = fresh();
+
+    must(COMMAND(INIT, 0), "INIT");
+    cpu_run(1, do_wbinvd, 1);
+    wbinvd();
+    cpu_wait(1);
+    must(command_at(DF_FLUSH, 0), "DF_FLUSH");
+    memset((void *)buf, 0, K4);
+    make_firmware(buf);
+    must(command_at(LAUNCH_START, buf), "LAUNCH_START");
+    must(COMMAND(ACTIVATE, PAIR(F32(buf, 0), asid)), "ACTIVATE");
+    reclaim(buf);
+}
+
 /* ---- the VMSA page ---- */
 
 static void vmsa_page(void)
 {
-    uint64_t v = VMCB(V), page = fresh();
+    uint64_t v = VMCB(V), page = fresh(), ctx = empty_guest(98);
     struct regs r;
     struct exit e;
 
+    legacy_guest(300);
     /* SEV-ES, not SNP */
     vmsa_fill(vmsa, V, 0);
     F64(vmsa, S_FEATURES) = 0;
@@ -170,8 +227,18 @@ static void vmsa_page(void)
     memcpy((void *)page, vmsa, K4);
     F64(v, V_VMSA) = page;
     refused("VMSA-03", "VMSA in a page of the host");
-    F32(v, V_ASID) = OTHER_ASID;
+    F32(v, V_ASID) = 98;
     refused("VMSA-03", "VMSA of another ASID");
+    F32(v, V_ASID) = 97;
+    refused("VMRUN-29", "an ASID that no guest has");
+    must(COMMAND(SNP_DECOMMISSION, ctx), "SNP_DECOMMISSION");
+    reclaim(ctx);
+    must(command_at(SHUTDOWN, 0), "SHUTDOWN");
+    F32(v, V_ASID) = 98;
+    refused("VMRUN-29", "an ASID whose guest was decommissioned");
+    F32(v, V_ASID) = 300;
+    F64(v, V_NP) = NP_NPT | NP_SEV;
+    refused("VMRUN-29", "a SEV guest's that is gone");
     make(page, 0x5000, false, true, ASID);
     F64(v, V_VMSA) = page;
     refused("VMSA-04", "a Pre-Guest page");

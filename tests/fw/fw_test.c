@@ -299,6 +299,8 @@ static void test_config(void)
 
 static void test_launch_start(void)
 {
+    unsigned i;
+
     is(COMMAND(SNP_GCTX_CREATE, SCRATCH), PAGE_STATE,
        "FWCMD-08: context page is the hypervisor's");
     is(COMMAND(SNP_GCTX_CREATE, FW + 16), ADDRESS, "FW-05: misaligned context");
@@ -323,8 +325,10 @@ static void test_launch_start(void)
        "FW-03: SNP_LAUNCH_UPDATE before SNP_LAUNCH_START");
     is(COMMAND(SNP_LAUNCH_START, CTX, POLICY_SMT), POLICY,
        "FWCMD-09: policy bit 17 is 0");
-    is(COMMAND(SNP_LAUNCH_START, CTX, GOOD_POLICY | 1ull << 21), POLICY,
-       "FWCMD-09: policy bit of a newer firmware");
+    for (i = 22; i < 64; i += i == 24 ? 2 : 1) {
+        is(COMMAND(SNP_LAUNCH_START, CTX, GOOD_POLICY | 1ull << i), POLICY,
+           "FWCMD-09: policy asks for what is not there, or is reserved");
+    }
     is(COMMAND(SNP_LAUNCH_START, CTX, GOOD_POLICY | 0x138), POLICY,
        "FWCMD-09: policy asks for API 1.56");
     is(COMMAND(SNP_LAUNCH_START, CTX, GOOD_POLICY, 0, 4), PARAM,
@@ -335,7 +339,8 @@ static void test_launch_start(void)
        "FWCMD-09: SNP_LAUNCH_START, no SMT needed here, API 1.55");
     is(COMMAND(SNP_LAUNCH_START, CTX, GOOD_POLICY), GUEST_STATE,
        "FW-03: SNP_LAUNCH_START twice");
-    is(COMMAND(SNP_LAUNCH_START, CTX2, POLICY_ONE), OK,
+    is(COMMAND(SNP_LAUNCH_START, CTX2,
+               POLICY_ONE | 1ull << 21 | 1ull << 25), OK,
        "FWCMD-09: a second guest, without DEBUG");
 }
 

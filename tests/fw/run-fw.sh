@@ -3,8 +3,8 @@
 #
 # The Secure Processor's firmware and the IOMMU, command by command, driven by
 # a bare-metal image on the emulated SNP host: no BIOS, no kernel.  The image
-# runs twice, without and with X86_SNP_SHUTDOWN.  TAP on stdout; exits non-zero
-# on any failure.
+# runs without and with X86_SNP_SHUTDOWN, and once with answers that come late.
+# TAP on stdout; exits non-zero on any failure.
 #
 #     QEMU_DIR=dir    a built QEMU (default: scripts/build-qemu's)
 #     QEMU_ARGS=...   more arguments for it, such as -trace snp_fw_*
@@ -23,7 +23,7 @@ bare_build "$build" fw "$here/fw_test.c" ||
 
 rc=0
 : >"$build/all"
-for shutdown in off on; do
+for shutdown in off on on,delay=20; do
 	tap=$build/tap
 	bare_run 300 "$qemu" "$build/fw.bin" "$tap" \
 		-device amd-psp,x86-snp-shutdown=$shutdown >"$build/qemu" 2>&1

@@ -4,8 +4,9 @@
  *
  * This file is registers and interrupt only; what a command does is in
  * snp_fw.c.  Commands run to completion inside the register write, on the
- * writing vCPU's thread and under the BQL, so the mailbox is never seen busy
- * (FW-12).  Firmware addresses system memory directly, not through the IOMMU.
+ * writing vCPU's thread and under the BQL; the mailbox is seen busy only if
+ * delay= puts the answer off, or fail= keeps it for ever (FW-12).  Firmware
+ * addresses system memory directly, not through the IOMMU.
  *
  * The register offsets are those of the "sevv2" interface (C2PMSG_32, _56,
  * _57, _59, _63 and the P2CMSG interrupt pair).  The other mailboxes of the
@@ -20,6 +21,8 @@
 #include "hw/pci/msi.h"
 #include "hw/pci/pci_device.h"
 #include "hw/qdev-properties.h"
+#include "qemu/cutils.h"
+#include "qemu/timer.h"
 #include "migration/vmstate.h"
 #include "qapi/error.h"
 #include "qemu/log.h"
@@ -52,12 +55,27 @@ OBJECT_DECLARE_SIMPLE_TYPE(AMDPSPState, AMD_PSP)
 /* what a register reads as that the platform does not expose */
 #define PSP_NO_ACCESS           0xffffffffu
 
+/* fail=CMD:STATUS@N: this is what the Nth CMD ends in, instead of being run */
+typedef struct PSPFault {
+    unsigned cmd;
+    unsigned status;            /* PSP_HANG: no answer */
+    unsigned countdown;         /* 0: it has happened */
+} PSPFault;
+
+#define PSP_HANG                0x10000
+
 struct AMDPSPState {
     PCIDevice parent_obj;
 
     MemoryRegion mmio;
     SnpFw *fw;
     bool x86_snp_shutdown;
+    uint32_t delay;             /* microseconds until an answer */
+    char *fail;
+    GArray *faults;             /* PSPFault */
+    QEMUTimer *timer;
+    uint32_t command;           /* what was written */
+    uint32_t answer;            /* what cmdresp will be */
 
     uint32_t int_enable;
     uint32_t int_status;
@@ -66,19 +84,92 @@ struct AMDPSPState {
     uint32_t cmdbuf_hi;
 };
 
-static void amd_psp_command(AMDPSPState *s, uint32_t value)
+static void amd_psp_answer(void *opaque)
 {
-    unsigned cmd = (value >> PSP_CMDRESP_CMD_SHIFT) & PSP_CMDRESP_CMD_MASK;
-    uint64_t buf = (uint64_t)s->cmdbuf_hi << 32 | s->cmdbuf_lo;
+    AMDPSPState *s = opaque;
 
-    s->cmdresp = PSP_CMDRESP_RESP | snp_fw_command(s->fw, cmd, buf);
-
-    if (value & PSP_CMDRESP_IOC) {
+    s->cmdresp = s->answer;
+    if (s->command & PSP_CMDRESP_IOC) {
         s->int_status |= PSP_INT_CMD_COMPLETE;
         if (s->int_enable & PSP_INT_CMD_COMPLETE) {
             msi_notify(PCI_DEVICE(s), 0);
         }
     }
+}
+
+/* NULL, or what fail= has in store for this command */
+static const PSPFault *amd_psp_fault(AMDPSPState *s, unsigned cmd)
+{
+    for (unsigned i = 0; i < s->faults->len; i++) {
+        PSPFault *f = &g_array_index(s->faults, PSPFault, i);
+
+        if (f->cmd == cmd && f->countdown && !--f->countdown) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+static void amd_psp_command(AMDPSPState *s, uint32_t value)
+{
+    unsigned cmd = (value >> PSP_CMDRESP_CMD_SHIFT) & PSP_CMDRESP_CMD_MASK;
+    uint64_t buf = (uint64_t)s->cmdbuf_hi << 32 | s->cmdbuf_lo;
+    const PSPFault *fault;
+
+    if (!(s->cmdresp & PSP_CMDRESP_RESP)) {
+        qemu_log_mask(LOG_GUEST_ERROR, "amd-psp: command 0x%x, but the mailbox "
+                      "is busy\n", cmd);
+        return;
+    }
+    s->command = value;
+    fault = amd_psp_fault(s, cmd);
+    if (fault) {
+        trace_amd_psp_fault(cmd, fault->status);
+    }
+    if (fault && fault->status == PSP_HANG) {
+        s->cmdresp = value & ~PSP_CMDRESP_RESP;
+        return;
+    }
+    s->answer = PSP_CMDRESP_RESP |
+                (fault ? fault->status : snp_fw_command(s->fw, cmd, buf));
+    if (s->delay) {
+        s->cmdresp = value & ~PSP_CMDRESP_RESP;
+        timer_mod(s->timer, qemu_clock_get_us(QEMU_CLOCK_VIRTUAL) + s->delay);
+    } else {
+        amd_psp_answer(s);
+    }
+}
+
+/* CMD:STATUS@N or CMD:hang@N, @1 being the default; more of them with "+" */
+static bool amd_psp_parse_fail(AMDPSPState *s, Error **errp)
+{
+    g_auto(GStrv) list = g_strsplit(s->fail ? s->fail : "", "+", -1);
+
+    for (char **entry = list; *entry; entry++) {
+        PSPFault f = { .countdown = 1 };
+        const char *at;
+
+        if (qemu_strtoui(*entry, &at, 16, &f.cmd) || *at++ != ':') {
+            goto bad;
+        }
+        if (g_str_has_prefix(at, "hang")) {
+            f.status = PSP_HANG;
+            at += strlen("hang");
+        } else if (qemu_strtoui(at, &at, 16, &f.status) || f.status > 0xffff) {
+            goto bad;
+        }
+        if ((*at == '@' && qemu_strtoui(at + 1, &at, 10, &f.countdown)) ||
+            *at || !f.countdown || f.cmd > PSP_CMDRESP_CMD_MASK) {
+            goto bad;
+        }
+        g_array_append_val(s->faults, f);
+        continue;
+bad:
+        error_setg(errp, "amd-psp: fail is CMD:STATUS@N, in hexadecimal but "
+                   "for N, or CMD:hang@N, not '%s'", *entry);
+        return false;
+    }
+    return true;
 }
 
 static uint64_t amd_psp_read(void *opaque, hwaddr addr, unsigned size)
@@ -175,9 +266,13 @@ static void amd_psp_realize(PCIDevice *pdev, Error **errp)
         return;
     }
 
-    if (msi_init(pdev, 0, 1, true, false, errp) < 0) {
+    s->faults = g_array_new(false, false, sizeof(PSPFault));
+    if (!amd_psp_parse_fail(s, errp) ||
+        msi_init(pdev, 0, 1, true, false, errp) < 0) {
+        g_array_free(s->faults, true);
         return;
     }
+    s->timer = timer_new_us(QEMU_CLOCK_VIRTUAL, amd_psp_answer, s);
 
     memory_region_init_io(&s->mmio, OBJECT(s), &amd_psp_ops, s, TYPE_AMD_PSP,
                           AMD_PSP_BAR_SIZE);
@@ -191,6 +286,8 @@ static void amd_psp_exit(PCIDevice *pdev)
 {
     AMDPSPState *s = AMD_PSP(pdev);
 
+    timer_free(s->timer);
+    g_array_free(s->faults, true);
     snp_fw_free(s->fw);
     s->fw = NULL;
     msi_uninit(pdev);
@@ -200,6 +297,7 @@ static void amd_psp_reset_hold(Object *obj, ResetType type)
 {
     AMDPSPState *s = AMD_PSP(obj);
 
+    timer_del(s->timer);
     s->int_enable = 0;
     s->int_status = 0;
     s->cmdresp = PSP_CMDRESP_RESP;
@@ -211,6 +309,9 @@ static void amd_psp_reset_hold(Object *obj, ResetType type)
 static const Property amd_psp_properties[] = {
     /* offer SNP_SHUTDOWN_EX's X86_SNP_SHUTDOWN, as firmware after 1.55 does */
     DEFINE_PROP_BOOL("x86-snp-shutdown", AMDPSPState, x86_snp_shutdown, false),
+    /* what commands end in instead of being run; how late answers come */
+    DEFINE_PROP_STRING("fail", AMDPSPState, fail),
+    DEFINE_PROP_UINT32("delay", AMDPSPState, delay, 0),
 };
 
 static const VMStateDescription vmstate_amd_psp = {

@@ -167,6 +167,7 @@ SevStatus snp_fw_bind_asid(SnpFw *fw, uint32_t asid, SnpAsidState owner)
                              "FWCMD-10: ASID still has pages");
     }
     fw->asid[asid] = owner;
+    snp_host_set_asid(asid, true);
     return SEV_SUCCESS;
 }
 
@@ -177,6 +178,7 @@ void snp_fw_retire_asid(SnpFw *fw, uint32_t asid)
     }
     fw->asid[asid] = fw->asid[asid] == SNP_ASID_SNP ? SNP_ASID_STALE_SNP
                                                     : SNP_ASID_STALE_SEV;
+    snp_host_set_asid(asid, false);
     /* FWCMD-16, FWCMD-24: a WBINVD done earlier does not count */
     snp_host_mark_cores();
 }
@@ -327,20 +329,6 @@ static SevStatus snp_fw_set_ranges(SnpFw *fw, Rmp *rmp,
     return SEV_SUCCESS;
 }
 
-/* ENC-01: what is left of guests is ciphertext when the pages change hands */
-static void snp_fw_forget_keys(Rmp *rmp)
-{
-    uint64_t page;
-
-    for (page = 0; page < rmp->pages; page++) {
-        uint64_t spa = page * RMP_PAGE_4K;
-
-        if (rmp_raw(rmp, spa).lo & RMP_LO_ASSIGNED) {
-            snp_host_change_key(spa, RMP_PAGE_4K, rmp_key(rmp, spa), 0);
-        }
-    }
-}
-
 static SevStatus snp_fw_do_init(SnpFw *fw, uint32_t flags, uint64_t list_spa)
 {
     g_autofree struct snp_range_list *list = NULL;
@@ -388,7 +376,7 @@ static SevStatus snp_fw_do_init(SnpFw *fw, uint32_t flags, uint64_t list_spa)
      */
     if (flags & SNP_INIT_RMP) {
         if (fw->rmp_initialized) {
-            snp_fw_forget_keys(rmp);
+            snp_host_forget_keys(rmp);
         }
         rmp_fw_init(rmp);
         fw->rmp_initialized = true;
@@ -416,7 +404,7 @@ static SevStatus snp_fw_do_init(SnpFw *fw, uint32_t flags, uint64_t list_spa)
     amdvi_snp_enforce(true);
 out:
     /* pages became read-only to the hypervisor */
-    snp_host_flush_tlbs();
+    snp_host_flush_tlbs(0, 0);
     return status;
 }
 
@@ -649,7 +637,7 @@ static SevStatus snp_fw_page_reclaim(SnpFw *fw, void *buf)
         if (pre_guest) {
             /* ENC-01: it becomes the guest's without having been encrypted */
             snp_host_change_key(spa, size, 0, entry.asid);
-            snp_host_flush_tlbs();
+            snp_host_flush_tlbs(0, 0);
         }
         return SEV_SUCCESS;
     case RMP_FAIL_SIZEMISMATCH:
@@ -849,6 +837,9 @@ void snp_fw_free(SnpFw *fw)
 
 void snp_fw_reset(SnpFw *fw)
 {
+    for (unsigned i = 1; i < fw->nr_asids; i++) {
+        snp_host_set_asid(i, false);
+    }
     g_hash_table_remove_all(fw->snp_guests);
     g_hash_table_remove_all(fw->sev_guests);
     memset(fw->asid, SNP_ASID_FREE, fw->nr_asids);

@@ -1,9 +1,9 @@
 /*
  * SEV-SNP firmware: SNP guests.
  *
- * A guest is known by its context page.  The page itself only carries the RMP
- * state; the context lives in SnpFw.snp_guests, where no write of the
- * hypervisor reaches it.
+ * A guest is known by its context page.  The page itself carries the RMP state
+ * and what stands for the encrypted context, i.e. random bytes; the context lives
+ * in SnpFw.snp_guests, where no write of the hypervisor reaches it.
  *
  * Memory holds plaintext under its owner's key (ENC-01), so "encrypt in place"
  * leaves the contents as they are.
@@ -31,7 +31,16 @@
 #define SNP_POLICY_MIGRATE_MA       (1ull << 18)
 #define SNP_POLICY_DEBUG            (1ull << 19)
 #define SNP_POLICY_SINGLE_SOCKET    (1ull << 20)
-#define SNP_POLICY_KNOWN            ((1ull << 21) - 1)
+#define SNP_POLICY_CXL_ALLOW        (1ull << 21)
+#define SNP_POLICY_AES_256_XTS      (1ull << 22)
+#define SNP_POLICY_RAPL_DIS         (1ull << 23)
+#define SNP_POLICY_CIPHERTEXT       (1ull << 24)
+#define SNP_POLICY_NO_PAGE_SWAP     (1ull << 25)
+#define SNP_POLICY_RESERVED         (~0ull << 26)
+
+/* What this platform is not, or does not do */
+#define SNP_POLICY_ABSENT \
+    (SNP_POLICY_AES_256_XTS | SNP_POLICY_RAPL_DIS | SNP_POLICY_CIPHERTEXT)
 
 struct snp_gctx {
     uint64_t gctx_paddr;
@@ -71,6 +80,15 @@ static SnpGuest *snp_fw_guest_in_state(SnpFw *fw, uint64_t paddr,
     return guest;
 }
 
+/* FWPAGE-06: the context is written back encrypted, and nobody can read it */
+static void snp_fw_save_context(const SnpGuest *guest)
+{
+    g_autofree void *page = g_malloc(RMP_PAGE_4K);
+
+    qemu_guest_getrandom_nofail(page, RMP_PAGE_4K);
+    snp_fw_write(guest->gctx, page, RMP_PAGE_4K);
+}
+
 /* ---- SNP_GCTX_CREATE, SNP_DECOMMISSION ---- */
 
 /* FWCMD-08 */
@@ -100,6 +118,7 @@ static SevStatus snp_fw_gctx_create(SnpFw *fw, void *buf)
     rmp_fw_move(snp_host_rmp(), spa, RMP_PAGE_FIRMWARE, RMP_PAGE_CONTEXT);
     /* a page in Firmware state can have no context left; replace to be sure */
     g_hash_table_replace(fw->snp_guests, &guest->gctx, guest);
+    snp_fw_save_context(guest);
     return SEV_SUCCESS;
 }
 
@@ -140,7 +159,10 @@ static const char *snp_fw_policy_refused(uint64_t policy)
     if (!(policy & SNP_POLICY_ONE)) {
         return "FWCMD-09: policy bit 17 is clear";
     }
-    if (policy & ~SNP_POLICY_KNOWN) {
+    if (policy & SNP_POLICY_RESERVED) {
+        return "FWCMD-09: policy has a reserved bit";
+    }
+    if (policy & SNP_POLICY_ABSENT) {
         return "FWCMD-09: policy asks for a feature that is not offered";
     }
     if (!(policy & SNP_POLICY_SMT) && current_machine->smp.threads > 1) {
@@ -188,6 +210,7 @@ static SevStatus snp_fw_launch_start(SnpFw *fw, void *buf)
     memcpy(guest->gosvw, in->gosvw, sizeof(guest->gosvw));
     memset(guest->ld, 0, sizeof(guest->ld));
     guest->state = SNP_GUEST_LAUNCH;
+    snp_fw_save_context(guest);
     return SEV_SUCCESS;
 }
 
@@ -224,6 +247,7 @@ static SevStatus snp_fw_activate(SnpFw *fw, void *buf)
         guest->asid = asid;
         /* ENC-01: a new key for whatever is left in memory */
         snp_host_new_key(asid);
+        snp_fw_save_context(guest);
     }
     return status;
 }
@@ -443,8 +467,9 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
     }
 
     memcpy(guest->ld, ld, sizeof(ld));
+    snp_fw_save_context(guest);
     /* The hypervisor's translations lead to plaintext */
-    snp_host_flush_tlbs();
+    snp_host_flush_tlbs(0, 0);
     if (type == SNP_PAGE_ZERO) {
         g_autofree void *zero = g_malloc0(size);
 
@@ -558,6 +583,7 @@ static SevStatus snp_fw_launch_finish(SnpFw *fw, void *buf)
     guest->vcek_disabled = flags & SNP_FINISH_NO_VCEK;
     memcpy(guest->host_data, in->host_data, sizeof(guest->host_data));
     guest->state = SNP_GUEST_RUNNING;
+    snp_fw_save_context(guest);
 
     if (trace_event_get_state_backends(TRACE_SNP_FW_LAUNCH_DIGEST)) {
         g_autoptr(GString) hex = g_string_new(NULL);

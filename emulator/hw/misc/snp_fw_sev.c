@@ -195,16 +195,18 @@ static SevStatus snp_fw_sev_get_id(SnpFw *fw, void *buf)
     uint8_t id[2 * SEV_ID_SIZE] = SEV_ID_TEXT;
     SevStatus status;
 
-    if (len < sizeof(id)) {
+    /* A caller that has room for one socket gets one; Linux's tools do */
+    if (len < SEV_ID_SIZE) {
         io->len = cpu_to_le32(sizeof(id));
         return snp_fw_refuse(fw, SEV_INVALID_LENGTH, "FW-07: length");
     }
-    status = snp_fw_writable_pages(fw, spa, sizeof(id));
+    len = len < sizeof(id) ? SEV_ID_SIZE : sizeof(id);
+    status = snp_fw_writable_pages(fw, spa, len);
     if (status) {
         return status;
     }
-    snp_fw_write(spa, id, sizeof(id));
-    io->len = cpu_to_le32(sizeof(id));
+    snp_fw_write(spa, id, len);
+    io->len = cpu_to_le32(len);
     return SEV_SUCCESS;
 }
 

@@ -24,8 +24,14 @@
 /* Not an EXITINFO1 bit: the access ends in #VC(404h), not in a #VMEXIT */
 #define SNP_FAULT_VC            (1ull << 63)
 
+/* In an address for the nested TLB index: CPL 3 at a VMPL above 0 (ACC-03) */
+#define SNP_NESTED_USER         (1ull << 62)
+
 #define EXCP1D_VC               29
 #define SNP_VC_NOT_VALIDATED    0x404
+
+typedef struct SnpTlb SnpTlb;           /* snp_tlb.c */
+typedef struct SnpTlbHost SnpTlbHost;
 
 typedef struct SnpCpu {
     Rmp *rmp;                   /* set once this processor has SNP_EN */
@@ -41,6 +47,8 @@ typedef struct SnpCpu {
     uint8_t guest;              /* SNP_GUEST_* of the guest that runs */
     uint8_t vmpl;
     uint32_t asid;
+    uint32_t tlb_asid;          /* of any guest; 0: not followed */
+    uint64_t pcpu_id;           /* VMSA.PCPU_ID at VMRUN */
     uint64_t cbit;              /* C-bit mask of the running guest, or 0 */
     uint64_t vmsa;              /* SPA of the VMSA page */
     uint64_t sev_features;      /* VMSA.SEV_FEATURES at VMRUN */
@@ -52,6 +60,7 @@ typedef struct SnpCpu {
     uint64_t fault;             /* SNP_NPF_*, SNP_FAULT_VC of a nested walk */
     uint64_t decode_va;         /* decode assist: INVLPG's operand */
     uint8_t insn_len;           /* of the instruction that was unwound to */
+    SnpTlb *tlb;                /* NULL with stale=off */
 } SnpCpu;
 
 /* PVALIDATE and friends: translation without RMP checks of the final page */
@@ -121,6 +130,24 @@ void snp_raise_not_validated(CPUArchState *env, vaddr gva, uintptr_t ra)
 /* Raises the guest's #PF or #VMEXIT(NPF) as the access would. */
 void snp_translate(CPUArchState *env, vaddr gva, SnpTranslation *t,
                    uintptr_t ra);
+
+/* ---- snp_tlb.c: what hardware's TLB may still hold of guests ---- */
+/* With @use what is stale is used, otherwise only told */
+SnpTlbHost *snp_tlb_host_new(bool use);
+/* An RMP change flushes these pages on all processors; size 0: all pages */
+void snp_tlb_rmp_changed(SnpTlbHost *host, uint64_t spa, uint64_t size);
+void snp_tlb_realize(CPUArchState *env, SnpTlbHost *host);
+void snp_tlb_reset(CPUArchState *env);
+void snp_tlb_vmrun(CPUArchState *env, uint8_t tlb_ctl);
+void snp_tlb_guest_flush(CPUArchState *env);
+void snp_tlb_invlpga(CPUArchState *env, vaddr addr, uint32_t asid);
+/*
+ * A walk of the running guest's page tables ended with @found and, if so, these
+ * results.  Returns whether there is a translation, which may be an older one.
+ */
+bool snp_tlb_walked(CPUArchState *env, vaddr addr, MMUAccessType access,
+                    int mmu_idx, bool found, uint64_t *spa, int *prot,
+                    int *page_size);
 
 /* ---- svm_helper.c ---- */
 /*

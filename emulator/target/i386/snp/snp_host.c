@@ -8,6 +8,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/qapi-types-qom.h"
 #include "qemu/error-report.h"
 #include "qemu/units.h"
 #include "qom/object_interfaces.h"
@@ -25,10 +26,10 @@
 #include "snp_msr.h"
 
 #define SNP_CBIT            51
-#define SNP_MAX_ASID        509     /* CPUID-02: values of a Genoa part */
+#define SNP_MAX_ASID        509     /* CPUID-02: values of a Milan part */
+#define SNP_MOST_ASIDS      0x3ff   /* RAW-01 */
 #define SNP_ASIDS           99      /* ... of these for SEV-ES and SNP guests */
 #define SNP_MAX_CPUS        4096
-#define SNP_SVM_ASIDS       0x8000
 
 struct SnpHost {
     Object parent_obj;
@@ -36,18 +37,26 @@ struct SnpHost {
     /* properties */
     uint64_t rmp_base_wanted;
     bool erratum_2m;
+    bool sme;
     uint32_t pa_reduction;
     uint32_t snp_asids;
+    uint32_t max_asid;
+    uint32_t contention;
+    SnpStale stale;
 
     uint64_t rmp_base;
     uint64_t rmp_end;
 
     QemuMutex lock;             /* SNP_EN on several processors at once */
     Rmp rmp;
+    uint64_t random;            /* lock; for contention= */
+    uint8_t contended[256];     /* lock; how often in a row, by page */
     bool rmp_ready;             /* read without the lock; set once, with it */
     MemoryRegion cipher;        /* reads as ciphertext */
-    uint32_t key[0x400];        /* by ASID; SNP_ACTIVATE changes it; atomic */
+    uint32_t key[SNP_MOST_ASIDS + 1];   /* SNP_ACTIVATE changes it; atomic */
+    unsigned long *asid_active;     /* bitmap, atomic */
     unsigned long *wbinvd_wanted;   /* bitmap by cpu_index, atomic */
+    SnpTlbHost *tlb;            /* atomic; NULL with stale=off */
     Error *migration_blocker;
 };
 
@@ -68,7 +77,7 @@ unsigned snp_host_cbit(void)
 
 unsigned snp_host_max_asid(void)
 {
-    return SNP_MAX_ASID;
+    return the_host->max_asid;
 }
 
 unsigned snp_host_min_sev_asid(void)
@@ -197,6 +206,51 @@ static void change_key(uint64_t spa, uint64_t size, unsigned from, unsigned to)
     }
 }
 
+void snp_host_forget_keys(Rmp *rmp)
+{
+    for (uint64_t page = 0; page < rmp->pages; page++) {
+        const uint64_t spa = page * RMP_PAGE_4K;
+
+        if (rmp_raw(rmp, spa).lo & RMP_LO_ASSIGNED) {
+            snp_host_change_key(spa, RMP_PAGE_4K, rmp_key(rmp, spa), 0);
+        }
+    }
+}
+
+bool snp_host_contended(uint64_t spa, bool may_overlap, int *rc)
+{
+    SnpHost *s = the_host;
+    uint8_t *n = &s->contended[spa / RMP_PAGE_4K % ARRAY_SIZE(s->contended)];
+
+    if (!s->contention) {
+        return false;
+    }
+    QEMU_LOCK_GUARD(&s->lock);
+    s->random = s->random * 6364136223846793005ull + 1442695040888963407ull;
+    if (s->random >> 33 >= (1ull << 31) / s->contention || *n == 3) {
+        *n = 0;
+        return false;
+    }
+    *n += 1;
+    *rc = may_overlap && (s->random >> 32 & 1) ? RMP_FAIL_OVERLAP :
+                                                 RMP_FAIL_INUSE;
+    return true;
+}
+
+void snp_host_set_asid(unsigned asid, bool active)
+{
+    if (active) {
+        set_bit_atomic(asid, the_host->asid_active);
+    } else {
+        clear_bit_atomic(asid, the_host->asid_active);
+    }
+}
+
+bool snp_host_asid_active(unsigned asid)
+{
+    return test_bit(asid, the_host->asid_active);
+}
+
 void snp_host_contents_changed(uint64_t spa, uint64_t size)
 {
     for (uint64_t end = spa + size; spa < end; spa += TARGET_PAGE_SIZE) {
@@ -232,8 +286,9 @@ static void flush_tlbs(CPUState *cpu, run_on_cpu_data data)
     }
 }
 
-void snp_host_flush_tlbs(void)
+void snp_host_flush_tlbs(uint64_t spa, uint64_t size)
 {
+    snp_tlb_rmp_changed(the_host->tlb, spa, size);
     /*
      * At the end of the running translation block, while no other processor
      * executes anything.  A processor that reads the old RMP entry at this
@@ -305,7 +360,7 @@ Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end)
     if (memory_region_is_ram(mr) && !memory_region_is_rom(mr) &&
         len == rmp_end + 1 - rmp_base &&
         rmp_setup(&s->rmp, memory_region_get_ram_ptr(mr) + xlat,
-                  rmp_base, rmp_end, SNP_MAX_ASID, s->erratum_2m)) {
+                  rmp_base, rmp_end, s->max_asid, s->erratum_2m)) {
         rmp = &s->rmp;
         rmp->rekey = change_key;
         qatomic_store_release(&s->rmp_ready, true);
@@ -313,7 +368,7 @@ Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end)
     return rmp;
 }
 
-static void snp_cpu_disable(CPUState *cs, run_on_cpu_data data)
+static void snp_cpu_disable(CPUState *cs)
 {
     CPUX86State *env = cpu_env(cs);
 
@@ -327,18 +382,28 @@ static void snp_cpu_disable(CPUState *cs, run_on_cpu_data data)
     tlb_flush(cs);
 }
 
-void snp_host_disable(void)
+static void disable_all(CPUState *cpu, run_on_cpu_data data)
 {
     CPUState *cs;
 
+    CPU_FOREACH(cs) {
+        snp_cpu_disable(cs);
+    }
+}
+
+void snp_host_disable(void)
+{
     rmp_fw_end(&the_host->rmp);
 
     /*
-     * The Rmp itself stays set up: a processor that has not come round to its
-     * own switch still reads it, and the next SNP_EN finds it again.
+     * While no processor executes anything, and before the one that gave the
+     * command can read the answer, which takes another access to the device.
+     * The Rmp itself stays set up: the next SNP_EN finds it again.
      */
-    CPU_FOREACH(cs) {
-        async_run_on_cpu(cs, snp_cpu_disable, RUN_ON_CPU_NULL);
+    if (current_cpu) {
+        async_safe_run_on_cpu(current_cpu, disable_all, RUN_ON_CPU_NULL);
+    } else {
+        disable_all(NULL, RUN_ON_CPU_NULL);
     }
 }
 
@@ -435,8 +500,8 @@ void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
          * CPUID-01: SEV, VM_PAGE_FLUSH, ES, SNP, VMPL, RMPQUERY, coherent,
          * 64-bit host required
          */
-        *eax = BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) |
-               BIT(10) | BIT(11);
+        *eax = the_host->sme | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) |
+               BIT(6) | BIT(10) | BIT(11);
         *ebx = SNP_CBIT | (the_host->pa_reduction << 6) | (RMP_NR_VMPL << 12);
         *ecx = snp_host_max_asid();
         *edx = snp_host_min_sev_asid();
@@ -471,6 +536,7 @@ bool snp_cpu_realize(CPUX86State *env, Error **errp)
         return false;
     }
     env->snp.pa_reduction = the_host->pa_reduction;
+    snp_tlb_realize(env, the_host->tlb);
     if (snp_spa_bits(env) > SNP_CBIT) {
         error_setg(errp, "x-snp-host: the C-bit is bit %d, so -cpu needs "
                    "phys-bits=%d or less", SNP_CBIT,
@@ -501,6 +567,7 @@ static void snp_host_system_reset(void *opaque)
     }
     if (s->rmp_ready) {
         s->rmp_ready = false;
+        snp_host_forget_keys(&s->rmp);
         rmp_destroy(&s->rmp);
     }
     bitmap_zero(s->wbinvd_wanted, SNP_MAX_CPUS);
@@ -514,13 +581,22 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
         error_setg(errp, "there is one x-snp-host per machine");
         return;
     }
+    if (s->snp_asids > s->max_asid) {
+        error_setg(errp, "x-snp-host: snp-asids=%u is more than asids=%u",
+                   s->snp_asids, s->max_asid);
+        return;
+    }
     error_setg(&s->migration_blocker,
                "x-snp-host: an SNP host cannot be migrated");
     if (migrate_add_blocker(&s->migration_blocker, errp) < 0) {
         return;
     }
     qemu_mutex_init(&s->lock);
+    s->asid_active = bitmap_new(SNP_MOST_ASIDS + 1);
     s->wbinvd_wanted = bitmap_new(SNP_MAX_CPUS);
+    if (s->stale != SNP_STALE_OFF) {
+        s->tlb = snp_tlb_host_new(s->stale == SNP_STALE_USE);
+    }
     qemu_register_reset(snp_host_system_reset, s);
     the_host = s;
     snp_host_present = true;
@@ -540,6 +616,16 @@ static bool snp_host_get_erratum(Object *obj, Error **errp)
 static void snp_host_set_erratum(Object *obj, bool value, Error **errp)
 {
     SNP_HOST(obj)->erratum_2m = value;
+}
+
+static bool snp_host_get_sme(Object *obj, Error **errp)
+{
+    return SNP_HOST(obj)->sme;
+}
+
+static void snp_host_set_sme(Object *obj, bool value, Error **errp)
+{
+    SNP_HOST(obj)->sme = value;
 }
 
 static void snp_host_get_reduction(Object *obj, Visitor *v, const char *name,
@@ -564,32 +650,73 @@ static void snp_host_set_reduction(Object *obj, Visitor *v, const char *name,
     SNP_HOST(obj)->pa_reduction = value;
 }
 
-static void snp_host_get_asids(Object *obj, Visitor *v, const char *name,
-                               void *opaque, Error **errp)
+/* The numbers among the properties, by @opaque */
+static const struct SnpHostNumber {
+    const char *name, *what;
+    size_t offset;
+    uint32_t min, max;
+} snp_host_numbers[] = {
+    { "snp-asids", "ASIDs that SEV-ES and SEV-SNP guests share (default: 99)",
+      offsetof(SnpHost, snp_asids), 1, SNP_MOST_ASIDS },
+    { "asids", "ASIDs of encrypted guests (default: 509)",
+      offsetof(SnpHost, max_asid), 1, SNP_MOST_ASIDS },
+    { "contention", "one of so many RMPUPDATEs and PSMASHes finds the entry "
+      "taken by another processor, for the moment (default: 0, none)",
+      offsetof(SnpHost, contention), 0, UINT32_MAX },
+};
+
+static uint32_t *snp_host_number(Object *obj, void *opaque)
 {
-    visit_type_uint32(v, name, &SNP_HOST(obj)->snp_asids, errp);
+    const struct SnpHostNumber *n = opaque;
+
+    return (void *)SNP_HOST(obj) + n->offset;
 }
 
-static void snp_host_set_asids(Object *obj, Visitor *v, const char *name,
-                               void *opaque, Error **errp)
+static void snp_host_get_number(Object *obj, Visitor *v, const char *name,
+                                void *opaque, Error **errp)
 {
+    visit_type_uint32(v, name, snp_host_number(obj, opaque), errp);
+}
+
+static void snp_host_set_number(Object *obj, Visitor *v, const char *name,
+                                void *opaque, Error **errp)
+{
+    const struct SnpHostNumber *n = opaque;
     uint32_t value;
 
     if (!visit_type_uint32(v, name, &value, errp)) {
         return;
     }
-    if (value < 1 || value > SNP_MAX_ASID) {
-        error_setg(errp, "x-snp-host: snp-asids is 1 to %d, not %u",
-                   SNP_MAX_ASID, value);
+    if (value < n->min || value > n->max) {
+        error_setg(errp, "x-snp-host: %s is %u to %u, not %u", name, n->min,
+                   n->max, value);
         return;
     }
-    SNP_HOST(obj)->snp_asids = value;
+    *snp_host_number(obj, opaque) = value;
+}
+
+static void snp_host_get_seed(Object *obj, Visitor *v, const char *name,
+                              void *opaque, Error **errp)
+{
+    visit_type_uint64(v, name, &SNP_HOST(obj)->random, errp);
+}
+
+static int snp_host_get_stale(Object *obj, Error **errp)
+{
+    return SNP_HOST(obj)->stale;
+}
+
+static void snp_host_set_stale(Object *obj, int value, Error **errp)
+{
+    SNP_HOST(obj)->stale = value;
 }
 
 static void snp_host_init(Object *obj)
 {
+    SNP_HOST(obj)->stale = SNP_STALE_DETECT;
     SNP_HOST(obj)->erratum_2m = true;
     SNP_HOST(obj)->snp_asids = SNP_ASIDS;
+    SNP_HOST(obj)->max_asid = SNP_MAX_ASID;
 }
 
 static bool snp_host_can_be_deleted(UserCreatable *uc)
@@ -612,16 +739,33 @@ static void snp_host_class_init(ObjectClass *oc, void *data)
     object_class_property_set_description(oc, "erratum-2m",
         "a 2 MB aligned in-use page blocks large-page writes to its whole "
         "2 MB region, as on Zen 3 and Zen 4 (default: on)");
+    object_class_property_add_bool(oc, "sme", snp_host_get_sme,
+                                   snp_host_set_sme);
+    object_class_property_set_description(oc, "sme",
+        "tell of SME in CPUID 8000_001F, without encrypting (default: off)");
     object_class_property_add(oc, "pa-reduction", "uint32",
                               snp_host_get_reduction, snp_host_set_reduction,
                               NULL, NULL);
     object_class_property_set_description(oc, "pa-reduction",
         "physical address bits that memory encryption takes: 0, 5 or 6 "
         "(default: 0)");
-    object_class_property_add(oc, "snp-asids", "uint32", snp_host_get_asids,
-                              snp_host_set_asids, NULL, NULL);
-    object_class_property_set_description(oc, "snp-asids",
-        "ASIDs that SEV-ES and SEV-SNP guests share (default: 99)");
+    for (unsigned i = 0; i < ARRAY_SIZE(snp_host_numbers); i++) {
+        const struct SnpHostNumber *n = &snp_host_numbers[i];
+
+        object_class_property_add(oc, n->name, "uint32", snp_host_get_number,
+                                  snp_host_set_number, NULL, (void *)n);
+        object_class_property_set_description(oc, n->name, n->what);
+    }
+    object_class_property_add(oc, "seed", "uint64", snp_host_get_seed,
+                              snp_host_get_seed, NULL, NULL);
+    object_class_property_set_description(oc, "seed",
+        "which RMPUPDATEs and PSMASHes these are (default: 0)");
+    object_class_property_add_enum(oc, "stale", "SnpStale", &SnpStale_lookup,
+                                   snp_host_get_stale, snp_host_set_stale);
+    object_class_property_set_description(oc, "stale",
+        "translations of a guest that the hypervisor forgot to flush: off, "
+        "detect (tell when hardware could have used one) or use (default: "
+        "detect)");
 }
 
 static const TypeInfo snp_host_info = {

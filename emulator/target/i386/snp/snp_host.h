@@ -26,6 +26,9 @@ Rmp *snp_host_rmp(void);
  */
 void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end);
 
+/* CPUID 8000_000A EBX (CPUID-04) */
+#define SNP_SVM_ASIDS       0x8000
+
 /* CPUID 8000_001F (CPUID-01, CPUID-02): C-bit position, ASID limits. */
 unsigned snp_host_cbit(void);
 unsigned snp_host_max_asid(void);       /* ECX: encrypted guests */
@@ -57,13 +60,14 @@ bool snp_host_wbinvd_pending(void);
 void snp_host_wbinvd(unsigned cpu_index);
 
 /*
- * An RMP change took rights away: no processor may use an older translation.
+ * An RMP change took rights from these pages, or @size 0 from any: no processor
+ * may use an older translation.
  * On a vCPU thread this is complete on all processors before the next
  * translation block runs (RMPUPDATE-29): with the instructions, which end
  * theirs, before the next instruction; with a firmware command, which is a
  * write to a device, a few instructions later.
  */
-void snp_host_flush_tlbs(void);
+void snp_host_flush_tlbs(uint64_t spa, uint64_t size);
 
 /*
  * ENC-01, ENC-02: memory belongs to a key, and what was written under one key
@@ -94,6 +98,26 @@ uint64_t snp_host_ciphertext(uint64_t spa);
  * that translated code and dirty logs are kept right.
  */
 void *snp_host_page(uint64_t spa);
+
+/*
+ * RMPUPDATE-13, -16, PSMASH-03: another processor has the entry at @spa at the
+ * moment.  By chance, one time in contention=, and not more than three times in
+ * a row.
+ */
+bool snp_host_contended(uint64_t spa, bool may_overlap, int *rc);
+
+/*
+ * VMRUN-29: the firmware binds an ASID to a guest, or takes it back.  Tells
+ * whether there is one.
+ */
+void snp_host_set_asid(unsigned asid, bool active);
+bool snp_host_asid_active(unsigned asid);
+
+/*
+ * ENC-01: what is left of guests is ciphertext, since the pages change hands or
+ * the keys go
+ */
+void snp_host_forget_keys(Rmp *rmp);
 
 /* SNP_ACTIVATE: what was under this ASID's key is garbage from now on */
 void snp_host_new_key(unsigned asid);

@@ -108,7 +108,7 @@ void helper_rmpupdate(CPUX86State *env)
     const uintptr_t ra = GETPC();
     const uint64_t spa = env->regs[R_EAX] & TARGET_PAGE_MASK;
     RmpState state;
-    uint64_t lo, hi;
+    uint64_t lo, hi, size;
     bool changed;
     int rc;
 
@@ -127,13 +127,18 @@ void helper_rmpupdate(CPUX86State *env)
         .reserved = extract64(hi, 24, 8),
         .asid = extract64(hi, 32, 32),
     };
+    size = state.page_size & 1 ? RMP_PAGE_2M : RMP_PAGE_4K;
+    if (snp_host_contended(spa, true, &rc)) {
+        trace_snp_refused(cpu_nr(env), "RMPUPDATE", spa, "RMPUPDATE-13, -16");
+        set_result(env, rc, false);
+        return;
+    }
     rc = rmp_update(env->snp.rmp, spa, &state, &changed);
     if (changed) {
         /* RMPUPDATE-28 */
-        snp_host_contents_changed(spa, state.page_size & 1 ? RMP_PAGE_2M :
-                                                             RMP_PAGE_4K);
+        snp_host_contents_changed(spa, size);
         /* RMPUPDATE-29 */
-        snp_host_flush_tlbs();
+        snp_host_flush_tlbs(spa, size);
     }
     trace_snp_rmpupdate(cpu_nr(env), spa, state.gpa, state.assigned,
                         state.page_size, state.immutable, state.asid, rc,
@@ -150,10 +155,15 @@ void helper_psmash(CPUX86State *env)
     if (!hv_insn(env, GETPC())) {
         return;
     }
+    if (snp_host_contended(spa, false, &rc)) {
+        trace_snp_refused(cpu_nr(env), "PSMASH", spa, "PSMASH-03");
+        set_result(env, rc, false);
+        return;
+    }
     rc = rmp_smash(env->snp.rmp, spa);
     if (rc == RMP_OK) {
         /* PSMASH-08 */
-        snp_host_flush_tlbs();
+        snp_host_flush_tlbs(spa, RMP_PAGE_2M);
     }
     trace_snp_psmash(cpu_nr(env), spa, rc);
     trace_rc(env, "PSMASH", spa, rc, psmash_rules);
@@ -325,4 +335,9 @@ void helper_snp_wbinvd(CPUX86State *env, uint32_t f3)
                  CPUID_8000_0008_EBX_WBNOINVD)) {
         snp_host_wbinvd(cpu_nr(env));
     }
+}
+
+void helper_snp_invlpga(CPUX86State *env, target_ulong addr)
+{
+    snp_tlb_invlpga(env, addr, env->regs[R_ECX]);
 }

@@ -6,7 +6,7 @@
  *
  * The nested TLB index is looked up with the guest physical address *and* the
  * effective C-bit, so that a private and a shared view of one page never share
- * an entry.
+ * an entry; nor do user and supervisor where a VMPL's rights to execute differ.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -42,9 +42,8 @@ static bool fill_hv_owned(CPUX86State *env, uint64_t *spa, uint64_t page_size,
 
 static bool fill_private(CPUX86State *env, uint64_t gpa, uint64_t spa,
                          uint64_t page_size, MMUAccessType access,
-                         int *prot, uint64_t *fault)
+                         bool user, int *prot, uint64_t *fault)
 {
-    const bool user = (env->hflags & HF_CPL_MASK) == 3;
     uint8_t perms = 0;
 
     switch (rmp_check_private(env->snp.rmp, spa, gpa, page_size,
@@ -91,8 +90,9 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
         return rmp_hv_owned(env->snp.rmp, *spa, RMP_PAGE_4K);
     case MMU_NESTED_IDX:
         if ((env->snp.guest & SNP_GUEST_SNP) && (addr & env->snp.cbit)) {
-            ok = fill_private(env, addr & ~env->snp.cbit, *spa, page_size,
-                              access, prot, fault);
+            ok = fill_private(env, addr & ~(env->snp.cbit | SNP_NESTED_USER),
+                              *spa, page_size, access, addr & SNP_NESTED_USER,
+                              prot, fault);
         } else {
             ok = fill_hv_owned(env, spa, page_size, access, prot);
             *fault = ok ? 0 : SNP_NPF_RMP;
@@ -129,6 +129,9 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
 int snp_effective_cbit(CPUX86State *env, bool c_bit_in_pte,
                        MMUAccessType access, uint64_t *gpa)
 {
+    if (env->snp.vmpl && (env->hflags & HF_CPL_MASK) == 3) {
+        *gpa |= SNP_NESTED_USER;
+    }
     /* ACC-21: unpaged and non-PAE guests access privately, always */
     if (!c_bit_in_pte) {
         *gpa |= env->snp.cbit;

@@ -93,7 +93,9 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
 
     env->snp.kind = 0;
     env->snp.cbit = 0;
+    env->snp.vmpl = 0;
     env->snp.vmsa = 0;
+    env->snp.tlb_asid = asid < SNP_SVM_ASIDS ? asid : 0;
     /* VMRUN-03 */
     if (!(env->snp.syscfg & SYSCFG_SMEE)) {
         return;
@@ -122,6 +124,9 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
     }
     if (!es && asid < snp_host_min_sev_asid()) {
         refuse(env, "VMRUN-07", ra);
+    }
+    if (!snp_host_asid_active(asid)) {
+        refuse(env, "VMRUN-29", ra);
     }
     if (es && !event_allowed(env)) {
         refuse(env, "VMRUN-17", ra);
@@ -434,6 +439,7 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
     env->intercept_exceptions &= ~(1u << EXCP1D_VC);
     env->snp.vmpl = v.vmpl;
     env->snp.sev_features = v.sev_features;
+    env->snp.pcpu_id = v.pcpu_id;
     env->snp.ghcb = vmcb_ldq(env, VMCB_GHCB);   /* EXIT-02 */
     x86_stq_phys(env_cpu(env), env->vm_vmcb +
                  offsetof(struct vmcb, control.exit_info_2), 0);
@@ -488,6 +494,8 @@ void snp_vmrun_commit(CPUX86State *env, uintptr_t ra)
      * may be a device.  VMRUN ends its block, so nothing has to be run again.
      */
     env_cpu(env)->neg.can_do_io = true;
+    snp_tlb_vmrun(env, x86_ldub_phys(env_cpu(env), env->vm_vmcb +
+                                     offsetof(struct vmcb, control.tlb_ctl)));
     env->snp.entering = false;
     env->snp.guest = env->snp.kind;
     env->snp.sev_status = 0;
@@ -786,6 +794,7 @@ void snp_vmexit_end(CPUX86State *env)
 void snp_cpu_reset(CPUX86State *env)
 {
     end_guest(env);
+    snp_tlb_reset(env);
 }
 
 void snp_vmsave_check(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
