@@ -8,6 +8,7 @@ export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
 export SEEDS SHRINK GIVE_UP SPEND HANG SILENT STRESS STAGE CONVERT BUG
 export PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN
+export STALE SNP_CPU SNP_CPUS FAULT
 
 .DEFAULT_GOAL := help
 .PHONY: help run check check-all conformance fuzz shell mutants pair explore replay matrix series
@@ -67,6 +68,10 @@ help:
 # | SCHED=seed=1,mode=random   the interleaving follows from a seed (docs/schedule.md)
 # | DEBUG=items      QEMU's -d items, to qemu.log            QUIET=1    no live output
 # | SMP=n MEM=MiB    processors and memory of the SNP host (4, 2048)
+# | SNP_CPU=name     a processor as sold: milan, genoa, turin; matrix: SNP_CPUS="milan ..."
+# | STALE=use        use translations that KVM forgot to flush; off: do not look for them
+# | FAULT="contention=N seed=N fail=CMD:STATUS@N delay=N"  what seldom happens
+# |                  (emulator/README.md, Faults)
 # | PA_REDUCTION=n   physical address bits that encryption takes: 0 (default), 5 as on
 # |                  Zen 3, 6 as on Zen 4 (of 48, 48 and 52 bits)
 # | SNP_ASIDS=n      how many SEV-ES and SNP guests the processor can have at a time (99)

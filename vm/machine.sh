@@ -11,8 +11,25 @@ case ${SNP_ASIDS-} in
 *[!0-9]*|0*|????*) die "SNP_ASIDS is 1 to 509, not '$SNP_ASIDS'" ;;
 esac
 [ "${SNP_ASIDS:-1}" -le 509 ] || die "SNP_ASIDS is 1 to 509, not '$SNP_ASIDS'"
+case ${SNP_CPU-} in
+''|milan|genoa|turin) ;;
+*)	die "SNP_CPU is milan, genoa or turin, not '$SNP_CPU'" ;;
+esac
+[ -z "${SNP_CPU-}" ] || [ -z "${PA_REDUCTION-}" ] || die "SNP_CPU has a PA_REDUCTION of its own"
+for _f in ${FAULT-}; do
+	case $_f in
+	contention=*[!0-9]*|contention=|seed=*[!0-9]*|seed=|delay=*[!0-9]*|delay=|fail=*[!0-9a-fA-Fhng:@+]*|fail=)
+		die "FAULT=$_f: see emulator/README.md" ;;
+	contention=*|seed=*|delay=*|fail=*) ;;
+	*)	die "FAULT is some of contention=N, seed=N, fail=CMD:STATUS@N+..., delay=N, not '$_f'" ;;
+	esac
+done
 case ${RMP_BASE-} in
 *[!0-9]*) die "RMP_BASE is a number of MiB, not '$RMP_BASE'" ;;
+esac
+case ${STALE-} in
+''|off|detect|use) ;;
+*)	die "STALE is off, detect or use, not '$STALE'" ;;
 esac
 case ${X86_SNP_SHUTDOWN-} in
 ''|on|off) ;;
@@ -32,21 +49,39 @@ esac
 # SCHED= (options of emulator/accel/tcg/tcg-sched.c, and shift= of -icount) makes
 # it a machine whose every step follows from its inputs: one thread, a clock that
 # counts instructions, nothing random.
+# SNP_CPU=milan, genoa or turin is a processor as sold: its widths of addresses, numbers
+# of ASIDs and the SME bit.  QEMU 10.0 has no Turin; what goes by that name is a Genoa
+# with the family and model of one.
+# FAULT="contention=N seed=N fail=CMD:STATUS@N+... delay=N" is what seldom happens: see
+# emulator/README.md.
 # PA_REDUCTION=5 is the physical address width of a Zen 3 (48 bits, 5 of them for
 # the encryption), 6 that of a Zen 4 (52 and 6).  SNP_ASIDS= is how many SEV-ES and
 # SNP guests there can be at a time.  RMP_BASE= is where the RMP begins, in MiB.
+# STALE=use has the processor use translations that KVM forgot to flush; off, not
+# look for them.
 # X86_SNP_SHUTDOWN=on is firmware that takes SNP_EN back when SNP is shut down.
 machine_args()
 {
 	# Linux does not look for SNP where the hypervisor bit is set.
-	_cpu=EPYC-Genoa,+svm,+npt,-hypervisor
-	_bits=48
+	_cpu=EPYC-Genoa _bits=48 _pa=${PA_REDUCTION-} _snp='' _psp=''
+	[ "${PA_REDUCTION:-0}" != 6 ] || [ "$2" != on ] || _bits=52
+	case ${SNP_CPU-} in
+	milan)	_cpu=EPYC-Milan _pa=5 _snp=,sme=on,asids=509 ;;
+	genoa)	_bits=52 _pa=6 _snp=,sme=on,asids=1006 ;;
+	turin)	_cpu=EPYC-Genoa,family=26,model=2,stepping=1 _bits=52 _pa=6 _snp=,sme=on,asids=1006 ;;
+	esac
+	for _f in ${FAULT-}; do
+		case $_f in
+		contention=*|seed=*)	_snp=$_snp,$_f ;;
+		*)			_psp=$_psp,$_f ;;
+		esac
+	done
+	_cpu=$_cpu,+svm,+npt,-hypervisor
 	if [ "$2" = on ]; then
 		# What KVM demands before it enables SEV, and stock TCG lacks.
 		_cpu=$_cpu,+lbrv,+nrip-save,+flushbyasid,+decodeassists
-		[ "${PA_REDUCTION:-0}" != 6 ] || _bits=52
-		printf '%s\n' -object "x-snp-host,id=snp0${PA_REDUCTION:+,pa-reduction=$PA_REDUCTION}${SNP_ASIDS:+,snp-asids=$SNP_ASIDS}${RMP_BASE:+,rmp-base=${RMP_BASE}M}" \
-			-device "amd-psp${X86_SNP_SHUTDOWN:+,x86-snp-shutdown=$X86_SNP_SHUTDOWN}"
+		printf '%s\n' -object "x-snp-host,id=snp0${_pa:+,pa-reduction=$_pa}$_snp${SNP_ASIDS:+,snp-asids=$SNP_ASIDS}${RMP_BASE:+,rmp-base=${RMP_BASE}M}${STALE:+,stale=$STALE}" \
+			-device "amd-psp$_psp${X86_SNP_SHUTDOWN:+,x86-snp-shutdown=$X86_SNP_SHUTDOWN}"
 	fi
 	_cpu=$_cpu,phys-bits=$_bits
 	_threads=multi

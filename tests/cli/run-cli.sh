@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.." || exit 2
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
 unset KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK SMP MEM
-unset PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN
+unset PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN STALE SNP_CPU FAULT
 cache=${SNP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snp-vmsa-selftests}
 SNP_BUILD=$tmp/build
 export SNP_BUILD
@@ -92,6 +92,11 @@ check "PA_REDUCTION that no processor has" refuses "PA_REDUCTION is 0, 5 or 6 bi
 for n in 0 00 510 1000 x; do
 	check "SNP_ASIDS=$n" refuses "SNP_ASIDS is 1 to 509, not '$n'" env SNP_ASIDS=$n scripts/run
 done
+check "STALE=no" refuses "STALE is off, detect or use, not 'no'" env STALE=no scripts/run
+check "SNP_CPU that is not sold" refuses "SNP_CPU is milan, genoa or turin, not 'rome'" env SNP_CPU=rome scripts/run
+check "SNP_CPU and PA_REDUCTION" refuses "SNP_CPU has a PA_REDUCTION of its own" env SNP_CPU=milan PA_REDUCTION=5 scripts/run
+check "a FAULT that is none" refuses "FAULT is some of contention=N" env FAULT=chance=3 scripts/run
+check "a FAULT without a number" refuses "FAULT=contention=x: see" env FAULT=contention=x scripts/run
 check "RMP_BASE is no number" refuses "RMP_BASE is a number of MiB, not '1G'" env RMP_BASE=1G scripts/run
 check "X86_SNP_SHUTDOWN is neither on nor off" refuses "X86_SNP_SHUTDOWN is on or off, not '1'" env X86_SNP_SHUTDOWN=1 scripts/run
 check "MISC_SEV_ES is no number" refuses "MISC_SEV_ES=-1 is no number" env MISC_SEV_ES=-1 scripts/run
