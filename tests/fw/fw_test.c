@@ -235,8 +235,8 @@ static void test_pages(void)
        "FW-05: status page not aligned");
     is(*raw(FW), 5, "FWCMD-05: refused, page stays Firmware");
     is(COMMAND(SNP_PLATFORM_STATUS, FW), OK, "FWCMD-05: SNP_PLATFORM_STATUS");
-    is(((uint8_t *)FW)[2] | ((uint8_t *)FW)[3] << 8, 0x101,
-       "FWCMD-05: INIT, RMP initialized");
+    is(((uint8_t *)FW)[2] | ((uint8_t *)FW)[3] << 8, 0x301,
+       "FWCMD-05: INIT, RMP initialized, no aliases");
     is(*raw(FW), 1, "FWCMD-05: page is left in Reclaim");
     is(COMMAND(SNP_PAGE_RECLAIM, FW), OK, "FWCMD-17: reclaim a Reclaim page");
     make_shared(FW);

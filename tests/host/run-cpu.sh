@@ -11,18 +11,22 @@ extra=$(mktemp -d) || exit 2
 trap 'rm -rf "$extra"' EXIT
 cp tests/host/guest/cpu "$extra/run"
 
-# cpu REDUCTION BITS : a boot of that processor
+# cpu REDUCTION|NAME BITS : a boot of that processor
 cpu()
 {
 	echo "BITS=$2" >"$extra/want"
-	check "$1 bits for encryption: PASS" passes "cpu-$1" PA_REDUCTION="$1" MODE=extra EXTRA="$extra" SNP=required \
+	case $1 in
+	[0-9])	_what="$1 bits for encryption" _which=PA_REDUCTION=$1 ;;
+	*)	_what=$1 _which=SNP_CPU=$1 ;;
+	esac
+	check "$_what: PASS" passes "cpu-$1" "$_which" MODE=extra EXTRA="$extra" SNP=required \
 		PACK=kvm:sev_smoke_test TESTS=cpu APPEND=kvm_amd.dump_invalid_vmcb=1
 	# Each is a result of its own here.
 	tr -d '\r' <"$LOGS/cpu-$1/ktap.log" | sed -n 's/^\(not ok\|ok\) [0-9]* \([a-z_]*\)$/\2 \1/p' >"$extra/results"
 	for r in physical_address_bits constant_tsc nonstop_tsc clocksource_tsc kernel_parameter sev_smoke_test; do
-		check "$1 bits for encryption: $r" grep -qx "$r ok" "$extra/results"
+		check "$_what: $r" grep -qx "$r ok" "$extra/results"
 	done
-	check "$1 bits for encryption: nobody doubts the TSC" sh -c \
+	check "$_what: nobody doubts the TSC" sh -c \
 		"! grep -aE 'TSC doesn.t count|[Mm]arking (TSC|clocksource).*unstable|clocksource: .*skewed' '$LOGS/cpu-$1/console.log'"
 }
 
@@ -37,14 +41,17 @@ object()
 }
 
 check "a reduction that no processor has" object pa-reduction=4 "pa-reduction is 0, 5 or 6, not 4"
-check "no ASID at all" object snp-asids=0 "snp-asids is 1 to 509, not 0"
-check "more ASIDs than there are" object snp-asids=510 "snp-asids is 1 to 509, not 510"
+check "no ASID at all" object snp-asids=0 "snp-asids is 1 to 1023, not 0"
+check "more ASIDs than there are" object snp-asids=510 "snp-asids=510 is more than asids=509"
 check "the C-bit within the address" object pa-reduction=0 "the C-bit is bit 51, so -cpu needs phys-bits=51 or less" \
 	"-cpu EPYC-Genoa,+svm,+npt,+lbrv,+nrip-save,+flushbyasid,+decodeassists,phys-bits=52"
 cpu 5 43
 if [ -n "${CHECK_ALL-}" ]; then
 	cpu 0 48
 	cpu 6 46
+	cpu milan 43
+	cpu genoa 46
+	cpu turin 46
 fi
 check "5 bits for encryption, the default tests: PASS" passes cpu-default PA_REDUCTION=5
 

@@ -529,6 +529,9 @@ struct snp_status {
 
 #define SNP_STATUS_CONFIG_FLAGS 0x3u            /* as SNP_CONFIG has them */
 #define SNP_STATUS_FEATURE_INFO (1u << 3)
+/* in is_rmp_initialized: no two addresses lead to one page of memory */
+#define SNP_STATUS_RMP_INIT     (1u << 0)
+#define SNP_STATUS_NO_ALIASES   (1u << 1)
 
 /* FWCMD-05 */
 static SevStatus snp_fw_platform_status(SnpFw *fw, void *buf)
@@ -539,7 +542,8 @@ static SevStatus snp_fw_platform_status(SnpFw *fw, void *buf)
         .api_major = SEV_API_MAJOR,
         .api_minor = SEV_API_MINOR,
         .state = fw->snp_init ? SEV_PLATFORM_INIT : SEV_PLATFORM_UNINIT,
-        .is_rmp_initialized = fw->rmp_initialized,
+        .is_rmp_initialized = fw->rmp_initialized ?
+                              SNP_STATUS_RMP_INIT | SNP_STATUS_NO_ALIASES : 0,
         .build = cpu_to_le32(SEV_API_BUILD),
         .flags = cpu_to_le32(SNP_STATUS_FEATURE_INFO | fw->config_flags),
         .guest_count = cpu_to_le32(g_hash_table_size(fw->snp_guests)),

@@ -2,8 +2,8 @@
  * SEV-SNP firmware: SNP guests.
  *
  * A guest is known by its context page.  The page itself carries the RMP state
- * and what stands for the encrypted context, i.e. random bytes; the context lives
- * in SnpFw.snp_guests, where no write of the hypervisor reaches it.
+ * and what stands for the encrypted context, i.e. random bytes; the context
+ * lives in SnpFw.snp_guests, where no write of the hypervisor reaches it.
  *
  * Memory holds plaintext under its owner's key (ENC-01), so "encrypt in place"
  * leaves the contents as they are.
