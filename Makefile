@@ -68,7 +68,7 @@ help:
 # | SCHED=seed=1,mode=random   the interleaving follows from a seed (docs/schedule.md)
 # | DEBUG=items      QEMU's -d items, to qemu.log            QUIET=1    no live output
 # | SMP=n MEM=MiB    processors and memory of the SNP host (4, 2048)
-# | SNP_CPU=name     a processor as sold: milan, genoa, turin; matrix: SNP_CPUS="milan ..."
+# | SNP_CPU=name     a processor as sold: milan or genoa; matrix: SNP_CPUS="milan genoa"
 # | STALE=use        use translations that KVM forgot to flush; off: do not look for them
 # | FAULT="contention=N seed=N fail=CMD:STATUS@N delay=N"  what seldom happens
 # |                  (emulator/README.md, Faults)
