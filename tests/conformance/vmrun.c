@@ -195,16 +195,20 @@ static void legacy_guest(uint32_t asid)
 
 static void vmsa_page(void)
 {
-    uint64_t v = VMCB(V), page = fresh(), ctx = empty_guest(98);
+    uint64_t v = VMCB(V), page = fresh(), ctx;
     struct regs r;
     struct exit e;
 
-    legacy_guest(300);
     /* SEV-ES, not SNP */
     vmsa_fill(vmsa, V, 0);
     F64(vmsa, S_FEATURES) = 0;
     memcpy((void *)page, vmsa, K4);
     vmcb_init(V);
+    F64(v, V_VMSA) = page;
+    F32(v, V_ASID) = 98;
+    refused("VMRUN-29", "an ASID that no guest has");
+    ctx = empty_guest(98);
+    legacy_guest(300);
     F64(v, V_VMSA) = page;
     F32(v, V_ASID) = 98;
     e = vmrun(v);
@@ -229,15 +233,15 @@ static void vmsa_page(void)
     refused("VMSA-03", "VMSA in a page of the host");
     F32(v, V_ASID) = 98;
     refused("VMSA-03", "VMSA of another ASID");
-    F32(v, V_ASID) = 97;
-    refused("VMRUN-29", "an ASID that no guest has");
     must(COMMAND(SNP_DECOMMISSION, ctx), "SNP_DECOMMISSION");
     reclaim(ctx);
     must(command_at(SHUTDOWN, 0), "SHUTDOWN");
+    F64(page, S_FEATURES) = 0;          /* SEV-ES: nothing else forbids it */
+    F64(v, V_VMSA) = page;
     F32(v, V_ASID) = 98;
     refused("VMRUN-29", "an ASID whose guest was decommissioned");
+    F64(v, V_VMSA) = page;
     F32(v, V_ASID) = 300;
-    F64(v, V_NP) = NP_NPT | NP_SEV;
     refused("VMRUN-29", "a SEV guest's that is gone");
     make(page, 0x5000, false, true, ASID);
     F64(v, V_VMSA) = page;
