@@ -206,4 +206,27 @@ SNP_TEST(fallocate_livelock, 1)
 		    stuck);
 }
 
+/* fix-7.3/0001-test */
+/* vCPUs that reload their VMSAs must not fill a hole as fast as it is punched. */
+SNP_TEST(hole_goes_on, 1)
+{
+	const u32 nr = 16;
+	struct snp_vm *s = snp_vm_create(nr);
+	u32 i;
+
+	snp_add_slot(s, 1, PAGES, nr + 1,
+		     vm_create_guest_memfd(s->vm, (5 + nr + 1) * PAGE_SIZE, 0), 5);
+	snp_vm_launch(s);
+
+	s->what = "hole over VMSAs and an empty page";
+	for (i = 1; i <= nr; i++)
+		ap_start(&s->ap[i], PAGES + (i - 1) * PAGE_SIZE);
+	for (i = 1; i <= nr; i++)
+		ap_wait_alive(&s->ap[i]);
+	snp_punch(s, PAGES, nr + 1);
+	for (i = 1; i <= nr; i++)
+		ap_wait_failed(&s->ap[i]);
+}
+/* end */
+
 SNP_TEST_MAIN
