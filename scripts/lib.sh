@@ -102,9 +102,14 @@ prune()
 		while read -r _old; do find "$_old" -maxdepth 0 -mmin +180 -exec rm -rf {} +; done
 }
 
-# long NAME SECONDS LOG COMMAND... : run COMMAND with its output in LOG.  On a
-# terminal a line counts the seconds against the time the last run of NAME
-# took here, or SECONDS for the first one; in a log it is two plain lines.
+# long NAME SECONDS[/STEPS] LOG COMMAND... : run COMMAND with its output in LOG.  On a
+# terminal a line counts the seconds, and the lines that make and ninja have for their
+# steps, against what the last run of NAME took here, or SECONDS and STEPS for the first
+# one.  In a log it is two plain lines.
+long_steps()
+{
+	grep -cE '^(  [A-Z]|\[[0-9]+/)' "$1" || :
+}
 long()
 {
 	_lname=$1 _lest=$2 _llog=$3
@@ -112,12 +117,13 @@ long()
 	mkdir -p "$CACHE/times" "$(dirname "$_llog")"
 	_lfile=$CACHE/times/$(printf %s "$_lname" | tr -c 'A-Za-z0-9.\n' _)
 	[ ! -r "$_lfile" ] || _lest=$(cat "$_lfile")
+	_lall=${_lest#"${_lest%%/*}"} _lall=${_lall#/} _lest=${_lest%%/*}
 	_lstart=$(date +%s)
-	say "$_lname: started, about $_lest s"
+	say "$_lname: started, about $_lest s; log: $_llog"
 	if [ -t 2 ]; then
 		while sleep 1 && kill -0 $$ 2>/dev/null; do
-			printf '\r%s: %s of about %s s ' "$_lname" \
-				$(($(date +%s) - _lstart)) "$_lest" >&2
+			printf '\r%s: %s of about %s s%s ' "$_lname" $(($(date +%s) - _lstart)) "$_lest" \
+				"${_lall:+, step $(long_steps "$_llog") of about $_lall}" >&2
 		done 9>&- &
 		_ticker=$!
 	fi
@@ -134,7 +140,9 @@ long()
 			cut -c 1-240 >&2
 		die "$_lname failed after $_ltook s, exit $_lrc; whole log: $_llog"
 	fi
-	printf '%s\n' "$_ltook" >"$_lfile.$$" && mv "$_lfile.$$" "$_lfile"
+	_lall=$(long_steps "$_llog")
+	[ "$_lall" -gt 1 ] || _lall=
+	printf '%s\n' "$_ltook${_lall:+/$_lall}" >"$_lfile.$$" && mv "$_lfile.$$" "$_lfile"
 	say "$_lname: done in $_ltook s"
 }
 
