@@ -31,9 +31,19 @@ reloads()
 	_rn=$1
 	shift
 	passing "$_rn" reload APPEND=slab_debug=FZPU "$@" || return
-	# Neither a page that is given up nor an object written to after its time.
-	! grep -aE 'Leaking PFN|\] (BUG|FIX) [a-z]' "$LOGS/$_rn/console.log"
+	! left_behind "$LOGS/$_rn/console.log"
 }
+# left_behind LOG : a page that is given up, or an object written to after its time
+left_behind() { grep -aE 'Leaking PFN|\] (BUG|FIX) [a-z]' "$1"; }
+noticed()
+{
+	for _n in "SEV-SNP: Leaking PFN range 0x1c00-0x1c01" "BUG kmalloc-64 (Not tainted): Poison overwritten" \
+			"FIX kmalloc-64: Restoring Poison 0xff110001-0xff110002=0x6b"; do
+		echo "[   12.345678] $_n" >"$extra/log"
+		left_behind "$extra/log" >/dev/null || { echo "not noticed: $_n"; return 1; }
+	done
+}
+check "what they could leave behind is noticed" noticed
 check "the drivers come and go, $rounds times: PASS" reloads hostside-reload
 check "... firmware that takes SNP_EN back: PASS" reloads hostside-reload-x86 X86_SNP_SHUTDOWN=on
 if [ -n "${CHECK_ALL-}" ]; then
