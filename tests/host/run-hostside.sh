@@ -52,16 +52,18 @@ if [ -n "${CHECK_ALL-}" ]; then
 		X86_SNP_SHUTDOWN=on
 fi
 
-# offline_ok : each result, and nothing to complain of but the one line
-offline_ok()
+# offline NAME [VARIABLE=VALUE]... : each result, and nothing to complain of but the one line
+offline()
 {
-	is 7 grep -c '^ok ' "$LOGS/hostside-offline/ktap.log" &&
-		verdict hostside-offline FAIL &&
-		grep -q '^cause: the kernel complained: SEV-SNP: SNP init failed: not all CPUs online' "$LOGS/hostside-offline.out" ||
-		{ grep -E '^(not ok|#)' "$LOGS/hostside-offline/ktap.log"; return 1; }
+	_on=$1
+	shift
+	hosts "$_on" offline APPEND=maxcpus=1 "$@"
+	is 7 grep -c '^ok ' "$LOGS/$_on/ktap.log" && verdict "$_on" FAIL &&
+		grep -q '^cause: the kernel complained: SEV-SNP: SNP init failed: not all CPUs online' "$LOGS/$_on.out" ||
+		{ grep -E '^(not ok|#)' "$LOGS/$_on/ktap.log"; return 1; }
 }
-hosts hostside-offline offline APPEND=maxcpus=1
-check "one processor of four is online: no SNP, and the kernel says why; later there is" offline_ok
+check "one processor of four is online: no SNP, and the kernel says why; later there is" offline hostside-offline
+[ -z "${CHECK_ALL-}" ] || check "... with KASAN" offline hostside-offline-debug CONFIG=debug
 
 # Both ends of the RMP are reserved to the next 2 MB: where it begins, and where it ends.
 ends()
