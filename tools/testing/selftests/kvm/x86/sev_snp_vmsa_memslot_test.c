@@ -340,6 +340,9 @@ static void guest_ap_convert(struct snp_ap_shared *me)
 SNP_TEST(shared_then_punched, 2)
 {
 	enum { KEPT, RUNNING, HALTED, PENDING, NR_STATES };
+	static void (*const start[])(struct snp_ap *ap, gpa_t vmsa) = {
+		ap_start, ap_start, ap_start_halted, ap_create,
+	};
 	struct snp_vm *s = setup(2);
 	struct snp_ap *bsp = &s->ap[BSP], *ap = &s->ap[1], *other = &s->ap[2];
 	const gpa_t gpa = page(A, 0);
@@ -353,12 +356,7 @@ SNP_TEST(shared_then_punched, 2)
 		const u32 state = i % NR_STATES;
 		const bool punch_first = i / NR_STATES % 2;
 
-		if (state == HALTED)
-			ap_start_halted(ap, gpa);
-		else if (state == PENDING)
-			ap_create(ap, gpa);
-		else
-			ap_start(ap, gpa);
+		start[state](ap, gpa);
 
 		/* Have the SPTE zapped with that of the neighbor, and not be what kicks. */
 		vm_mem_set_shared(s->vm, gpa + PAGE_SIZE, PAGE_SIZE);
@@ -383,10 +381,8 @@ SNP_TEST(shared_then_punched, 2)
 			snp_wait_until(ap_heartbeat(ap) != ap->last || !ap_is_running(ap));
 		} else {
 			ap_check_frozen(ap);
-			if (state == HALTED)
+			if (state != RUNNING)
 				ap_wake(ap);
-			else if (state == PENDING)
-				ap_run(ap);
 			ap_wait_failed(ap);
 			ap_check_frozen(ap);
 			ap_check_rerun(ap);
