@@ -6,7 +6,7 @@
 export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
-export SEEDS SHRINK GIVE_UP SPEND HANG SILENT STRESS STAGE CONVERT BUG
+export SEEDS SHRINK GIVE_UP SPEND HANG SILENT STRESS STAGE CONVERT KEXEC BUG
 export PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN
 
 .DEFAULT_GOAL := help
@@ -36,7 +36,8 @@ help:
 # | make rates       what the stress test gets done with 1 to 32 vCPUs, with a plot
 # |                  (VCPUS="2 4" SECONDS_EACH=10 SVG=file)
 # | make linux-guest Debian's QEMU, OVMF and kernel: an SNP guest with CPUS=2;
-# |                  CONVERT=1: it converts the VMSA page of a running CPU (docs/guest-convert.md)
+# |                  CONVERT=1: it converts the VMSA page of a running CPU (docs/guest-convert.md);
+# |                  KEXEC=1: it starts its kernel anew, by kexec and by a crash (docs/guest-kexec.md)
 # | make report      one HTML page of what the last runs here left behind
 # | make series      the selftests as patches for `git am` and for posting (OUT=new
 # |                  folder, STAGE=1 to 3, SIGNOFF=1), or the fix (FIX=6.12 or 7.3)
@@ -50,8 +51,8 @@ help:
 # |                  clones use too; downloads stay
 # | make distclean   remove all caches
 # |
-# | KERNEL=k         7.3 (default), 7.2, 6.12, 7.3-rt, 7.3-fixed, 6.12-fixed, mutant/ID,
-# |                  7.3-inplace (conversion takes VMSAs away; patches/README.md), a
+# | KERNEL=k         7.3 (default), 7.2, 6.12, 7.3-rt, 7.3-fixed, 6.12-fixed, 6.12-launch,
+# |                  mutant/ID, 7.3-inplace (conversion takes VMSAs away; patches/README.md), a
 # |                  kernel tree, a bzImage (modules beside it or built in), or the
 # |                  archive's own binary: debian (7.3), debian-rt, debian-6.12
 # | TESTS="a b:c,d"  tests of the kvm target, all of a, cases c and d of b; default: ours,

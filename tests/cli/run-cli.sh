@@ -105,11 +105,12 @@ touch "$tmp/old/Kbuild" "$tmp/old/tools/testing/selftests/kvm/lib/x86/sev.c"
 printf 'VERSION = 6\nPATCHLEVEL = 1\n' >"$tmp/old/Makefile"
 check "KDIR is too old for SNP selftests" refuses "know no SEV-SNP .6.16 or newer" env KDIR="$tmp/old" scripts/run
 check "QEMU_SRC is no QEMU" refuses "QEMU_SRC=.* is no QEMU source tree" env QEMU_SRC="$tmp" scripts/build-qemu
-for wrong in CPUS=abc CPUS=0 CPUS=-1 MEM_GUEST=1G CONVERT=yes; do
+for wrong in CPUS=abc CPUS=0 CPUS=-1 MEM_GUEST=1G CONVERT=yes KEXEC=yes; do
 	check "linux-guest: $wrong" refuses "^linux-guest: $wrong is n" env "$wrong" scripts/linux-guest
 done
 check "linux-guest: unknown KERNEL" refuses "KERNEL=9.9: not 7.3, 7.2, 6.12," env KERNEL=9.9 scripts/linux-guest
 check "linux-guest: the BSP is no AP" refuses "CPUS=1 is no number from 2 to" env CPUS=1 CONVERT=raw scripts/linux-guest
+check "linux-guest: one subject at a time" refuses "CONVERT=raw is not for KEXEC=1" env CONVERT=raw KEXEC=1 scripts/linux-guest
 check "report-mail: nobody is no sender" refuses "'me' is no sender" scripts/report-mail kick-does-not-wait me
 check "report-mail: the patch is in it, signed off by its sender" sh -c '
 	scripts/report-mail kick-does-not-wait "A B <a@b.net>" | sed "1,/^-- >8 --/d" >"$1/mail.patch" &&

@@ -8,6 +8,7 @@
 #include "test_util.h"
 #include "kvm_util.h"
 #include "processor.h"
+#include "sev_vc.h"
 #include "snp_ap.h"
 #include "snp_test.h"
 
@@ -318,35 +319,72 @@ SNP_TEST(stack_converted, 1)
 	check_converted(&s->ap[1], stack, stack_gpa);
 }
 
+static void guest_convert(struct snp_order *order)
+{
+	const gpa_t gpa = order->arg[0];
+
+	GUEST_ASSERT_EQ(order->arg[1] ? snp_psc_msr(gpa, SNP_PAGE_STATE_SHARED) :
+			snp_psc(gpa, 1, SNP_PAGE_STATE_SHARED).resp, 0);
+}
+
+static void guest_ap_convert(struct snp_ap_shared *me)
+{
+	WRITE_ONCE(me->work, NULL);
+	GUEST_ASSERT_EQ(snp_psc(me->data[0], 1, SNP_PAGE_STATE_SHARED).resp, 0);
+}
+
 /*
- * While the page is shared, KVM may keep its private copy as the VMSA, and the vCPU
- * running, but does not have to.  With a conversion in place, or a punch, it is gone.
+ * The guest converts a VMSA, by two vCPUs, and VMMs punch what a guest converts.  Without
+ * a punch KVM may keep its private copy as the VMSA, but does not have to.
  */
 SNP_TEST(shared_then_punched, 2)
 {
-	struct snp_vm *s = setup(1);
-	struct snp_ap *bsp = &s->ap[BSP], *ap = &s->ap[1];
+	enum { KEPT, RUNNING, HALTED, PENDING, NR_STATES };
+	static void (*const start[])(struct snp_ap *ap, gpa_t vmsa) = {
+		ap_start, ap_start, ap_start_halted, ap_create,
+	};
+	struct snp_vm *s = setup(2);
+	struct snp_ap *bsp = &s->ap[BSP], *ap = &s->ap[1], *other = &s->ap[2];
 	const gpa_t gpa = page(A, 0);
 	u64 nr_validated;
 	u32 i;
 
 	s->what = "conversion of a VMSA to shared";
-	for (i = 0; i < 8; i++) {
-		ap_start(ap, gpa);
+	ap_start(other, page(C, 0));
+	WRITE_ONCE(other->shared->data[0], gpa);
+	for (i = 0; i < 4 * NR_STATES; i++) {
+		const u32 state = i % NR_STATES;
+		const bool punch_first = i / NR_STATES % 2;
+
+		start[state](ap, gpa);
 
 		/* Have the SPTE zapped with that of the neighbor, and not be what kicks. */
 		vm_mem_set_shared(s->vm, gpa + PAGE_SIZE, PAGE_SIZE);
 		vm_mem_set_private(s->vm, gpa, 2 * PAGE_SIZE);
-		ap_wait_alive(ap);
 
 		__snp_step(SNP_PUNCH, "# %s\n", s->what);
-		vm_mem_set_shared(s->vm, gpa, PAGE_SIZE);
-		ap->last = ap_heartbeat(ap);
-		snp_wait_until(ap_heartbeat(ap) != ap->last || !ap_is_running(ap));
-		if (i % 2) {
-			snp_window_open(s, ap, 1);
+		WRITE_ONCE(other->shared->work, guest_ap_convert);
+		snp_wait_until(!ap_is_running(other));
+		__snp_order(s, guest_convert, gpa, i / NR_STATES / 2, 0);
+		if (state != KEPT && punch_first)
 			snp_punch(s, gpa, 1);
-			snp_window_close(s);
+		vcpu_handle_map_gpa_range(other->vcpu);
+		vcpu_handle_map_gpa_range(bsp->vcpu);
+		if (state != KEPT && !punch_first)
+			snp_punch(s, gpa, 1);
+		ap->last = ap_heartbeat(ap);
+		ap_run(other);
+		if (!ap_run_to_sync(bsp))
+			ap_fail(bsp);
+
+		if (state == KEPT) {
+			snp_wait_until(ap_heartbeat(ap) != ap->last || !ap_is_running(ap));
+		} else {
+			ap_check_frozen(ap);
+			if (state != RUNNING)
+				ap_wake(ap);
+			ap_wait_failed(ap);
+			ap_check_frozen(ap);
 			ap_check_rerun(ap);
 		}
 
@@ -358,12 +396,12 @@ SNP_TEST(shared_then_punched, 2)
 		/* Once it is private again, the very same access succeeds. */
 		vm_mem_set_private(s->vm, gpa, PAGE_SIZE);
 		nr_validated = s->order->nr_validated;
-		if (!ap_run_to_sync(s->server))
+		if (!ap_run_to_sync(bsp))
 			ap_fail(bsp);
 		if (s->order->nr_validated > nr_validated)
 			ap_check_frozen(ap);
 		else
-			TEST_ASSERT(i % 2 == 0, "%s: no page was replaced by a punch", s->what);
+			TEST_ASSERT(state == KEPT, "%s: no page was replaced by a punch", s->what);
 		ap_stop(ap);
 	}
 }
