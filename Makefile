@@ -62,6 +62,8 @@ help:
 # | KDIR=tree        kernel and selftests from this tree; with KERNEL=, selftests alone
 # | QEMU_SRC=tree    QEMU 10.0 from here
 # | CONFIG=debug     lockdep, KASAN; or rt: PREEMPT_RT; or a file, for this kernel's config
+# | CONFIG=trace     a kernel with ftrace: make report draws what led to a failure, and
+# |                  kernelshark opens build/run/trace-*.dat
 # | TRACE=1          what the SNP host did and refused, by which rule, to trace.log
 # | TRACE=pattern    QEMU's trace events, to qemu.log         JOBS=n     default: all CPUs
 # | SCHED=seed=1,mode=random   the interleaving follows from a seed (docs/schedule.md)
