@@ -26,7 +26,7 @@ cat >"$c/scripts/run" <<'RUN'
 #!/bin/sh
 echo "$KERNEL $TESTS $LOOPS" >>"$TMP_CALLS/calls"
 if [ -e "$TMP_CALLS/die" ] && [ "$(wc -l <"$TMP_CALLS/calls")" -ge 3 ]; then
-	kill -9 -- "-$(ps -o pgid= -p $$ | tr -d ' ')"
+	kill -9 "-$(ps -o pgid= -p $$ | tr -d ' ')"
 fi
 mkdir -p "$OUT"
 i=0
