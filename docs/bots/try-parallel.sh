@@ -9,7 +9,7 @@ set -eu
 top=$(cd "$(dirname "$0")/../.." && pwd -P)
 [ "$(id -u)" = 0 ] || { echo "try-parallel.sh: sshd wants to be root" >&2; exit 2; }
 "$top/scripts/packages" parallel
-[ $# -gt 0 ] || set -- soak TESTS=sev_smoke_test RUNS=2 BATCH=1
+[ $# -gt 0 ] || set -- soak TESTS=sev_snp_ghcb_test RUNS=2 BATCH=1
 dir=$(mktemp -d)
 pid=
 trap 'kill $pid 2>/dev/null; wait; rm -rf "$dir"' EXIT

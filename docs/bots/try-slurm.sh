@@ -11,11 +11,11 @@ set -eu
 top=$(cd "$(dirname "$0")/../.." && pwd -P)
 [ "$(id -u)" = 0 ] || { echo "try-slurm.sh: slurmd wants to be root" >&2; exit 2; }
 "$top/scripts/packages" slurm
-[ $# -gt 0 ] || set -- soak TESTS=sev_smoke_test RUNS=4 BATCH=1
+[ $# -gt 0 ] || set -- soak TESTS=sev_snp_ghcb_test RUNS=4 BATCH=1
 dir=$(mktemp -d)
 host=$(hostname -s)
-pids=
-trap 'kill $pids 2>/dev/null; wait; rm -rf "$dir"' EXIT
+pids='' id=''
+trap '[ -z "$id" ] || { scancel "$id"; sleep 2; }; kill $pids 2>/dev/null; wait; rm -rf "$dir"' EXIT
 trap 'exit 130' HUP INT TERM
 cat >"$dir/slurm.conf" <<CONF
 ClusterName=try
@@ -72,7 +72,8 @@ cd "$top"
 id=$(sbatch --parsable --array=1-2%1 --output="$dir/part-%a.log" docs/bots/slurm.sh "$@")
 echo "job $id: make $*"
 wait_for 120 "the first part does not start" sh -c "squeue -h -j ${id}_1 -o %T | grep -qx RUNNING"
-wait_for 1800 "the first part has done nothing" grep -q ' s, VERDICT' "$dir/part-1.log"
+wait_for 1800 "the first part has done nothing" sh -c "
+	grep -q ' s, VERDICT' '$dir/part-1.log' || ! squeue -h -j ${id}_1 -o %T | grep -qx RUNNING"
 scontrol requeue "${id}_1" && echo "killed and queued again: part 1"
 while squeue -h -j "$id" 2>/dev/null | grep -q .; do sleep 2; done
 for i in 1 2; do

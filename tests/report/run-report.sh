@@ -147,6 +147,9 @@ check "a picture of its own: one SVG, all in it" sh -c 'PATH=$1:$PATH scripts/dr
 	"${PYTHON:-python3}" -c "import sys, xml.dom.minidom as x; x.parse(sys.argv[1])" "$3" && grep -q "Thread of vCPU 3</text>" "$3"' - "$tmp/bin" "$tmp/build/run" "$tmp/one.svg"
 
 rm "$tmp/build/run/trace-sev_snp_vmsa_punch_hole.dat"
+scripts/report >/dev/null 2>&1
+check "a host that went on, and no events: no drawing" has "No drawing"
+sed -i '/vm: end/d' "$tmp/build/run/console.log"
 check "a host that died sent no events: the page is made" scripts/report
 check "... and the hardware's are drawn, a lane for each CPU" lanes "CPU 0" "CPU 1" "Page A (a VMSA)" "Page B (a VMSA)"
 check "... which is said" has "No events of the kernel, as of a host that died"
