@@ -7,12 +7,13 @@ export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
 export SEEDS SHRINK GIVE_UP SPEND HANG SILENT STRESS STAGE CONVERT KEXEC BUG
+export SHARD IN
 export PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN
 
 .DEFAULT_GOAL := help
 .PHONY: help run check check-all conformance fuzz shell mutants pair explore replay matrix series
 .PHONY: apply unapply selftests paths packages report soak rates livelock
-.PHONY: linux-guest update clean distclean
+.PHONY: merge linux-guest update clean distclean
 
 help:
 	@sed -n 's/^# |\( \|$$\)//p' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +36,8 @@ help:
 # | make soak        the tests many times, and for long (RUNS=100 SOAK=3600 BATCH=10)
 # | make rates       what the stress test gets done with 1 to 32 vCPUs, with a plot
 # |                  (VCPUS="2 4" SECONDS_EACH=10 SVG=file)
+# | make merge       the parts of a mutants, matrix, soak or explore with SHARD= as one
+# |                  (IN="build/mutants.1-of-2 build/mutants.2-of-2", OUT=folder)
 # | make linux-guest Debian's QEMU, OVMF and kernel: an SNP guest with CPUS=2;
 # |                  CONVERT=1: it converts the VMSA page of a running CPU (docs/guest-convert.md);
 # |                  KEXEC=1: it starts its kernel anew, by kexec and by a crash (docs/guest-kexec.md)
@@ -63,6 +66,8 @@ help:
 # | KDIR=tree        kernel and selftests from this tree; with KERNEL=, selftests alone
 # | QEMU_SRC=tree    QEMU 10.0 from here
 # | CONFIG=debug     lockdep, KASAN; or rt: PREEMPT_RT; or a file, for this kernel's config
+# | CONFIG=trace     a kernel with ftrace: make report draws what led to a failure, and
+# |                  kernelshark opens build/run/trace-*.dat
 # | TRACE=1          what the SNP host did and refused, by which rule, to trace.log
 # | TRACE=pattern    QEMU's trace events, to qemu.log         JOBS=n     default: all CPUs
 # | SCHED=seed=1,mode=random   the interleaving follows from a seed (docs/schedule.md)
@@ -78,6 +83,8 @@ help:
 # | SANITIZE=address  QEMU built with ASan and UBSan, or SANITIZE=thread
 # | PARALLEL=n       mutants, matrix, explore: machines at a time
 # | FRESH=1          ... and forget what they have found out before
+# | SHARD=i/n        mutants, matrix, soak, explore: the i-th of n parts, for more than one
+# |                  machine (docs/bots); one that was killed goes on when called again
 # | GIVE_UP=n        mutants: runs without a failure that are enough (3)
 # | SPEND=n          mutants: seconds after which a mutant gets no more runs (3600)
 # | HANG=n SILENT=n  mutants: seconds after which a run counts as hung (400), if it has
@@ -108,7 +115,7 @@ fuzz:
 shell:
 	@MODE=shell scripts/run
 
-mutants pair matrix series report explore soak rates livelock linux-guest:
+mutants pair matrix series report explore soak merge rates livelock linux-guest:
 	@scripts/$@
 
 apply unapply:

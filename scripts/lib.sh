@@ -146,6 +146,26 @@ long()
 	say "$_lname: done in $_ltook s"
 }
 
+# shard NAME : for SHARD=i/n, sets out to a folder of its own below $BUILD (OUT= is the
+# user's), and shard_i and shard_n
+shard()
+{
+	out=${OUT:-$BUILD/$1} shard_i=1 shard_n=1
+	[ -n "${SHARD-}" ] || return 0
+	case $SHARD in
+	*[!0-9/]*|*/*/*|/*|*/|0*|*/0*)	die "SHARD=$SHARD is not i/n, the i-th of n parts" ;;
+	*/*)	shard_i=${SHARD%/*} shard_n=${SHARD#*/} ;;
+	*)	die "SHARD=$SHARD is not i/n, the i-th of n parts" ;;
+	esac
+	[ "$shard_i" -le "$shard_n" ] || die "SHARD=$SHARD: there is no part $shard_i of $shard_n"
+	out=${OUT:-$BUILD/$1.$shard_i-of-$shard_n}
+	mkdir -p "$out" || die "cannot create $out"
+	echo "$SHARD" >"$out/shard"
+}
+
+# part : of the lines of stdin, those of this shard: every n-th, from the i-th on
+part() { awk -v i="$shard_i" -v n="$shard_n" '(NR - 1) % n == i - 1'; }
+
 # For an awk program: the median of r[1] to r[n], which are put in order.
 # shellcheck disable=SC2034 # for who includes this
 AWK_MEDIAN='function median(r, n,  i, j, t) {

@@ -86,7 +86,8 @@ check "a pair of what?" refuses "BUG= is missing: all, or some of 00-canary " en
 check "mutants: SILENT is no number" refuses "are numbers" env SILENT=x scripts/mutants
 check "LOOPS is no number" refuses "LOOPS=x is no number" env LOOPS=x scripts/run
 check "TIMEOUT is no number" refuses "TIMEOUT=1h is no number" env TIMEOUT=1h scripts/run
-check "unknown CONFIG" refuses "CONFIG is 'debug', 'rt' or a file" env CONFIG=nosuch scripts/run
+check "CONFIG=trace is known" env CONFIG=trace scripts/build-kernel --check 7.3
+check "unknown CONFIG" refuses "CONFIG is 'debug', 'rt', 'trace' or a file" env CONFIG=nosuch scripts/run
 check "two CONFIGs" refuses "KERNEL=7.3-rt is CONFIG=rt" env KERNEL=7.3-rt CONFIG=debug scripts/run
 check "PA_REDUCTION that no processor has" refuses "PA_REDUCTION is 0, 5 or 6 bits, not '7'" env PA_REDUCTION=7 scripts/run
 for n in 0 00 510 1000 x; do
