@@ -51,31 +51,108 @@ check "unknown KERNEL" refuses "KERNEL=9.9: not 7.3, 7.2, 6.12," env KERNEL=9.9 
 check "KERNEL is a folder without a kernel" refuses "KERNEL=$tmp is no kernel source tree" env KERNEL="$tmp" scripts/run
 echo text >"$tmp/file"
 check "KERNEL is a file, and no bzImage" refuses "KERNEL=.* is no bzImage" env KERNEL="$tmp/file" scripts/run
-# A bzImage as far as anybody looks at one, and modules of two versions.
+# A bzImage as far as anybody looks at one.  image FILE VERSION
 image()
 {
-	mkdir -p "$1/other"
-	head -c 4096 /dev/zero >"$1/bzImage"
-	printf HdrS | dd of="$1/bzImage" bs=1 seek=514 conv=notrunc
-	printf '\000\010' | dd of="$1/bzImage" bs=1 seek=526 conv=notrunc
-	printf '9.9.1 (me)' | dd of="$1/bzImage" bs=1 seek=2560 conv=notrunc
-	for v in 9.9.1 9.9.12; do
-		echo "const char v[] __attribute__((section(\".modinfo\"), used)) = \"vermagic=$v SMP \";" |
-			gcc -x c -c - -o "$1/other/kvm-$v.ko" || return
-	done
+	mkdir -p "$(dirname "$1")"
+	head -c 4096 /dev/zero >"$1"
+	printf HdrS | dd of="$1" bs=1 seek=514 conv=notrunc
+	printf '\000\010' | dd of="$1" bs=1 seek=526 conv=notrunc
+	printf '%s (me)' "$2" | dd of="$1" bs=1 seek=2560 conv=notrunc
 } 2>"$tmp/err"
-packed()
+# module FILE VERSION [DEPENDS]
+module()
 {
-	image "$tmp/my image" || return
-	SNP_CACHE=$tmp/images PATH=/usr/bin:/bin scripts/build-kernel "$tmp/my image/bzImage" >"$tmp/packed2" &
-	_dir=$(SNP_CACHE=$tmp/images PATH=/usr/bin:/bin scripts/build-kernel "$tmp/my image/bzImage") && wait $! || return
-	[ "$_dir" = "$(cat "$tmp/packed2")" ] && ls -R "$_dir/lib/modules"
-	[ -e "$_dir/lib/modules/9.9.1/kvm-9.9.1.ko" ] && [ -e "$_dir/lib/modules/9.9.1/modules.dep" ] &&
-	[ "$(find "$_dir" -name '*.ko' | wc -l)" -eq 1 ]
+	mkdir -p "$(dirname "$1")"
+	printf 'const char %s[] __attribute__((section(".modinfo"), used)) = "%s";\n' \
+		v "vermagic=$2 SMP " d "depends=${3-}" | gcc -x c -c - -o "$1"
 }
-check "a bzImage: two at once, a blank in the path, by a user; the modules of its version" packed
+# What it makes of them: holds DIR NAME... : these, and no other
+holds()
+{
+	_hd=$1
+	shift
+	ls -R "$_hd/lib/modules"
+	[ "$(cd "$_hd" && find lib -name '*.ko' | sed 's,.*/,,' | sort | tr '\n' ' ')" = "$(printf '%s.ko\n' "$@" | sort | tr '\n' ' ')" ] &&
+		[ -e "$_hd"/lib/modules/*/modules.dep ]
+}
+used() { SNP_CACHE=$tmp/images PATH=/usr/bin:/bin scripts/build-kernel "$@"; }
+beside()
+{
+	image "$tmp/my image/bzImage" 9.9.1
+	for v in 9.9.1 9.9.12; do
+		module "$tmp/my image/$v/kvm-amd.ko" $v ccp
+		module "$tmp/my image/$v/ccp.ko" $v
+		module "$tmp/my image/$v/any.ko" $v
+	done
+	used "$tmp/my image/bzImage" >"$tmp/packed2" &
+	_dir=$(used "$tmp/my image/bzImage") && wait $! || return
+	[ "$_dir" = "$(cat "$tmp/packed2")" ] && holds "$_dir" kvm_amd ccp any && [ -d "$_dir/lib/modules/9.9.1" ]
+}
+check "a bzImage: two at once, a blank in the path, by a user; the modules of its version" beside
+# installed ROOT MODULES-FOLDER IMAGE COMPRESSOR SUFFIX : one kernel, laid out like that
+installed()
+{
+	image "$1/$3" 9.9.1
+	module "$1/$2/9.9.1/kernel/arch/x86/kvm/kvm-amd.ko" 9.9.1 kvm,ccp
+	module "$1/$2/9.9.1/kernel/arch/x86/kvm/kvm.ko" 9.9.1
+	module "$1/$2/9.9.1/kernel/drivers/crypto/ccp/ccp.ko" 9.9.1
+	module "$1/$2/9.9.1/kernel/net/other.ko" 9.9.1
+	[ -z "$4" ] || find "$1/$2" -name '*.ko' -exec "$4" -q {} +
+	[ -z "$5" ] || find "$1/$2" -name '*.ko' -delete
+}
+layout()
+{
+	rm -rf "$tmp/root"
+	installed "$tmp/root" "$@" && _dir=$(used "$tmp/root") && holds "$_dir" kvm_amd kvm ccp &&
+		[ "$(used "$tmp/root/$2")" = "$_dir" ]
+}
+# None of these was made by the distribution itself.
+check "a kernel as Debian installs it, .xz" layout lib/modules boot/vmlinuz-9.9.1 xz .xz
+check "a kernel as Debian ships it since 7.3" layout usr/lib/modules usr/lib/modules/9.9.1/vmlinuz xz .xz
+check "a kernel as Fedora installs it, .xz" layout lib/modules lib/modules/9.9.1/vmlinuz xz .xz
+check "a kernel as Ubuntu installs it, .zst" layout lib/modules boot/vmlinuz-9.9.1 zstd .zst
+check "a kernel as make modules_install does, .gz" layout lib/modules boot/vmlinuz-9.9.1 gzip .gz
+image "$tmp/root/boot/vmlinuz-9.9.2" 9.9.2
+check "a folder with two kernels" refuses "has several kernels; which one.  .*vmlinuz-9.9.1, .*vmlinuz-9.9.2" env KERNEL="$tmp/root" scripts/run
+# package NAME FOLDER
+package()
+{
+	mkdir -p "$2/DEBIAN" &&
+	printf '%s\n' "Package: $1" "Version: 9.9.1-1" "Architecture: amd64" "Maintainer: me" "Description: none" >"$2/DEBIAN/control" &&
+	dpkg-deb -Zgzip --root-owner-group -b "$2" "$tmp/debs/$1_9.9.1-1_amd64.deb"
+}
+packaged()
+{
+	rm -rf "$tmp/root" && mkdir -p "$tmp/debs" "$tmp/p" &&
+	installed "$tmp/root" lib/modules boot/vmlinuz-9.9.1 xz .xz && mv "$tmp/root/boot" "$tmp/p/" &&
+	package linux-image-9.9.1 "$tmp/p" && package linux-modules-9.9.1 "$tmp/root" &&
+	_dir=$(used "$tmp/debs/linux-image-9.9.1_9.9.1-1_amd64.deb") && holds "$_dir" kvm_amd kvm ccp
+}
+check "a .deb, and the modules of the one beside it" packaged
+rm -f "$tmp"/debs/linux-image*
+check "a .deb without its vmlinuz" refuses "has no vmlinuz, and no linux-image-9.9.1 or" env SNP_CACHE="$tmp/images" scripts/build-kernel "$tmp/debs/linux-modules-9.9.1_9.9.1-1_amd64.deb"
+check "a .deb of something else" refuses "is no package" env KERNEL="$tmp/debs/x.deb" scripts/use-kernel "$tmp/debs/x.deb"
+
+check "HOST=native asks for a word more" refuses "may die of the tests.*say FIXED=1" env HOST=native scripts/run
+check "... and has no KERNEL" refuses "HOST=native is this machine as it is" env HOST=native KERNEL=7.3 scripts/run
+if [ "$(cat /sys/module/kvm_amd/parameters/sev_snp 2>/dev/null)" != Y ]; then
+	check "... and is refused where there is no SNP" refuses "is no SNP host" env HOST=native FIXED=1 scripts/run
+fi
+check "unknown HOST" refuses "HOST=there: native is" env HOST=there scripts/run
+check "PROG that is nowhere" refuses "there is no program nosuch here" env PROG="nosuch -v" scripts/run
+check "ROOT is no folder" refuses "ROOT=.*file is no folder" env ROOT="$tmp/file" scripts/run
+check "DISK is a folder" refuses "DISK=.* is no image" env DISK="$tmp" scripts/run
+check "SELFTESTS that are none" refuses "has no run_kselftest.sh" env SELFTESTS="$tmp" scripts/run
+check "OUT is a file" refuses "the logs cannot be written to .*file" env OUT="$tmp/file" scripts/run
+check "OUT cannot be made" refuses "the logs cannot be written to /proc/x" env OUT=/proc/x scripts/run
 check "unknown mutant" refuses "no such mutant; there are:" env KERNEL=mutant/none scripts/run
 check "unknown test: names its neighbours" refuses "no test 'sev_smoke' in the kvm target; near it: .*sev_smoke_test" env TESTS=sev_smoke scripts/run
+check "unknown case: those that there are" refuses "sev_snp_ghcb_test has no case 'nosuch'; it has: " env TESTS=sev_snp_ghcb_test:nosuch scripts/run
+for wrong in nosuch "-n 0" --foo -t "-t nosuch"; do
+	check "ARGS=$wrong is no FAIL" refuses "^run: (ARGS|sev_snp_ghcb_test has no case 'nosuch')" env TESTS=sev_snp_ghcb_test ARGS="$wrong" scripts/run
+done
+check "... nor is it of the stress test" refuses "Number of vCPUs must be greater than 0" env TESTS=sev_snp_vmsa_punch_hole_stress ARGS="-n 0" scripts/run
 check "unknown test of several, with a case" refuses "no test 'sev_none:a' in the kvm target" env TESTS="sev_smoke_test sev_none:a" scripts/run
 check "unknown stage of the series" refuses "STAGE=x is no stage of the series" env STAGE=x OUT="$tmp/s" scripts/series
 check "a stage that no patch is of" refuses "STAGE=9: no patch is of that stage" env STAGE=9 OUT="$tmp/s" scripts/series
