@@ -37,6 +37,13 @@ second_cache()
 
 check "the help names every command" sh -c '
 	for c in run check shell selftests paths clean; do make help | grep -q "^make $c " || exit 1; done'
+check "the help in two levels: five commands, and all" sh -c '
+	[ "$(make help | grep -c "^make [a-z]* ")" = 5 ] && make help-all | grep -q "^  make livelock "'
+check "a variable that a command does not read" refuses "make: \*\*\*" make run M=00
+check "... who does" sh -c 'make run M=00 2>&1 | grep -q "^reads: make run does not read M=; these do: mutants explore replay"'
+check "... nobody" sh -c 'make run XYZ=1 KERNEL=7.3 2>&1 | grep -q "^reads: make run does not read XYZ=; nothing here does"'
+check "... those that it reads" scripts/reads run KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG OUT JOBS \
+	SMP MEM SANITIZE QUIET SCHED PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN PROG ROOT DISK HOST FIXED SELFTESTS SILENCE
 check "make without a goal is the help" sh -c 'make | grep -q "^make run"'
 
 check "make selftests prints the folder they are installed in" sh -c '[ -x "$(make -s selftests)/run_kselftest.sh" ]'
@@ -147,6 +154,8 @@ check "SELFTESTS that are none" refuses "has no run_kselftest.sh" env SELFTESTS=
 check "OUT is a file" refuses "the logs cannot be written to .*file" env OUT="$tmp/file" scripts/run
 check "OUT cannot be made" refuses "the logs cannot be written to /proc/x" env OUT=/proc/x scripts/run
 check "unknown mutant" refuses "no such mutant; there are:" env KERNEL=mutant/none scripts/run
+check "no machine at a time" refuses "PARALLEL=0: neither may be 0" env PARALLEL=0 scripts/mutants
+check "... nor for a matrix" refuses "PARALLEL=0 is no number of machines" env PARALLEL=0 scripts/matrix
 check "unknown test: names its neighbours" refuses "no test 'sev_smoke' in the kvm target; near it: .*sev_smoke_test" env TESTS=sev_smoke scripts/run
 check "unknown case: those that there are" refuses "sev_snp_ghcb_test has no case 'nosuch'; it has: " env TESTS=sev_snp_ghcb_test:nosuch scripts/run
 for wrong in nosuch "-n 0" --foo -t "-t nosuch"; do
