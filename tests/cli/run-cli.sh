@@ -36,7 +36,7 @@ second_cache()
 }
 
 check "the help names every command" sh -c '
-	for c in run check shell selftests paths clean; do make help | grep -q "^make $c " || exit 1; done'
+	for c in run check shell selftests paths clean; do make help-all | grep -q "^  make $c " || exit 1; done'
 check "the help in two levels: five commands, and all" sh -c '
 	[ "$(make help | grep -c "^make [a-z]* ")" = 5 ] && make help-all | grep -q "^  make livelock "'
 check "a variable that a command does not read" refuses "make: \*\*\*" make run M=00
@@ -167,6 +167,31 @@ check "unknown stage of the series" refuses "STAGE=x is no stage of the series" 
 check "a stage that no patch is of" refuses "STAGE=9: no patch is of that stage" env STAGE=9 OUT="$tmp/s" scripts/series
 check "a stage of a fix" refuses "STAGE= is for the selftests" env STAGE=1 FIX=7.3 OUT="$tmp/s" scripts/series
 check "... nothing half-written" sh -c "! ls -d '$tmp'/s* 2>/dev/null | grep ."
+# with N : Debian's 6.12, as far as the fix goes, with its first N patches
+with()
+{
+	rm -rf "$tmp/t612" "$tmp/fix"; mkdir -p "$tmp/t612"
+	_src=$(scripts/fetch kernel 6.12) || return
+	(cd "$_src" && cp --parents $(sed -n 's,^+++ b/,,p' "$OLDPWD"/patches/fix-6.12/*.patch | sort -u) Makefile "$tmp/t612") &&
+	ln -s "$_src/scripts" "$tmp/t612/scripts"
+	ls patches/fix-6.12/*.patch | head -n "$1" | while read -r _f; do patch -s -p1 -d "$tmp/t612" <"$_f" || return; done
+}
+fix() { FIX=${1-6.12} OUT=$tmp/fix KDIR=$tmp/t612 scripts/series; }
+left() { with "$1" && fix && [ "$(ls "$tmp/fix" | wc -l)" -eq "$2" ]; }
+if with 0 && ! sh -c '. scripts/overlay.sh; TOP=$PWD; fix_has "$1" 6.12 6' - "$tmp/t612"; then
+	check "the fix for a tree that has some of it: the rest" left 5 2
+	check "... by another version's name" sh -c "rm -rf '$tmp/fix'; FIX=6.18 OUT='$tmp/fix' KDIR='$tmp/t612' scripts/series"
+	git -C "$tmp/t612" init -q && git -C "$tmp/t612" -c user.name=t -c user.email=t@e commit -q --allow-empty -m x && git -C "$tmp/t612" tag d1a3c2162334
+	check "... with the whole id, as stable@ wants it" sh -c "rm -rf '$tmp/fix'; FIX=6.12 OUT='$tmp/fix' KDIR='$tmp/t612' scripts/series && grep -E '^commit [0-9a-f]{40} upstream\.$' '$tmp'/fix/0006*"
+	with 2; sed -i 's/__kvm_vcpu_kick\|kvm_vcpu_kick/&_x/' "$tmp/t612/virt/kvm/kvm_main.c"
+	check "... that it does not apply to: what it has, what it lacks, where" refuses "has of the fix: 1 .*, 2 .*, and lacks 3 4 5 6 7\. .*0003-.* does not apply to virt/kvm/kvm_main.c" fix
+	with 7
+	check "... that has all of it" refuses "has all of the fix" fix
+	with 0; sed -i s/snp_guest_vmsa_gpa/x/ "$tmp/t612/arch/x86/kvm/svm/svm.h"
+	check "... that is too old" refuses "lacks a GPA of its own" fix
+fi
+check "a fix for 7.1 needs the tree" refuses "name the tree, KDIR=" env FIX=7.1 OUT="$tmp/fix2" scripts/series
+check "unknown fix" refuses "no series for FIX=5.10; there are: 6.12 7.3" env FIX=5.10 OUT="$tmp/fix2" scripts/series
 check "unknown bug" refuses "no bug 'none'; there are: 00-canary " env BUG=none scripts/pair
 check "a pair of what?" refuses "BUG= is missing: all, or some of 00-canary " env BUG= scripts/pair
 check "mutants: SILENT is no number" refuses "are numbers" env SILENT=x scripts/mutants
