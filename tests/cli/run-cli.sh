@@ -153,7 +153,11 @@ check "DISK is a folder" refuses "DISK=.* is no image" env DISK="$tmp" scripts/r
 check "SELFTESTS that are none" refuses "has no run_kselftest.sh" env SELFTESTS="$tmp" scripts/run
 check "OUT is a file" refuses "the logs cannot be written to .*file" env OUT="$tmp/file" scripts/run
 check "OUT cannot be made" refuses "the logs cannot be written to /proc/x" env OUT=/proc/x scripts/run
-check "unknown mutant" refuses "no such mutant; there are:" env KERNEL=mutant/none scripts/run
+check "unknown mutant" refuses "no such mutant in patches/mutants and" env KERNEL=mutant/none scripts/run
+check "a mutant by its number" env KERNEL=mutant/01 scripts/build-kernel --check mutant/01
+check "livelock: unknown kernel" refuses "KERNEL=foo: not 7.3," env KERNELS=foo scripts/livelock
+check "the logs of series have no place" refuses "^series: cannot make a folder beside" env OUT=/nonexistent/a/b scripts/series
+check "... nor has the report" refuses "^report: " env OUT=/proc/x/y scripts/report
 check "no machine at a time" refuses "PARALLEL=0: neither may be 0" env PARALLEL=0 scripts/mutants
 check "... nor for a matrix" refuses "PARALLEL=0 is no number of machines" env PARALLEL=0 scripts/matrix
 check "unknown test: names its neighbours" refuses "no test 'sev_smoke' in the kvm target; near it: .*sev_smoke_test" env TESTS=sev_smoke scripts/run
@@ -207,6 +211,9 @@ check "RMP_BASE is no number" refuses "RMP_BASE is a number of MiB, not '1G'" en
 check "X86_SNP_SHUTDOWN is neither on nor off" refuses "X86_SNP_SHUTDOWN is on or off, not '1'" env X86_SNP_SHUTDOWN=1 scripts/run
 check "MISC_SEV_ES is no number" refuses "MISC_SEV_ES=-1 is no number" env MISC_SEV_ES=-1 scripts/run
 check "SMP is no number" refuses "SMP and MEM are numbers" env SMP=all scripts/run
+for wrong in SMP=0 SMP=65 MEM=0; do
+	check "$wrong" refuses "SMP is 1 to 64 processors, MEM 64 MiB" env "$wrong" scripts/run
+done
 check "APPEND of two lines" refuses "APPEND is one line" env APPEND="a
 b" scripts/run
 check "KDIR does not exist" refuses "KDIR=.*: no such folder" env KDIR="$tmp/no" scripts/run
@@ -239,6 +246,20 @@ second_cache
 check "no disk space" refuses "10 MiB free, .* are needed" \
 	env PATH="$tmp/bin:$PATH" SNP_CACHE="$tmp/cache" scripts/build-selftests
 check "... nothing half-written" sh -c "! ls '$tmp/cache/selftests' 2>/dev/null | grep ."
+check "... said before the archive is asked" refuses "10 MiB free, .* are needed" \
+	env PATH="$tmp/bin:$PATH" SNP_CACHE="$tmp/full" scripts/fetch kernel 7.3
+
+# No message of a shell's or of mkdir's: one line, whoever finds it.
+one_line()
+{
+	refuses "$@" && [ "$(printf '%s\n' "$_said" | wc -l)" -eq 1 ]
+}
+for s in run fetch packages clean build-qemu; do
+	check "$s: a cache that cannot be made" one_line "^$s: the cache cannot be written, /proc/snp" env -u SNP_CACHE XDG_CACHE_HOME=/proc scripts/$s x
+	check "$s: a cache with half a path" one_line "^$s: the cache needs a whole path, not rel/" env -u SNP_CACHE XDG_CACHE_HOME=rel scripts/$s x
+	check "$s: no HOME" one_line "^$s: HOME is not set" env -u HOME -u XDG_CACHE_HOME -u SNP_CACHE scripts/$s x
+done
+check "... and nothing is left behind" sh -c "! ls -d rel 2>/dev/null"
 
 # An archive that does not answer, one that is not named at all.
 mkdir -p "$tmp/apt/sources.list.d" "$tmp/etc-none"
