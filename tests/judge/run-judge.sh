@@ -324,6 +324,18 @@ check "the runner failed: FAIL" verdict 1 'ended with 1'
 good; sed -i 's/$/\r/' "$d/console.log" "$d/ktap.log"
 check "carriage returns of a serial line do no harm" verdict 0 PASS
 
+# bails LOG-LINE : what the machine prints of two tests if the kernel has said that
+bails()
+{
+	mkdir -p "$d/bin"
+	printf '#!/bin/sh\necho "%s"\n' "$1" >"$d/bin/dmesg"
+	chmod +x "$d/bin/dmesg"
+	printf '%s\n' 'not ok 1 selftests: kvm: a' 'ok 2 selftests: kvm: b' |
+		PATH=$d/bin:$PATH awk "$(sed -n "/run_kselftest.*awk '\$/,/}' >/p" vm/init | sed '1d; $s/}.*/}/')"
+}
+check "a page lost to the guest: no test runs after that" sh -c "printf '%s\n' '$(bails 'RMPUPDATE failed for PFN 1' | tr '\n' ' ')' | grep '^not ok 1 .* Bail out! .*reboot' "
+check "... else it does" sh -c "printf '%s\n' '$(bails fine | tr '\n' ' ')' | grep '^not ok 1 .* ok 2'"
+
 good; rm "$d/result"
 check "no finished run: exit 2, no verdict" verdict 2 'holds no finished run'
 check "... really none" sh -c "! grep -q VERDICT '$d/out'"
