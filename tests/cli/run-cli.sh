@@ -142,6 +142,7 @@ check "a .deb without its vmlinuz" refuses "has no vmlinuz, and no linux-image-9
 check "a .deb of something else" refuses "is no package" env KERNEL="$tmp/debs/x.deb" scripts/use-kernel "$tmp/debs/x.deb"
 
 check "HOST=native asks for a word more" refuses "may die of the tests.*say FIXED=1" env HOST=native scripts/run
+check "... and gives no shell" refuses "HOST=native is this machine as it is" env HOST=native MODE=shell scripts/run
 check "... and has no KERNEL" refuses "HOST=native is this machine as it is" env HOST=native KERNEL=7.3 scripts/run
 if [ "$(cat /sys/module/kvm_amd/parameters/sev_snp 2>/dev/null)" != Y ]; then
 	check "... and is refused where there is no SNP" refuses "is no SNP host" env HOST=native FIXED=1 scripts/run
@@ -214,6 +215,7 @@ check "SMP is no number" refuses "SMP and MEM are numbers" env SMP=all scripts/r
 for wrong in SMP=0 SMP=65 MEM=0; do
 	check "$wrong" refuses "SMP is 1 to 64 processors, MEM 64 MiB" env "$wrong" scripts/run
 done
+check "SCHED of something else" refuses "is no list like seed=1,.*: there is no foo" env SCHED=seed=1,foo=1 scripts/run
 check "APPEND of two lines" refuses "APPEND is one line" env APPEND="a
 b" scripts/run
 check "KDIR does not exist" refuses "KDIR=.*: no such folder" env KDIR="$tmp/no" scripts/run
@@ -222,6 +224,9 @@ mkdir -p "$tmp/old/arch/x86/kvm" "$tmp/old/tools/testing/selftests/kvm/lib/x86"
 touch "$tmp/old/Kbuild" "$tmp/old/tools/testing/selftests/kvm/lib/x86/sev.c"
 printf 'VERSION = 6\nPATCHLEVEL = 1\n' >"$tmp/old/Makefile"
 check "KDIR is too old for SNP selftests" refuses "know no SEV-SNP .6.16 or newer" env KDIR="$tmp/old" scripts/run
+mkdir -p "$tmp/old/arch/x86/kvm/svm"
+echo snp_vm_launch >"$tmp/old/tools/testing/selftests/kvm/lib/x86/sev.c"
+check "unknown test of KDIR: before anything is built" refuses "no test 'sev_none' in the kvm target of KDIR" env KDIR="$tmp/old" TESTS=sev_none scripts/run
 check "QEMU_SRC is no QEMU" refuses "QEMU_SRC=.* is no QEMU source tree" env QEMU_SRC="$tmp" scripts/build-qemu
 for wrong in CPUS=abc CPUS=0 CPUS=-1 MEM_GUEST=1G CONVERT=yes; do
 	check "linux-guest: $wrong" refuses "^linux-guest: $wrong is n" env "$wrong" scripts/linux-guest
