@@ -26,10 +26,18 @@ TOP=$(cd "$(dirname "$0")" && pwd -P)
 while [ -n "$TOP" ] && [ ! -e "$TOP/scripts/lib.sh" ]; do
 	TOP=${TOP%/*}
 done
-CACHE=${SNP_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/$PROJECT}
+say()	{ printf '%s\n' "$*" >&2; }
+die()	{ printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
+
+[ -n "${SNP_CACHE-}${XDG_CACHE_HOME-}${HOME-}" ] || die "HOME is not set: say where the caches go, XDG_CACHE_HOME="
+CACHE=${SNP_CACHE:-${XDG_CACHE_HOME:-${HOME-}/.cache}/$PROJECT}
+case $CACHE in
+/*)	;;
+*)	die "the cache needs a whole path, not $CACHE (XDG_CACHE_HOME)" ;;
+esac
 # Results that belong to this clone: logs, the last run.
 BUILD=${SNP_BUILD:-$TOP/build}
-JOBS=${JOBS:-$(nproc)}
+JOBS=${JOBS:-$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}
 # The system's Python: a user's own may lack what QEMU's setup imports.
 PYTHON=/usr/bin/python3
 [ -x "$PYTHON" ] || PYTHON=python3
@@ -40,12 +48,12 @@ for _v in KERNEL KDIR QEMU_SRC CONFIG OUT; do
 	case $_w in "~/"*) eval "$_v=\$HOME/\${_w#??}" ;; esac
 done
 
-say()	{ printf '%s\n' "$*" >&2; }
-die()	{ printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
-
 case $TOP$CACHE$BUILD in
 *[[:space:]:]*)	die "no blank or colon may be in the paths of the clone, the cache and the logs: $TOP, $CACHE, $BUILD" ;;
 esac
+
+{ [ -d "$CACHE" ] || mkdir -p "$CACHE"; } 2>/dev/null && [ -w "$CACHE" ] ||
+	die "the cache cannot be written, $CACHE: say where else, XDG_CACHE_HOME="
 
 # sha KEY... : 16 hex digits over the arguments and stdin.
 sha()
@@ -63,7 +71,7 @@ hash_tree()
 # need_space DIR MIB : refuse early what would fail late.
 need_space()
 {
-	mkdir -p "$1" || die "cannot create $1"
+	mkdir -p "$1" 2>/dev/null || die "cannot create $1"
 	_free=$(df -Pm "$1" 2>/dev/null | awk 'NR == 2 { print $4 }')
 	[ "$_free" -ge "$2" ] ||
 		die "$1 has $_free MiB free, $2 are needed: free some, or point XDG_CACHE_HOME elsewhere"
