@@ -118,7 +118,7 @@ fix_has()
 	_line=$(grep -s "^$3	" "$TOP/patches/fix-$2/contents") || return 1
 	_what=${_line##*	}
 	_file=$(printf '%s\n' "$_line" | cut -f 2)
-	tr '\n' ' ' <"$1/$_file" 2>/dev/null | grep -qE -- "$(printf '%s\n' "$_line" | cut -f 3)"
+	_text=$(printf '%s\n' "$_line" | cut -f 3) perl -0777 -ne '$ok = /$ENV{_text}/s; END { exit !$ok }' "$1/$_file" 2>/dev/null
 }
 
 # fix_lacks TREE FIX : the patches of patches/fix-FIX that it still wants
