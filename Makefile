@@ -25,6 +25,7 @@ help:
 # | make fuzz        a hypervisor and a guest that know no rules, until interrupted
 # | make shell       a shell on the emulated host
 # | make mutants     wrong fixes, and which test kills which (M="01* 15*" RUNS=5)
+# |                  GENERATED=1: mistakes made by rule, and what share dies
 # | make pair        a real bug: 7.3, and 7.3 with its fix taken back (BUG=00-canary,
 # |                  BUG=all: docs/pairs.md)
 # | make explore     search for an interleaving that fails (M=14 or KERNEL=, BUDGET=60)
@@ -107,7 +108,10 @@ fuzz:
 shell:
 	@MODE=shell scripts/run
 
-mutants pair matrix series report explore soak rates livelock linux-guest:
+mutants:
+	@scripts/$@$(if $(GENERATED),-generated)
+
+pair matrix series report explore soak rates livelock linux-guest:
 	@scripts/$@
 
 apply unapply:
