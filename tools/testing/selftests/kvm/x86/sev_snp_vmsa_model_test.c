@@ -20,10 +20,9 @@
 #define SNP_TIMEOUT_S	1000
 #include "snp_test.h"
 
-#define MAX_STEPS	1000
-#define SHRINK_SECONDS	60
 #define SLOT_ID(_place)	(10 + (_place))
-#define CONTROL_ID	20
+#define CONTROL_ID	20		/* memslot */
+#define LATE_ID		63
 #define CONTROL_GPA	(SZ_4G + SZ_1G + PAGE_SIZE)
 
 /* Heartbeats of a vCPU that runs on, and of the control vCPU while nothing may happen. */
@@ -32,19 +31,17 @@
 #define CREATE		SVM_VMGEXIT_AP_CREATE
 #define ON_INIT		SVM_VMGEXIT_AP_CREATE_ON_INIT
 
-static int seconds = 4, nr_steps = 100;
-static const char *script;
+/* Of a vCPU that does not stop, until it is said to run on. */
+#define TOO_MANY_BEATS	1000000
 
-struct sequence {
-	int nr_aps, nr;
-	bool gentle;
-	struct snp_m_step step[MAX_STEPS];
-};
+static int seconds = 4, shrink_seconds = 60, nr_steps = 100;
+static const char *script;
 
 /* What the process that has the VM tells. */
 static struct report {
 	bool took_from_guest;
-	int nr_done, nr_either, nr_punches[NR_SPTES], met[SNP_M_NR_OPS][SNP_M_NR_MET];
+	int nr_done, nr_either, nr_punches[NR_SPTES];
+	snp_m_met_t met;
 	char failure[256];
 } *report;
 
@@ -55,6 +52,12 @@ static int fds[SNP_M_FILES];
 static u64 bases[SNP_M_FILES];		/* first page of the file that counts */
 static gpa_t gpas[SNP_M_PLACES];
 static u64 last[SNP_M_APS];		/* heartbeats */
+
+/* What the guest's NMI handler knows of all vCPUs: who they are, and how many each had. */
+static struct nmis {
+	gva_t cpu[SNP_M_APS + 2];
+	u64 nr[SNP_M_APS + 2];
+} *nmis, *guest_nmis;
 
 static struct snp_ap *ap_of(int vcpu)
 {
@@ -72,6 +75,28 @@ static gpa_t gpa_of(int page)
 static void guest_psc(struct snp_order *order)
 {
 	order->status = snp_psc(order->arg[0], 1, order->arg[1]);
+}
+
+static void guest_unhalt(struct snp_order *order)
+{
+	order->ret = kvm_hypercall(KVM_HC_KICK_CPU, 0, order->arg[0], 0, 0);
+}
+
+/* HLT, but once. */
+static void guest_halt_once(struct snp_ap_shared *me)
+{
+	WRITE_ONCE(me->work, NULL);
+	guest_halt(me);
+}
+
+static void guest_nmi(struct ex_regs *regs)
+{
+	int i = 0;
+
+	while (guest_nmis->cpu[i] != (gva_t)this_sev_cpu())
+		i++;
+	WRITE_ONCE(guest_nmis->nr[i], guest_nmis->nr[i] + 1);
+	ghcb_exit(ghcb_begin(), SVM_VMGEXIT_NMI_COMPLETE, 0, 0);
 }
 
 /*
@@ -168,24 +193,59 @@ static int change_file(const int *arg, int mode)
 	return r;
 }
 
-/* The vCPU runs as somebody. */
-static void halt(struct snp_ap *ap, struct snp_ap *as)
+static int halt(struct snp_ap *ap, struct snp_ap *as)
 {
 	u64 halts = READ_ONCE(as->shared->halts);
 
-	WRITE_ONCE(as->shared->work, guest_halt);
+	WRITE_ONCE(as->shared->work, guest_halt_once);
 	ap_wait_count(ap, &as->shared->halts, halts, "lost its VMSA, which nobody touched");
-	ap_wait_blocked(ap);
-	WRITE_ONCE(as->shared->work, NULL);
+	return 0;
+}
+
+static int send_signal(struct snp_ap *ap)
+{
+	u64 nr = READ_ONCE(ap->nr_eintr);
+
+	pthread_kill(ap->thread, SIGUSR1);
+	snp_wait_until(READ_ONCE(ap->nr_eintr) != nr || !ap_is_running(ap));
+	return 0;
+}
+
+static int get_mp_state(struct snp_ap *ap)
+{
+	struct kvm_mp_state state;
+
+	vcpu_mp_state_get(ap->vcpu, &state);
+	return state.mp_state;
+}
+
+static int prefault(gpa_t gpa)
+{
+	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = PAGE_SIZE };
+
+	return __vcpu_ioctl(vm->server->vcpu, KVM_PRE_FAULT_MEMORY, &range) ? -errno : 0;
+}
+
+/* A vCPU that was not there at the launch gets a VMSA, but it cannot be entered. */
+static int create_late(gpa_t gpa)
+{
+	struct kvm_vcpu *vcpu = __vm_vcpu_add(vm->vm, LATE_ID);
+	int r = request((u64)LATE_ID << 32 | CREATE, gpa, 0);
+
+	if (!__vcpu_run(vcpu) && vcpu->run->exit_reason != KVM_EXIT_FAIL_ENTRY)
+		fail("a vCPU that was not there at the launch ran: %s",
+		     exit_reason_str(vcpu->run->exit_reason));
+	return r;
 }
 
 /* Returns what snp_m_do() does. */
 static int execute(const struct snp_m_step *step)
 {
-	const bool is_vcpu = snp_m_info[step->op].args <= SNP_M_OF_VCPU_BAD;
+	const bool is_vcpu = *snp_m_info[step->op].args == 'v';
+	const bool is_page = *snp_m_info[step->op].args == 'p';
 	const u64 to = 3ull * (1 + step->arg[0]) << 32;
 	struct snp_ap *ap = is_vcpu ? ap_of(step->arg[0]) : NULL;
-	gpa_t gpa = is_vcpu ? 0 : gpa_of(step->arg[0]);
+	gpa_t gpa = is_page ? gpa_of(step->arg[0]) : 0;
 	const int *arg = step->arg;
 	static void (* const vcpu_ops[SNP_M_NR_OPS])(struct snp_ap *ap) = {
 		[SNP_M_INIT] = ap_init, [SNP_M_INIT_SIPI] = ap_init_sipi,
@@ -211,7 +271,25 @@ static int execute(const struct snp_m_step *step)
 		return request((to | CREATE) ^ bad[arg[1]][0], gpa_of(1) ^ bad[arg[1]][1],
 			       bad[arg[1]][2]);
 	case SNP_M_HALT:
-		halt(ap, ap_of(model.vcpu[arg[0]].as));
+		return halt(ap, ap_of(model.vcpu[arg[0]].as));
+	case SNP_M_SIGNAL:
+		return send_signal(ap);
+	case SNP_M_UNHALT:
+		return snp_order(vm, guest_unhalt, ap->vcpu->id, 0, 0)->ret;
+	case SNP_M_NMI:
+		vcpu_ioctl(ap->vcpu, KVM_NMI, NULL);
+		return 0;
+	case SNP_M_SET_HALTED:
+		ap_set_mp_state(ap, KVM_MP_STATE_HALTED);
+		return 0;
+	case SNP_M_GET_MP:
+		return get_mp_state(ap);
+	case SNP_M_LATE:
+		return create_late(gpa);
+	case SNP_M_PREFAULT:
+		return prefault(gpa);
+	case SNP_M_CLOSE_VM:
+		kvm_free_fd(vm->vm->fd);
 		return 0;
 	case SNP_M_TOUCH:
 		return touch(gpa);
@@ -245,16 +323,6 @@ static int execute(const struct snp_m_step *step)
 	}
 }
 
-static const char *print(const struct snp_m_step *step)
-{
-	static char line[64];
-	int i, len = sprintf(line, "%s", snp_m_info[step->op].name);
-
-	for (i = 0; i < snp_m_info[step->op].nr_args; i++)
-		len += sprintf(line + len, " %d", step->arg[i]);
-	return line;
-}
-
 /*
  * What has to come of it
  */
@@ -267,7 +335,7 @@ static void note_heartbeats(void)
 }
 
 /* The first vCPU that nobody is to run as, and whose guest code runs. */
-static struct snp_ap *intruder(void)
+static struct snp_ap *intruder(u64 beats)
 {
 	u32 as = 0;
 	int i;
@@ -275,10 +343,29 @@ static struct snp_ap *intruder(void)
 	for (i = 0; i < model.nr_aps; i++)
 		as |= model.vcpu[i].state == SNP_M_RUNS ? BIT(model.vcpu[i].as) : 0;
 	for (i = 0; i < model.nr_aps; i++) {
-		if (!(as & BIT(i)) && ap_heartbeat(ap_of(i)) != last[i])
+		if (!(as & BIT(i)) && ap_heartbeat(ap_of(i)) > last[i] + beats)
 			return ap_of(i);
 	}
 	return NULL;
+}
+
+static void check_intruder(const struct snp_m_step *step, u64 beats)
+{
+	struct snp_ap *ap = intruder(beats);
+
+	if (ap)
+		fail("%s: guest code of vCPU %u ran on after its VMSA was gone, or on another vCPU",
+		     snp_s_print(step), ap->vcpu->id);
+}
+
+static bool anything(struct snp_ap *ap)
+{
+	return true;
+}
+
+static bool sleeps(struct snp_ap *ap)
+{
+	return vcpu_get_stat(ap->vcpu, blocking);
 }
 
 static bool terminates(struct snp_ap *ap)
@@ -287,52 +374,48 @@ static bool terminates(struct snp_ap *ap)
 	       ap->vcpu->run->system_event.data[0] == GHCB_MSR_TERM_LAUNCH_VMSA;
 }
 
+/* What must be seen of a vCPU; the heartbeats of one that runs besides. */
+static const struct {
+	const char *what;
+	bool in_run;
+	bool (*seen)(struct snp_ap *ap);
+} states[] = {
+	[SNP_M_OUT]		= { "not be in KVM_RUN", false, anything },
+	[SNP_M_RUNS]		= { "run", true, anything },
+	[SNP_M_SLEEPS]		= { "sleep", true, sleeps },
+	[SNP_M_FAILS]		= { "fail", false, ap_has_failed },
+	[SNP_M_TERMINATES]	= { "terminate", false, terminates },
+};
+
 static bool is_there(struct snp_m_vcpu *v, struct snp_ap *ap, u64 beats)
 {
-	switch (v->state) {
-	case SNP_M_RUNS:
-		return ap_is_running(ap) && ap_heartbeat(ap_of(v->as)) >= beats + NR_BEATS;
-	case SNP_M_SLEEPS:
-		return ap_is_running(ap) && vcpu_get_stat(ap->vcpu, blocking);
-	case SNP_M_FAILS:
-		return !ap_is_running(ap) && ap_has_failed(ap);
-	case SNP_M_TERMINATES:
-		return !ap_is_running(ap) && terminates(ap);
-	default:
-		return !ap_is_running(ap);
-	}
+	return ap_is_running(ap) == states[v->state].in_run && states[v->state].seen(ap) &&
+	       (v->state != SNP_M_RUNS || ap_heartbeat(ap_of(v->as)) >= beats + NR_BEATS);
 }
 
 /* Is it where it has to be, or will it never get there? */
 static void check_vcpu(const struct snp_m_step *step, int vcpu)
 {
-	static const char * const want[] = {
-		"not be in KVM_RUN", "run", "sleep", "fail", "terminate"
-	};
 	struct snp_m_vcpu *v = &model.vcpu[vcpu];
 	u64 beats = v->state == SNP_M_RUNS ? ap_heartbeat(ap_of(v->as)) : 0;
-	const bool out = v->state == SNP_M_FAILS || v->state == SNP_M_TERMINATES;
-	struct snp_ap *ap = ap_of(vcpu), *other;
+	const bool in_run = states[v->state].in_run;
+	struct snp_ap *ap = ap_of(vcpu);
 	bool there;
 
 	/* One look is enough: a vCPU that sleeps may stir. */
-	snp_wait_step("%s: wait for vCPU %u, which has to %s", print(step), ap->vcpu->id,
-		      want[v->state]);
-	snp_wait_until((there = is_there(v, ap, beats)) ||
-		       ap_is_running(ap) == (v->state == SNP_M_OUT) ||
-		       (!out && !ap_is_running(ap)) || intruder());
-	other = intruder();
-	if (other)
-		fail("%s: guest code of vCPU %u ran on after its VMSA was gone, or on another vCPU",
-		     print(step), other->vcpu->id);
+	snp_wait_step("%s: wait for vCPU %u, which has to %s", snp_s_print(step), ap->vcpu->id,
+		      states[v->state].what);
+	snp_wait_until((there = is_there(v, ap, beats)) || intruder(0) ||
+		       (in_run || v->state == SNP_M_OUT ? ap_is_running(ap) != in_run : false));
+	check_intruder(step, 0);
 	if (v->state == SNP_M_SLEEPS && v->lost && !ap_is_running(ap) && ap_has_failed(ap)) {
 		v->state = SNP_M_OUT;
 		v->in_run = false;
 		report->nr_either++;
 	}
 	if (!there && !is_there(v, ap, beats))
-		fail("%s: vCPU %u has to %s, but %s: errno %d, %s", print(step), ap->vcpu->id,
-		     want[v->state], ap_is_running(ap) ? "is in KVM_RUN" :
+		fail("%s: vCPU %u has to %s, but %s: errno %d, %s", snp_s_print(step),
+		     ap->vcpu->id, states[v->state].what, ap_is_running(ap) ? "is in KVM_RUN" :
 		     terminates(ap) ? "ran its launch VMSA" :
 		     ap_has_failed(ap) ? "does not run" : "KVM_RUN ended in",
 		     ap->err, exit_reason_str(ap->vcpu->run->exit_reason));
@@ -343,12 +426,12 @@ static void settle(const struct snp_m_step *step)
 {
 	int i;
 
-	if (step->op != SNP_M_DELETE && step->op != SNP_M_CLOSE && step->op != SNP_M_INIT)
-		return;
 	for (i = 0; i < model.nr_aps; i++) {
-		snp_wait_step("%s: wait for vCPU %u to stop", print(step), ap_of(i)->vcpu->id);
+		snp_wait_step("%s: wait for vCPU %u to stop", snp_s_print(step),
+			      ap_of(i)->vcpu->id);
 		snp_wait_until(model.vcpu[i].state == SNP_M_RUNS || !ap_is_running(ap_of(i)) ||
-			       is_there(&model.vcpu[i], ap_of(i), 0));
+			       is_there(&model.vcpu[i], ap_of(i), 0) || intruder(TOO_MANY_BEATS));
+		check_intruder(step, TOO_MANY_BEATS);
 	}
 	note_heartbeats();
 }
@@ -359,7 +442,7 @@ static void do_step(const struct snp_m_step *step)
 	u64 beats;
 
 	report->met[step->op][snp_m_meets(&model, step)]++;
-	snp_step("%s", print(step));
+	snp_step("%s", snp_s_print(step));
 	if (snp_m_takes_from_guest(&model, step)) {
 		report->took_from_guest = true;
 		snp_may_damage();
@@ -368,30 +451,35 @@ static void do_step(const struct snp_m_step *step)
 	want = snp_m_do(&model, step);
 	note_heartbeats();
 	if (r != want)
-		fail("%s: KVM answered %d, not %d", print(step), r, want);
-	settle(step);
+		fail("%s: KVM answered %d, not %d", snp_s_print(step), r, want);
+	if (step->op == SNP_M_DELETE || step->op == SNP_M_CLOSE || step->op == SNP_M_INIT)
+		settle(step);
 	for (i = 0; i < model.nr_aps; i++)
 		check_vcpu(step, i);
 
 	/* And nothing else happens. */
-	snp_wait_step("%s: wait for the control vCPU", print(step));
+	snp_wait_step("%s: wait for the control vCPU", snp_s_print(step));
 	beats = ap_heartbeat(control);
 	snp_wait_until(ap_heartbeat(control) >= beats + NR_BEATS || !ap_is_running(control));
 	if (!ap_is_running(control))
-		fail("%s: the control vCPU lost its VMSA, which nobody touched", print(step));
+		fail("%s: the control vCPU lost its VMSA, which nobody touched", snp_s_print(step));
 	for (i = 0; i < model.nr_aps; i++) {
 		check_vcpu(step, i);
 		if (ap_starts(ap_of(i)) != model.starts[i])
 			fail("%s: guest code of vCPU %u was started %lu times, not %d",
-			     print(step), ap_of(i)->vcpu->id, ap_starts(ap_of(i)),
+			     snp_s_print(step), ap_of(i)->vcpu->id, ap_starts(ap_of(i)),
 			     model.starts[i]);
+		if (READ_ONCE(nmis->nr[1 + i]) != model.nmis[i])
+			fail("%s: guest code of vCPU %u got %lu NMIs, not %d", snp_s_print(step),
+			     ap_of(i)->vcpu->id, nmis->nr[1 + i], model.nmis[i]);
 	}
 	snp_no_damage();
 	errno = 0;
 }
 
-static void create_world(const struct sequence *seq)
+static void create_world(const struct snp_sequence *seq)
 {
+	gva_t page;
 	int i, file;
 
 	vm = snp_vm_create(seq->nr_aps + 1);
@@ -412,13 +500,20 @@ static void create_world(const struct sequence *seq)
 	}
 	snp_add_slot(vm, CONTROL_ID, CONTROL_GPA, 1,
 		     vm_create_guest_memfd(vm->vm, PAGE_SIZE, 0), 0);
+	page = vm_alloc_shared(vm->vm, PAGE_SIZE, KVM_UTIL_MIN_VADDR, MEM_REGION_DATA);
+	nmis = addr_gva2hva(vm->vm, page);
+	for (i = 0; i <= seq->nr_aps + 1; i++)
+		nmis->cpu[i] = vm->ap[i].cpu;
+	guest_nmis = (void *)page;
+	sync_global_to_guest(vm->vm, guest_nmis);
+	vm_install_exception_handler(vm->vm, NMI_VECTOR, guest_nmi);
 	snp_vm_launch(vm);
 	control = &vm->ap[seq->nr_aps + 1];
 	ap_start(control, CONTROL_GPA);
 }
 
 /* In a process of its own, i.e. with a VM and a watchdog of its own. */
-static bool runs_well(const struct sequence *seq, bool quiet)
+static bool runs_well(const struct snp_sequence *seq, bool quiet)
 {
 	int i, status;
 	pid_t pid;
@@ -445,127 +540,39 @@ static bool runs_well(const struct sequence *seq, bool quiet)
 }
 
 /*
- * Sequences
+ * Make it smaller, unless the host may be damaged by it.  Nor must a script do what the
+ * sequence did not, e.g. punch under a vCPU that is not stopped.
  */
-static int any(struct kvm_random_state *rng, int nr)
-{
-	return kvm_random_u32(rng) % nr;
-}
-
-/* A page that has been prepared for the vCPU, if there is one. */
-static int prepared_page(struct kvm_random_state *rng, const struct snp_model *m, int vcpu)
-{
-	int i, first = any(rng, SNP_M_PAGES);
-
-	for (i = 0; i < SNP_M_PAGES && any(rng, 20); i++) {
-		if (snp_m_image(m, (first + i) % SNP_M_PAGES) == vcpu)
-			return (first + i) % SNP_M_PAGES;
-	}
-	return first;
-}
-
-static void any_step(struct kvm_random_state *rng, const struct snp_model *m,
-		     struct snp_m_step *step)
-{
-	int vcpu = any(rng, m->nr_aps), page = m->vcpu[vcpu].gpa, slot;
-	int i, total = 0, *arg = step->arg;
-
-	/* Most of the time that of a vCPU, which may be made for another one. */
-	if (page < 0 || !any(rng, 3))
-		page = any(rng, SNP_M_PAGES);
-	vcpu = any(rng, 3) ? vcpu : any(rng, m->nr_aps);
-	slot = page / SNP_M_SLOT_PAGES;
-
-	for (i = 0; i < SNP_M_NR_OPS; i++)
-		total += snp_m_info[i].weight;
-	for (i = 0, total = any(rng, total); total >= snp_m_info[i].weight; i++)
-		total -= snp_m_info[i].weight;
-	*step = (struct snp_m_step) { .op = i, .arg = { page, vcpu } };
-
-	switch (snp_m_info[i].args) {
-	case SNP_M_OF_VCPU ... SNP_M_OF_VCPU_BAD:
-		arg[0] = vcpu;
-		arg[1] = i == SNP_M_BAD ? any(rng, SNP_M_NR_BAD) : prepared_page(rng, m, arg[0]);
-		break;
-	case SNP_M_OF_RANGE:
-		arg[0] = any(rng, 8) ? m->slot[slot].file : SNP_M_NONE;
-		arg[0] = arg[0] == SNP_M_NONE ? any(rng, SNP_M_FILES) : arg[0];
-		arg[2] = any(rng, 3) ? 1 : any(rng, 8) ? 1 + any(rng, SNP_M_FILE_PAGES) : SNP_M_FAR;
-		arg[1] = m->slot[slot].pgoff + page % SNP_M_SLOT_PAGES;
-		arg[1] -= any(rng, 2) * any(rng, min(arg[2], 4));
-		break;
-	case SNP_M_OF_PAGE_NR:
-		arg[1] = 1 + any(rng, SNP_M_SLOT_PAGES - page % SNP_M_SLOT_PAGES);
-		break;
-	case SNP_M_OF_PLACE:
-	case SNP_M_OF_BIND:
-		arg[0] = slot;
-		arg[1] = any(rng, 2) ? slot / 2 : any(rng, SNP_M_FILES);
-		arg[2] = any(rng, 2) ? 4 * ((slot + 1) % 3) : any(rng, SNP_M_FILE_PAGES);
-		break;
-	case SNP_M_OF_FILE:
-		arg[0] = any(rng, SNP_M_FILES);
-		break;
-	default:
-		break;
-	}
-}
-
-static void generate(struct sequence *seq, u32 seed, bool gentle, int (*met)[SNP_M_NR_MET])
-{
-	struct kvm_random_state rng = new_kvm_random_state(seed);
-	struct snp_model m;
-
-	seq->nr_aps = 2 + any(&rng, SNP_M_APS - 1);
-	seq->gentle = gentle;
-	snp_m_init(&m, seq->nr_aps, gentle, snp_conversion_keeps_vmsa());
-	for (seq->nr = 0; seq->nr < nr_steps; seq->nr++) {
-		struct snp_m_step *step = &seq->step[seq->nr];
-
-		do {
-			any_step(&rng, &m, step);
-		} while (snp_m_illegal(&m, step));
-		met[step->op][snp_m_meets(&m, step)]++;
-		snp_m_do(&m, step);
-	}
-}
-
-/*
- * Leave out what the failure does not need, unless the host may be damaged by it.  Nor
- * must a script do what the sequence did not, e.g. punch under a vCPU that is not stopped.
- */
-static void shrink(struct sequence *seq)
+static void shrink(struct snp_sequence *seq)
 {
 	char failure[sizeof(report->failure)];
-	struct sequence other;
+	static struct snp_sequence other;
 	struct timespec start;
-	int size, first;
+	bool smaller = true;
+	int i;
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	seq->nr = min(seq->nr, report->nr_done + 1);
 	seq->gentle |= !report->took_from_guest;
 	memcpy(failure, report->failure, sizeof(failure));
-	for (size = seq->nr / 2; size; size /= 2) {
-		for (first = seq->nr - 1 - size; first >= 0; first -= size) {
-			if (snp_case_begin(0) ||
-			    timespec_elapsed(start).tv_sec >= SHRINK_SECONDS)
+	while (smaller) {
+		smaller = false;
+		for (i = 0; snp_s_smaller(&other, seq, i); i++) {
+			if (snp_case_begin(0) || timespec_elapsed(start).tv_sec >= shrink_seconds)
 				break;
-			other = *seq;
-			other.nr -= size;
-			memmove(&other.step[first], &other.step[first + size],
-				(other.nr - first) * sizeof(*other.step));
-			if (runs_well(&other, true))
+			if (!memcmp(&other, seq, sizeof(other)) || runs_well(&other, true))
 				continue;
 			*seq = other;
 			seq->nr = min(seq->nr, report->nr_done + 1);
-			first = min(first, seq->nr - 1);
 			memcpy(failure, report->failure, sizeof(failure));
+			smaller = true;
+			i--;
 		}
 	}
 	memcpy(report->failure, failure, sizeof(failure));
 }
 
-static void run(struct sequence *seq, u32 seed, struct timespec start)
+static void run(struct snp_sequence *seq, u32 seed, struct timespec start)
 {
 	int i;
 
@@ -578,15 +585,15 @@ static void run(struct sequence *seq, u32 seed, struct timespec start)
 		snp_case_begin(0) ? ", as short as a host allows that may be damaged" : "",
 		seq->nr_aps);
 	for (i = 0; i < seq->nr; i++)
-		fprintf(stderr, "# %s\n", print(&seq->step[i]));
+		fprintf(stderr, "# %s\n", snp_s_print(&seq->step[i]));
 	TEST_FAIL("%s", report->failure);
 }
 
 /* A file, or the script itself; steps end with a newline or ','. */
-static void read_script(struct sequence *seq)
+static void read_script(struct snp_sequence *seq)
 {
 	static char text[1 << 16];
-	char *line, *save = NULL, *c, name[16];
+	char *line, *save = NULL, *c;
 	FILE *f = fopen(script, "r");
 
 	snprintf(text, sizeof(text), "%s", script);
@@ -597,38 +604,26 @@ static void read_script(struct sequence *seq)
 
 	seq->nr_aps = SNP_M_APS;
 	for (line = strtok_r(text, "\n,", &save); line; line = strtok_r(NULL, "\n,", &save)) {
-		struct snp_m_step *step = &seq->step[seq->nr];
-		int *arg = step->arg, nr = sscanf(line, "%15s%d%d%d", name, arg, arg + 1, arg + 2);
-
-		if (nr <= 0)
+		if (sscanf(line, " aps %d", &seq->nr_aps) == 1 || !line[strspn(line, " ")])
 			continue;
-		if (nr == 2 && !strcmp(name, "aps")) {
-			seq->nr_aps = arg[0];
-			continue;
-		}
-		while (step->op < SNP_M_NR_OPS && strcmp(name, snp_m_info[step->op].name))
-			step->op++;
-		TEST_ASSERT(step->op < SNP_M_NR_OPS &&
-			    nr == 1 + snp_m_info[step->op].nr_args &&
-			    ++seq->nr < MAX_STEPS, "No step of a script: %s", line);
+		TEST_ASSERT(seq->nr < SNP_M_MAX_STEPS &&
+			    snp_s_parse(&seq->step[seq->nr++], line, NULL),
+			    "No step of a script: %s", line);
 	}
 }
 
 /* Say what was met, and what others met in as many steps. */
-static void print_coverage(int (*other)[SNP_M_NR_MET], int nr)
+static void print_coverage(snp_m_met_t other, int nr)
 {
-	static const char * const met[] = {
-		"nobody", "launched", "no VMSA", "pending", "stopped", "asleep", "parked",
-		"running", "several",
-	};
-	int i, nr_met = 0;
+	int op, who, nr_met = 0;
 
-	for (i = 0; i < SNP_M_NR_OPS * SNP_M_NR_MET; i++) {
-		const int op = i / SNP_M_NR_MET, who = i % SNP_M_NR_MET;
-
-		nr_met += !!report->met[op][who];
-		if (other[op][who] >= 6 && !report->met[op][who])
-			fprintf(stderr, "# not covered: %s, %s\n", snp_m_info[op].name, met[who]);
+	for (op = 0; op < SNP_M_NR_OPS; op++) {
+		for (who = 0; who < SNP_M_NR_MET; who++) {
+			nr_met += !!report->met[op][who];
+			if (other[op][who] >= 6 && !report->met[op][who])
+				fprintf(stderr, "# not covered: %s, %s\n", snp_m_info[op].name,
+					snp_m_met_names[who]);
+		}
 	}
 	fprintf(stderr, "# seed %u: %d x %d steps, %d pairs, punches cold %d, warm %d, either %d\n",
 		kvm_random_seed, nr, nr_steps, nr_met, report->nr_punches[COLD],
@@ -637,23 +632,24 @@ static void print_coverage(int (*other)[SNP_M_NR_MET], int nr)
 
 static void run_sequences(bool gentle)
 {
-	static int mine[SNP_M_NR_OPS][SNP_M_NR_MET], other[SNP_M_NR_OPS][SNP_M_NR_MET];
-	static struct sequence seq;
+	const bool keeps = snp_conversion_keeps_vmsa();
+	static snp_m_met_t mine, other;
+	static struct snp_sequence seq;
 	struct timespec start;
 	int i;
 
 	report = kvm_mmap(sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
 	clock_gettime(CLOCK_MONOTONIC, &start);
+	seq.gentle = gentle;
 	if (script) {
 		read_script(&seq);
-		seq.gentle = gentle;
 		run(&seq, 0, start);
 		return;
 	}
 
 	for (i = 0; !i || timespec_elapsed(start).tv_sec < seconds; i++) {
-		generate(&seq, ~(kvm_random_seed + i), gentle, other);
-		generate(&seq, kvm_random_seed + i, gentle, mine);
+		snp_s_generate(&seq, ~(kvm_random_seed + i), nr_steps, keeps, other);
+		snp_s_generate(&seq, kvm_random_seed + i, nr_steps, keeps, mine);
 		run(&seq, kvm_random_seed + i, start);
 	}
 	print_coverage(other, i);
@@ -682,15 +678,17 @@ static bool take_option(const char *opt, const char *value)
 	else if (!strcmp(opt, "-s") && value)
 		kvm_random_seed = atoi_non_negative("Seed", value);
 	else if (!strcmp(opt, "-n") && value)
-		nr_steps = min_t(int, atoi_positive("Number of steps", value), MAX_STEPS);
+		nr_steps = min_t(int, atoi_positive("Number of steps", value), SNP_M_MAX_STEPS);
 	else if (!strcmp(opt, "-t") && value && isdigit(*value))
 		seconds = atoi_positive("Number of seconds", value);
+	else if (!strcmp(opt, "-x") && value)
+		shrink_seconds = atoi_non_negative("Number of seconds", value);
 	else
 		return false;
 	return true;
 }
 
-/* -s seed, -n steps, -t seconds, -r script, and those of the harness */
+/* -s seed, -n steps, -t seconds, -x seconds to shrink, -r script, and the harness's own */
 int main(int argc, char *argv[])
 {
 	char *args[64] = { argv[0] };
