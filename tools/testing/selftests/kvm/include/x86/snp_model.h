@@ -145,6 +145,9 @@ const char *snp_s_print(const struct snp_m_step *step);
 
 /* @line: an operation and its arguments; those that are letters come from @letters. */
 bool snp_s_parse(struct snp_m_step *step, const char *line, const int *letters);
+
+/* @script: a file, or the steps themselves, which end with a newline or ','. */
+bool snp_s_read(struct snp_sequence *seq, const char *script);
 void snp_s_generate(struct snp_sequence *seq, unsigned int seed, int nr_steps,
 		    bool conversion_keeps, snp_m_met_t met);
 

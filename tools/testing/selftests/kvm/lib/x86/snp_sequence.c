@@ -258,6 +258,32 @@ bool snp_s_parse(struct snp_m_step *step, const char *line, const int *letters)
 	return true;
 }
 
+bool snp_s_read(struct snp_sequence *seq, const char *script)
+{
+	static char text[1 << 16];
+	FILE *f = fopen(script, "r");
+	char *line, *save, *c;
+
+	snprintf(text, sizeof(text), "%s", script);
+	if (f) {
+		text[fread(text, 1, sizeof(text) - 1, f)] = 0;
+		fclose(f);
+	}
+	for (c = text; *c; c++)
+		*c = strchr(":#", *c) ? ' ' : *c;
+
+	seq->nr_aps = SNP_M_APS;
+	seq->nr = 0;
+	for (line = strtok_r(text, "\n,", &save); line; line = strtok_r(NULL, "\n,", &save)) {
+		if (sscanf(line, " aps %d", &seq->nr_aps) == 1 || !line[strspn(line, " ")])
+			continue;
+		if (seq->nr == SNP_M_MAX_STEPS ||
+		    !snp_s_parse(&seq->step[seq->nr++], line, NULL))
+			return false;
+	}
+	return true;
+}
+
 /*
  * What random steps would take long to meet: v and w are vCPUs, p is the page of v's VMSA,
  * s its memslot, which begins at t in the file, f and o its file and where it is in there;
