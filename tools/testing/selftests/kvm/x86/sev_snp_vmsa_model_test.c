@@ -37,6 +37,12 @@ static struct report {
  * that are punched come back in reverse order, if KVM lets a vCPU run on one of them.
  */
 static const char * const scripts[] = {
+	/* Memory that was used by one may become the VMSA of another. */
+	"aps 3, prepare 0 1, create 1 0, run 1, stop 1, punch 0 5 1, punch 0 4 1, prepare 1 2, run 1,"
+	"prepare 0 1, run 1, halt 1, punch 0 5 1, punch 0 4 1, prepare 1 2, init_sipi 1,"
+	"prepare 8 1, prepare 0 1, create 1 0, run 1, halt 1, punch 0 5 1, punch 0 4 1, prepare 1 2,"
+	"on_init 1 8, wake 1, create 1 8, run 1, stop 1, create 1 0, punch 0 4 1, run 1",
+
 	/* The last request counts, unless it was refused, and INIT brings nothing back. */
 	"aps 3, prepare 0 1, prepare 1 2,"
 	"create 1 1, destroy 1, run 1, init_sipi 1,"
@@ -50,12 +56,6 @@ static const char * const scripts[] = {
 	/* What KVM made at launch. */
 	"run 2, init_sipi 2, destroy 0, run 0, wake 0, prepare 2 0, create 0 2, run 0, halt 0",
 
-	/* Memory that was used by one may become the VMSA of another. */
-	"aps 3, prepare 0 1, create 1 0, run 1, stop 1, punch 0 5 1, punch 0 4 1, prepare 1 2, run 1,"
-	"prepare 0 1, run 1, halt 1, punch 0 5 1, punch 0 4 1, prepare 1 2, init_sipi 1,"
-	"prepare 8 1, prepare 0 1, create 1 0, run 1, halt 1, punch 0 5 1, punch 0 4 1, prepare 1 2,"
-	"on_init 1 8, wake 1, create 1 8, run 1, stop 1, create 1 0, punch 0 4 1, run 1",
-
 	/* Destroyed, replaced. */
 	"aps 3, prepare 9 1, create 1 9, run 1, destroy 1, wake 1, punch 1 9 1, run 1, prepare 9 1,"
 	"create 1 9, run 1, destroy 1, punch 1 9 1, wake 1, prepare 9 1, create 1 9, run 1, destroy 1,"
@@ -66,6 +66,8 @@ static const char * const scripts[] = {
 	/* INIT, and what others have done to the file. */
 	"aps 3, prepare 0 1, create 1 0, run 1, prepare 1 1, on_init 1 1, punch 0 4 1, init_sipi 1,"
 	"run 1, punch 0 5 1, prepare 1 1, run 1, init 1, init_sipi 1, bad 1 8, init_sipi 1,"
+	"prepare 8 0, on_init 0 8, run 0, init 0, stop 0, get_mp 0, run 0, init_sipi 0, destroy 0,"
+	"on_init 0 8, punch 1 8 1, init_sipi 0,"
 	"delete 1, bind 1 0 0, delete 1, zap 1 1, punch 0 5 1, prepare 0 1, create 1 0, run 1, delete 0",
 };
 
@@ -348,7 +350,7 @@ static void run_sequences(bool gentle)
 		run(&seq, -1 - i, start);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	for (i = 0; !i || timespec_elapsed(start).tv_sec < seconds; i++) {
+	for (i = 0; timespec_elapsed(start).tv_sec < seconds; i++) {
 		snp_s_generate(&seq, ~(seed + i), nr_steps, keeps, other);
 		snp_s_generate(&seq, seed + i, nr_steps, keeps, mine);
 		run(&seq, seed + i, start);

@@ -3,6 +3,7 @@
  * Sequences of operations on the model of snp_model.c: which make sense, random ones, how
  * they are written down, and how to make one smaller.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -269,6 +270,7 @@ bool snp_s_read(struct snp_sequence *seq, const char *script)
 		text[fread(text, 1, sizeof(text) - 1, f)] = 0;
 		fclose(f);
 	}
+	errno = 0;
 	for (c = text; *c; c++)
 		*c = strchr(":#", *c) ? ' ' : *c;
 

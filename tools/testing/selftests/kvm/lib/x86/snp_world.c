@@ -35,11 +35,6 @@ static void guest_psc(struct snp_order *order)
 	order->status = snp_psc(order->arg[0], 1, order->arg[1]);
 }
 
-static void guest_unhalt(struct snp_order *order)
-{
-	order->ret = kvm_hypercall(KVM_HC_KICK_CPU, 0, order->arg[0], 0, 0);
-}
-
 static void guest_halt_once(struct snp_ap_shared *me)
 {
 	WRITE_ONCE(me->work, NULL);
@@ -126,12 +121,6 @@ static int open_file(int file)
 	return 0;
 }
 
-static int close_fd(int *fd)
-{
-	kvm_free_fd(*fd);
-	return 0;
-}
-
 static int change_file(const int *arg, int mode)
 {
 	const s64 start = max_t(s64, world.bases[arg[0]] + arg[1], 0);
@@ -164,16 +153,6 @@ static void signal_vcpu(struct snp_ap *ap)
 	snp_wait_until(READ_ONCE(ap->nr_eintr) != nr || !ap_is_running(ap));
 }
 
-static void send_nmi(struct snp_ap *ap)
-{
-	vcpu_ioctl(ap->vcpu, KVM_NMI, NULL);
-}
-
-static void set_halted(struct snp_ap *ap)
-{
-	ap_set_mp_state(ap, KVM_MP_STATE_HALTED);
-}
-
 static int get_mp_state(struct snp_ap *ap)
 {
 	struct kvm_mp_state state;
@@ -202,9 +181,9 @@ int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
 		  const struct snp_m_step *step)
 {
 	static void (* const vcpu_ops[SNP_M_NR_OPS])(struct snp_ap *ap) = {
-		[SNP_M_INIT] = ap_init, [SNP_M_INIT_SIPI] = ap_init_sipi, [SNP_M_NMI] = send_nmi,
+		[SNP_M_INIT] = ap_init, [SNP_M_INIT_SIPI] = ap_init_sipi,
 		[SNP_M_RUN] = ap_run, [SNP_M_STOP] = ap_stop, [SNP_M_SIGNAL] = signal_vcpu,
-		[SNP_M_WAKE] = ap_wake, [SNP_M_SET_HALTED] = set_halted,
+		[SNP_M_WAKE] = ap_wake,
 	};
 	const char *args = snp_m_info[step->op].args;
 	const int *arg = step->arg;
@@ -267,9 +246,17 @@ int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
 	case SNP_M_OPEN:
 		return open_file(arg[0]);
 	case SNP_M_CLOSE:
-		return close_fd(&world.fds[arg[0]]);
-	default:	/* SNP_M_CLOSE_VM */
-		return close_fd(&vm->vm->fd);
+		kvm_free_fd(world.fds[arg[0]]);
+		return 0;
+	case SNP_M_CLOSE_VM:
+		kvm_free_fd(vm->vm->fd);
+		return 0;
+	case SNP_M_NMI:
+		vcpu_ioctl(ap->vcpu, KVM_NMI, NULL);
+		return 0;
+	default:	/* SNP_M_SET_HALTED */
+		ap_set_mp_state(ap, KVM_MP_STATE_HALTED);
+		return 0;
 	}
 }
 
