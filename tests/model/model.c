@@ -165,7 +165,7 @@ static void check_random(void)
 static void check_sequences(void)
 {
 	static struct snp_sequence seq, again, smaller;
-	static snp_m_met_t met;
+	static int met[SNP_M_NR_PAIRS], *of;
 	struct snp_m_step step;
 	unsigned int seed;
 	int i;
@@ -193,7 +193,8 @@ static void check_sequences(void)
 		}
 	}
 	for (i = 0; i < SNP_M_NR_OPS; i++) {
-		if (!met[i][SNP_M_NOBODY] && !met[i][SNP_M_RUNNING] && !met[i][SNP_M_STOPPED])
+		of = met + i * SNP_M_NR_MET;
+		if (!of[SNP_M_NOBODY] && !of[SNP_M_RUNNING] && !of[SNP_M_STOPPED])
 			die(snp_m_info[i].name, "is never there");
 	}
 	if (snp_s_parse(&step, "run", NULL) || snp_s_parse(&step, "run x", NULL) ||

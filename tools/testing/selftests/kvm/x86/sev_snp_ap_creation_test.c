@@ -103,9 +103,9 @@ static u32 ap_request(struct snp_ap *ap, u64 request, gpa_t vmsa, u64 features, 
 	return status.resp ? status.info : 0;
 }
 
-enum next { RUNS, SLEEPS, FAILS };
+enum next { SLEEPS, FAILS };
 
-/* What KVM_RUN does; but for RUNS, no guest code has run since ->last. */
+/* What KVM_RUN does; no guest code has run since ->last. */
 static void ap_check_next(struct snp_ap *ap, enum next next, const char *otherwise)
 {
 	struct snp_ap *last = &ap->s->ap[ap->s->nr_aps];
@@ -117,8 +117,6 @@ static void ap_check_next(struct snp_ap *ap, enum next next, const char *otherwi
 
 	/* The VMSA of the last AP, which is not run, counts as that. */
 	AP_ASSERT(ap, ap == last || !ap_starts(last), "ran a VMSA that is not its own");
-	if (next == RUNS)
-		return;
 	AP_ASSERT(ap, ap_heartbeat(ap) == ap->last, "%s", otherwise);
 	if (next == SLEEPS)
 		ap_wait_blocked(ap);

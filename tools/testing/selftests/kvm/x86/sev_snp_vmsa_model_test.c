@@ -4,21 +4,18 @@
  * guest and host can do to VMSAs.  A sequence that fails is made as short as possible,
  * in VMs of its own, and printed as a script.
  */
+#include <ctype.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "test_util.h"
-#include "kvm_util.h"
-#include "processor.h"
 #include "snp_world.h"
 
 /* -t says how long it takes. */
 #define SNP_TIMEOUT_S	1000
 #include "snp_test.h"
 
-/* Heartbeats of a vCPU that runs on, of the control vCPU while nothing may happen, ... */
+/* Heartbeats of a vCPU that runs on, and of one that has to stop, until it is said not to. */
 #define NR_BEATS	50
-/* ... and of a vCPU that has to stop, until it is said to run on. */
 #define TOO_MANY_BEATS	1000000
 
 static int seed = 1, nr_steps = 100, seconds = 4, shrink_seconds = 60;
@@ -28,46 +25,46 @@ static const char *script;
 static struct report {
 	bool took_from_guest;
 	int nr_done, nr_either, nr_punches[NR_SPTES];
-	snp_m_met_t met;
+	int met[SNP_M_NR_PAIRS];
 	char failure[256];
 } *report;
 
-/*
- * What always comes first.  Page 0 is page 4 of file 0, page 8 is page 8 of file 1.  Pages
- * that are punched come back in reverse order, if KVM lets a vCPU run on one of them.
- */
+/* What always comes first.  Page 0 is page 4 of file 0, page 8 is page 8 of file 1. */
 static const char * const scripts[] = {
-	/* Memory that was used by one may become the VMSA of another. */
-	"aps 3, prepare 0 1, create 1 0, run 1, stop 1, punch 0 5 1, punch 0 4 1, prepare 1 2, run 1,"
-	"prepare 0 1, run 1, halt 1, punch 0 5 1, punch 0 4 1, prepare 1 2, init_sipi 1,"
-	"prepare 8 1, prepare 0 1, create 1 0, run 1, halt 1, punch 0 5 1, punch 0 4 1, prepare 1 2,"
+	/* Memory that was used by one may become the VMSA of another, the last page first. */
+	"aps 3, prepare 0 1, create 1 0, run 1, stop 1\n"
+	"punch 0 5 3, punch 0 4 1, prepare 1 2, prepare 2 2, prepare 3 2, run 1\n"
+	"prepare 0 1, create 1 0, punch 0 5 3, punch 0 4 1, prepare 3 2, prepare 2 2, run 1\n"
+	"prepare 0 1, run 1, halt 1, punch 0 5 3, punch 0 4 1, prepare 1 2, prepare 2 2, prepare 3 2\n"
+	"init_sipi 1, prepare 8 1, prepare 0 1, create 1 0, run 1, halt 1\n"
+	"punch 0 5 3, punch 0 4 1, prepare 1 2, prepare 2 2, prepare 3 2\n"
 	"on_init 1 8, wake 1, create 1 8, run 1, stop 1, create 1 0, punch 0 4 1, run 1",
 
 	/* The last request counts, unless it was refused, and INIT brings nothing back. */
-	"aps 3, prepare 0 1, prepare 1 2,"
-	"create 1 1, destroy 1, run 1, init_sipi 1,"
-	"on_init 1 1, destroy 1, run 1, init_sipi 1,"
-	"destroy 1, bad 1 6, bad 1 8, run 1, init_sipi 1,"
-	"create 1 1, create 1 0, run 1, init 1, init_sipi 1, on_init 1 1, destroy 1, init_sipi 1,"
-	"on_init 1 1, create 1 0, run 1, init 1, init_sipi 1, on_init 1 1, destroy 1, init_sipi 1,"
-	"create 1 1, destroy 1, create 1 0, run 1, init 1, init_sipi 1, destroy 1, init_sipi 1,"
-	"create 1 0, bad 1 6, bad 1 8, run 1, init 1, init_sipi 1, bad 1 8, init_sipi 1, stop 1,"
-	"nmi 1, run 1, stop 1, nmi 1, create 1 0, run 1, unhalt 1, destroy 1, stop 1, run 1,"
+	"aps 3, prepare 0 1, prepare 1 2\n"
+	"create 1 1, destroy 1, run 1, init_sipi 1\n"
+	"on_init 1 1, destroy 1, run 1, init_sipi 1\n"
+	"destroy 1, bad 1 6, bad 1 8, run 1, init_sipi 1\n"
+	"create 1 1, create 1 0, run 1, init 1, init_sipi 1, on_init 1 1, destroy 1, init_sipi 1\n"
+	"on_init 1 1, create 1 0, run 1, init 1, init_sipi 1, on_init 1 1, destroy 1, init_sipi 1\n"
+	"create 1 1, destroy 1, create 1 0, run 1, init 1, init_sipi 1, destroy 1, init_sipi 1\n"
+	"create 1 0, bad 1 6, bad 1 8, run 1, init 1, init_sipi 1, bad 1 8, init_sipi 1, stop 1\n"
+	"nmi 1, run 1, stop 1, nmi 1, create 1 0, run 1, unhalt 1, destroy 1, stop 1, run 1\n"
 	/* What KVM made at launch. */
 	"run 2, init_sipi 2, destroy 0, run 0, wake 0, prepare 2 0, create 0 2, run 0, halt 0",
 
 	/* Destroyed, replaced. */
-	"aps 3, prepare 9 1, create 1 9, run 1, destroy 1, wake 1, punch 1 9 1, run 1, prepare 9 1,"
-	"create 1 9, run 1, destroy 1, punch 1 9 1, wake 1, prepare 9 1, create 1 9, run 1, destroy 1,"
-	"delete 2, bind 2 1 8, wake 1, create 1 9, run 1, delete 0, create 1 0, delete 2, bind 2 1 8,"
-	"run 1, bind 0 0 4, prepare 9 1, create 1 9, run 1, halt 1, punch 1 9 1, prepare 1 1,"
+	"aps 3, prepare 9 1, create 1 9, run 1, destroy 1, wake 1, punch 1 9 1, run 1, prepare 9 1\n"
+	"create 1 9, run 1, destroy 1, punch 1 9 1, wake 1, prepare 9 1, create 1 9, run 1, destroy 1\n"
+	"delete 2, bind 2 1 8, wake 1, create 1 9, run 1, delete 0, create 1 0, delete 2, bind 2 1 8\n"
+	"run 1, bind 0 0 4, prepare 9 1, create 1 9, run 1, halt 1, punch 1 9 1, prepare 1 1\n"
 	"create 1 1, prepare 2 1, create 1 2, punch 0 5 1, punch 0 6 1",
 
 	/* INIT, and what others have done to the file. */
-	"aps 3, prepare 0 1, create 1 0, run 1, prepare 1 1, on_init 1 1, punch 0 4 1, init_sipi 1,"
-	"run 1, punch 0 5 1, prepare 1 1, run 1, init 1, init_sipi 1, bad 1 8, init_sipi 1,"
-	"prepare 8 0, on_init 0 8, run 0, init 0, stop 0, get_mp 0, run 0, init_sipi 0, destroy 0,"
-	"on_init 0 8, punch 1 8 1, init_sipi 0,"
+	"aps 3, prepare 0 1, create 1 0, run 1, prepare 1 1, on_init 1 1, zap 0 1, punch 0 4 1\n"
+	"init_sipi 1, run 1, zap 1 1, punch 0 5 1, prepare 1 1, run 1, init 1, init_sipi 1, bad 1 8, init_sipi 1\n"
+	"prepare 8 0, on_init 0 8, run 0, init 0, stop 0, get_mp 0, run 0, init_sipi 0, destroy 0\n"
+	"on_init 0 8, punch 1 8 1, init_sipi 0\n"
 	"delete 1, bind 1 0 0, delete 1, zap 1 1, punch 0 5 1, prepare 0 1, create 1 0, run 1, delete 0",
 };
 
@@ -75,10 +72,7 @@ static struct snp_model model;
 static struct snp_m_world *w;
 static u64 last[SNP_M_APS];		/* heartbeats */
 
-static struct snp_ap *ap_of(int vcpu)
-{
-	return snp_w_ap(w, vcpu);
-}
+#define ap_of(_vcpu)	snp_w_ap(w, _vcpu)
 
 static void __noreturn __printf(2, 3) fail(const struct snp_m_step *step, const char *fmt, ...)
 {
@@ -117,11 +111,6 @@ static struct snp_ap *intruder(u64 beats)
 	return NULL;
 }
 
-static bool anything(struct snp_ap *ap)
-{
-	return true;
-}
-
 static bool sleeps(struct snp_ap *ap)
 {
 	return vcpu_get_stat(ap->vcpu, blocking);
@@ -139,8 +128,8 @@ static const struct {
 	bool in_run;
 	bool (*seen)(struct snp_ap *ap);
 } states[] = {
-	[SNP_M_OUT]		= { "not be in KVM_RUN", false, anything },
-	[SNP_M_RUNS]		= { "run", true, anything },
+	[SNP_M_OUT]		= { "not be in KVM_RUN", false },
+	[SNP_M_RUNS]		= { "run", true },
 	[SNP_M_SLEEPS]		= { "sleep", true, sleeps },
 	[SNP_M_FAILS]		= { "fail", false, ap_has_failed },
 	[SNP_M_TERMINATES]	= { "terminate", false, terminates },
@@ -148,7 +137,8 @@ static const struct {
 
 static bool is_there(struct snp_m_vcpu *v, struct snp_ap *ap, u64 beats)
 {
-	return ap_is_running(ap) == states[v->state].in_run && states[v->state].seen(ap) &&
+	return ap_is_running(ap) == states[v->state].in_run &&
+	       (!states[v->state].seen || states[v->state].seen(ap)) &&
 	       (v->state != SNP_M_RUNS || ap_heartbeat(ap_of(v->as)) >= beats + NR_BEATS);
 }
 
@@ -168,7 +158,7 @@ static void check_vcpu(const struct snp_m_step *step, int vcpu, u64 grace)
 		       (ap_is_running(ap) && v->state == SNP_M_OUT));
 	other = intruder(grace);
 	if (other)
-		fail(step, "guest code of vCPU %u ran on after its VMSA was gone, or on another vCPU",
+		fail(step, "guest code of vCPU %u ran on after its VMSA was gone, or elsewhere",
 		     other->vcpu->id);
 	if (v->state == SNP_M_SLEEPS && v->lost && !ap_is_running(ap) && ap_has_failed(ap)) {
 		v->state = SNP_M_OUT;
@@ -196,7 +186,7 @@ static void do_step(const struct snp_m_step *step)
 	int i, r, want;
 	u64 beats;
 
-	report->met[step->op][snp_m_meets(&model, step)]++;
+	report->met[step->op * SNP_M_NR_MET + snp_m_meets(&model, step)]++;
 	snp_step("%s", snp_s_print(step));
 	if (snp_m_takes_from_guest(&model, step)) {
 		report->took_from_guest = true;
@@ -223,7 +213,7 @@ static void do_step(const struct snp_m_step *step)
 	check_all(step, 0);
 	for (i = 0; i < model.nr_aps; i++) {
 		if (ap_starts(ap_of(i)) != model.starts[i] || w->nmis->nr[1 + i] != model.nmis[i])
-			fail(step, "guest code of vCPU %u was started %lu times, not %d, got %lu NMIs, not %d",
+			fail(step, "guest code of vCPU %u: %lu starts, not %d, %lu NMIs, not %d",
 			     ap_of(i)->vcpu->id, ap_starts(ap_of(i)), model.starts[i],
 			     w->nmis->nr[1 + i], model.nmis[i]);
 	}
@@ -311,17 +301,16 @@ static void run(struct snp_sequence *seq, int nr, struct timespec start)
 }
 
 /* Say what was met, and what others met in as many steps. */
-static void print_coverage(snp_m_met_t other, int nr)
+static void print_coverage(const int *other, int nr)
 {
 	int i, nr_met = 0;
 
-	for (i = 0; i < SNP_M_NR_OPS * SNP_M_NR_MET; i++) {
-		const int op = i / SNP_M_NR_MET, who = i % SNP_M_NR_MET;
-
-		nr_met += !!report->met[op][who];
-		if (other[op][who] >= 6 && !report->met[op][who])
-			fprintf(stderr, "# not covered: %s, %s\n", snp_m_info[op].name,
-				snp_m_met_names[who]);
+	for (i = 0; i < SNP_M_NR_PAIRS; i++) {
+		nr_met += !!report->met[i];
+		if (other[i] >= 6 && !report->met[i])
+			fprintf(stderr, "# not covered: %s, %s\n",
+				snp_m_info[i / SNP_M_NR_MET].name,
+				snp_m_met_names[i % SNP_M_NR_MET]);
 	}
 	fprintf(stderr, "# seed %d: %d x %d steps, %d pairs, punches cold %d, warm %d, either %d\n",
 		seed, nr, nr_steps, nr_met, report->nr_punches[COLD], report->nr_punches[WARM],
@@ -332,7 +321,7 @@ static void run_sequences(bool gentle)
 {
 	const bool keeps = snp_conversion_keeps_vmsa();
 	static struct snp_sequence seq;
-	static snp_m_met_t mine, other;
+	static int mine[SNP_M_NR_PAIRS], other[SNP_M_NR_PAIRS];
 	struct timespec start;
 	int i;
 
@@ -376,24 +365,18 @@ SNP_TEST(in_guest, 1)
 
 static bool take_option(const char *opt, const char *value)
 {
-	static const struct {
-		const char *name;
-		int *value;
-	} options[] = {
-		{ "-s", &seed }, { "-n", &nr_steps }, { "-t", &seconds }, { "-x", &shrink_seconds },
+	static int * const numbers[] = {
+		['n'] = &nr_steps, ['s'] = &seed, ['t'] = &seconds, ['x'] = &shrink_seconds,
 	};
-	int i;
+	const u8 c = opt[0] == '-' && value ? opt[1] : 0;
 
-	if (!strcmp(opt, "-r"))
+	if (c == 'r')
 		script = value;
-	for (i = 0; i < ARRAY_SIZE(options); i++) {
-		/* -t is the harness's, too. */
-		if (!strcmp(opt, options[i].name) && value && *value <= '9') {
-			*options[i].value = atoi_non_negative(opt, value);
-			return true;
-		}
-	}
-	return !strcmp(opt, "-r");
+	else if (c < ARRAY_SIZE(numbers) && numbers[c] && isdigit(*value))
+		*numbers[c] = atoi_non_negative(opt, value);	/* -t is the harness's, too */
+	else
+		return false;
+	return true;
 }
 
 /* -s seed, -n steps, -t seconds, -x seconds to shrink, -r script, and the harness's own */

@@ -112,14 +112,6 @@ static void comeback_signaled(struct snp_ap *ap)
 	ap_run(ap);
 }
 
-/* A vCPU that has not run yet has no page, but the promise of one. */
-SNP_TEST(identity_pending, 1)
-{
-	struct snp_vm *s = setup(2);
-
-	snp_check_identity(&s->ap[1], PAGES, ap_create, ap_run);
-}
-
 SNP_TEST(identity_signaled, 1)
 {
 	struct snp_vm *s = setup(2);

@@ -134,7 +134,7 @@ enum snp_m_met {
 };
 
 extern const char * const snp_m_met_names[SNP_M_NR_MET];
-typedef int snp_m_met_t[SNP_M_NR_OPS][SNP_M_NR_MET];
+#define SNP_M_NR_PAIRS	(SNP_M_NR_OPS * SNP_M_NR_MET)	/* of operation and what it meets */
 
 /* Why the operation makes no sense, or its outcome is not known; or NULL. */
 const char *snp_m_illegal(const struct snp_model *m, const struct snp_m_step *step);
@@ -149,7 +149,7 @@ bool snp_s_parse(struct snp_m_step *step, const char *line, const int *letters);
 /* @script: a file, or the steps themselves, which end with a newline or ','. */
 bool snp_s_read(struct snp_sequence *seq, const char *script);
 void snp_s_generate(struct snp_sequence *seq, unsigned int seed, int nr_steps,
-		    bool conversion_keeps, snp_m_met_t met);
+		    bool conversion_keeps, int *met);
 
 /* The @nr th way to make @from smaller; returns false if there are no more. */
 bool snp_s_smaller(struct snp_sequence *to, const struct snp_sequence *from, int nr);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * The VM that snp_model.h is a model of.
- */
+/* The VM that snp_model.h is a model of. */
 #ifndef SELFTEST_KVM_SNP_WORLD_H
 #define SELFTEST_KVM_SNP_WORLD_H
 
@@ -29,9 +27,6 @@ struct snp_m_world *snp_w_create(const struct snp_model *m);
 int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
 		  const struct snp_m_step *step);
 
-static inline struct snp_ap *snp_w_ap(struct snp_m_world *w, int vcpu)
-{
-	return &w->vm->ap[1 + vcpu];
-}
+#define snp_w_ap(_w, _vcpu)	(&(_w)->vm->ap[1 + (_vcpu)])
 
 #endif /* SELFTEST_KVM_SNP_WORLD_H */

@@ -26,7 +26,9 @@
 
 static struct snp_m_page *page_at(const struct snp_model *m, int page)
 {
-	return (struct snp_m_page *)&m->file[m->slot[page / SNP_M_SLOT_PAGES].file].page[snp_m_pgoff(m, page)];
+	const int file = m->slot[page / SNP_M_SLOT_PAGES].file;
+
+	return (struct snp_m_page *)&m->file[file].page[snp_m_pgoff(m, page)];
 }
 
 int snp_m_image(const struct snp_model *m, int page)
@@ -76,7 +78,9 @@ static void take_vmsa(struct snp_m_vcpu *v, int *request)
 {
 	v->gpa = *request;
 	*request = SNP_M_NO_REQUEST;
-	v->lost = v->nmi = v->unhalted = false;
+	v->unhalted = false;
+	v->lost = false;
+	v->nmi = false;
 }
 
 static void take_init(struct snp_m_vcpu *v)
@@ -86,7 +90,8 @@ static void take_init(struct snp_m_vcpu *v)
 	if (v->on_init != SNP_M_NO_REQUEST)
 		take_vmsa(v, &v->on_init);
 	v->mp = v->sipi ? SNP_M_RUNNABLE : SNP_M_WAITS_FOR_SIPI;
-	v->init = v->nmi = false;
+	v->init = false;
+	v->nmi = false;
 }
 
 /* What happens in KVM_RUN. */
@@ -134,7 +139,8 @@ bool snp_m_touches(const struct snp_model *m, const struct snp_m_step *step, int
 	case 's':
 		return page >= 0 && page / SNP_M_SLOT_PAGES == arg[0];
 	case 'f':
-		return snp_m_has_memory(m, page) && m->slot[page / SNP_M_SLOT_PAGES].file == arg[0] &&
+		return snp_m_has_memory(m, page) &&
+		       m->slot[page / SNP_M_SLOT_PAGES].file == arg[0] &&
 		       (args[1] != 'o' || (snp_m_pgoff(m, page) >= arg[1] &&
 					   snp_m_pgoff(m, page) < arg[1] + arg[2]));
 	default:

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "snp_model.h"
@@ -50,7 +51,7 @@ enum {
 	INIT = 1 << 4, REQUEST = 1 << 5, DESTROY = 1 << 6, UNHALTED = 1 << 7, NO_VMSA = 1 << 8,
 	NO_MEMORY = 1 << 9, SHARED = 1 << 10, IN_USE = 1 << 11, NOT_THERE = 1 << 12,
 	THERE = 1 << 13, TAKES = 1 << 14, SEVERAL = 1 << 15, OTHER_GFN = 1 << 16, LOST = 1 << 17,
-	IN_PLACE = 1 << 18, NO_FD = 1 << 19, LATE = 1 << 20, CLOSED = 1 << 21,
+	IN_PLACE = 1 << 18, NO_FD = 1 << 19, LATE = 1 << 20,
 };
 
 static int vcpu_found(const struct snp_model *m, const struct snp_m_vcpu *v)
@@ -65,7 +66,7 @@ static int vcpu_found(const struct snp_model *m, const struct snp_m_vcpu *v)
 static int bind_found(const struct snp_model *m, const struct snp_m_step *step)
 {
 	const int *arg = step->arg;
-	int i, gfn, found = m->file[arg[1]].open ? 0 : CLOSED;
+	int i, gfn, found = m->file[arg[1]].open ? 0 : NOT_THERE;
 	struct snp_model after = *m;
 	bool refused = snp_m_do(&after, step);
 
@@ -109,8 +110,9 @@ static int finds(const struct snp_model *m, const struct snp_m_step *step)
 		return found | (m->shared[arg[0]] ? SHARED : 0) |
 		       (snp_m_has_memory(m, arg[0]) ? 0 : NO_MEMORY);
 	case 's':
-		return found | (m->slot[arg[0]].exists ? THERE : NOT_THERE) |
-		       (step->op == SNP_M_BIND ? bind_found(m, step) : 0);
+		return found | (m->slot[arg[0]].exists ? THERE : 0) |
+		       (step->op == SNP_M_BIND ? bind_found(m, step) :
+			m->slot[arg[0]].exists ? 0 : NOT_THERE);
 	case 'f':
 		return found | (m->file[arg[0]].open ? THERE : NOT_THERE);
 	default:
@@ -137,8 +139,7 @@ static const struct {
 	{ OP(RUN) | OP(NMI) | OP(GET_MP) | OP(SET_HALTED), IN_RUN, "KVM_RUN has been called" },
 	{ OP(STOP) | OP(SIGNAL), NOT_IN_RUN, "KVM_RUN has not been called" },
 	{ OP(HALT), NOT_IN_GUEST, "only the guest executes HLT" },
-	{ TAKERS | OP(ALLOC), NOT_THERE, "no such memslot or file" },
-	{ OP(BIND), CLOSED, "no such file" },
+	{ TAKERS | OP(ALLOC) | OP(BIND), NOT_THERE, "no such memslot or file" },
 	{ OP(OPEN) | OP(BIND), THERE, "it is there already" },
 	{ OP(TOUCH) | OP(PREFAULT) | OP(PREPARE) | OP(RELEASE), NO_MEMORY, "no memory" },
 	{ OP(PREPARE) | OP(RELEASE), SHARED, "no private memory" },
@@ -242,8 +243,9 @@ const char *snp_s_print(const struct snp_m_step *step)
 
 bool snp_s_parse(struct snp_m_step *step, const char *line, const int *letters)
 {
-	char word[4][16] = { };
-	int i, nr = sscanf(line, " %15[^ ,\n] %15[^ ,\n] %15[^ ,\n] %15[^ ,\n]", word[0], word[1], word[2], word[3]);
+	char word[4][16] = { }, *end = "";
+	int i, nr = sscanf(line, " %15[^ ,\n] %15[^ ,\n] %15[^ ,\n] %15[^ ,\n]",
+			   word[0], word[1], word[2], word[3]);
 
 	*step = (struct snp_m_step) { .op = 0 };
 	while (step->op < SNP_M_NR_OPS && strcmp(word[0], snp_m_info[step->op].name))
@@ -253,7 +255,9 @@ bool snp_s_parse(struct snp_m_step *step, const char *line, const int *letters)
 	for (i = 0; i < nr - 1; i++) {
 		if (letters && word[i + 1][0] >= 'a')
 			step->arg[i] = letters[word[i + 1][0] - 'a'];
-		else if (sscanf(word[i + 1], "%d", &step->arg[i]) != 1)
+		else
+			step->arg[i] = strtol(word[i + 1], &end, 10);
+		if (*end)
 			return false;
 	}
 	return true;
@@ -277,10 +281,11 @@ bool snp_s_read(struct snp_sequence *seq, const char *script)
 	seq->nr_aps = SNP_M_APS;
 	seq->nr = 0;
 	for (line = strtok_r(text, "\n,", &save); line; line = strtok_r(NULL, "\n,", &save)) {
-		if (sscanf(line, " aps %d", &seq->nr_aps) == 1 || !line[strspn(line, " ")])
-			continue;
-		if (seq->nr == SNP_M_MAX_STEPS ||
-		    !snp_s_parse(&seq->step[seq->nr++], line, NULL))
+		line += strspn(line, " ");
+		if (!strncmp(line, "aps ", 4))
+			seq->nr_aps = atoi(line + 4);
+		else if (*line && (seq->nr == SNP_M_MAX_STEPS ||
+				   !snp_s_parse(&seq->step[seq->nr++], line, NULL)))
 			return false;
 	}
 	return true;
@@ -356,7 +361,8 @@ static void choose(unsigned int *seed, const struct snp_model *m, int *letters)
 	LETTER('g') = file_of(seed, m, other);
 	LETTER('h') = snp_m_pgoff(m, other);
 	LETTER('b') = any(seed, SNP_M_NR_BAD);
-	LETTER('n') = any(seed, 3) ? 1 : any(seed, 8) ? 1 + any(seed, SNP_M_FILE_PAGES) : SNP_M_FAR;
+	LETTER('n') = any(seed, 3) ? 1 : any(seed, 8) ? 1 + any(seed, SNP_M_FILE_PAGES) :
+		      SNP_M_FAR;
 }
 
 static void any_step(unsigned int *seed, const struct snp_model *m, struct snp_m_step *step)
@@ -394,22 +400,20 @@ static void any_step(unsigned int *seed, const struct snp_model *m, struct snp_m
 		arg[i] = LETTER(snp_m_info[step->op].args[i]);
 }
 
-static bool add(struct snp_sequence *seq, struct snp_model *m, const struct snp_m_step *step,
-		int nr_steps, snp_m_met_t met)
+static void add(struct snp_sequence *seq, struct snp_model *m, const struct snp_m_step *step,
+		int nr_steps, int *met)
 {
-	/* Much becomes impossible. */
-	if (step->op == SNP_M_CLOSE_VM && seq->nr + 10 < nr_steps)
-		return false;
-	if (seq->nr == nr_steps || snp_m_illegal(m, step))
-		return false;
-	met[step->op][snp_m_meets(m, step)]++;
+	/* Much is impossible without the VM's descriptor. */
+	if (seq->nr == nr_steps || (step->op == SNP_M_CLOSE_VM && seq->nr + 10 < nr_steps) ||
+	    snp_m_illegal(m, step))
+		return;
+	met[step->op * SNP_M_NR_MET + snp_m_meets(m, step)]++;
 	snp_m_do(m, step);
 	seq->step[seq->nr++] = *step;
-	return true;
 }
 
 void snp_s_generate(struct snp_sequence *seq, unsigned int seed, int nr_steps,
-		    bool conversion_keeps, snp_m_met_t met)
+		    bool conversion_keeps, int *met)
 {
 	struct snp_m_step step = { .op = 0 };
 	struct snp_model m;
@@ -458,15 +462,12 @@ static void leave_out(struct snp_sequence *to, const struct snp_sequence *from, 
 
 bool snp_s_smaller(struct snp_sequence *to, const struct snp_sequence *from, int nr)
 {
+	const int vcpu = nr < from->nr_aps && from->nr_aps > 1 ? nr : SNP_M_NONE;
 	int size, nr_parts, *arg;
 
-	if (nr < SNP_M_APS) {
-		leave_out(to, from, nr < from->nr_aps && from->nr_aps > 1 ? nr : SNP_M_NONE, -1, 0, 0);
-		return true;
-	}
 	nr -= SNP_M_APS;
 	if (nr < SNP_M_NR_OPS) {
-		leave_out(to, from, SNP_M_NONE, nr, 0, 0);
+		leave_out(to, from, vcpu, nr, 0, 0);
 		return true;
 	}
 	nr -= SNP_M_NR_OPS;

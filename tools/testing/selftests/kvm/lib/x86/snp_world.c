@@ -84,9 +84,10 @@ static int touch(gpa_t gpa)
 
 	if (__snp_order(vm, guest_touch, gpa, 0, 0))
 		return 0;
-	if (bsp->err == EFAULT && run->exit_reason == KVM_EXIT_MEMORY_FAULT &&
-	    run->memory_fault.gpa == gpa)
-		vm_mem_set_private(vm->vm, gpa, PAGE_SIZE);
+	if (bsp->err != EFAULT || run->exit_reason != KVM_EXIT_MEMORY_FAULT ||
+	    run->memory_fault.gpa != gpa)
+		ap_fail(bsp);
+	vm_mem_set_private(vm->vm, gpa, PAGE_SIZE);
 	if (!ap_run_to_sync(bsp))
 		ap_fail(bsp);
 	return -EFAULT;
@@ -107,7 +108,8 @@ static int set_slot(int place, int file, int pgoff, u64 nr_pages)
 	void *hva = (void *)memslot2region(vm->vm, SLOT_ID(place))->region.userspace_addr;
 
 	return __vm_set_user_memory_region2(vm->vm, SLOT_ID(place), KVM_MEM_GUEST_MEMFD,
-					    world.gpas[place], nr_pages * PAGE_SIZE, hva, world.fds[file],
+					    world.gpas[place], nr_pages * PAGE_SIZE, hva,
+					    world.fds[file],
 					    (world.bases[file] + pgoff) * PAGE_SIZE) ? -errno : 0;
 }
 
@@ -115,9 +117,9 @@ static int set_slot(int place, int file, int pgoff, u64 nr_pages)
 static int open_file(int file)
 {
 	u64 flags = vm_check_cap(vm->vm, KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP;
+	u64 size = (world.bases[file] + SNP_M_FILE_PAGES) * PAGE_SIZE;
 
-	world.fds[file] = vm_create_guest_memfd(vm->vm, (world.bases[file] + SNP_M_FILE_PAGES) * PAGE_SIZE,
-					  file ? 0 : flags);
+	world.fds[file] = vm_create_guest_memfd(vm->vm, size, file ? 0 : flags);
 	return 0;
 }
 
@@ -153,21 +155,6 @@ static void signal_vcpu(struct snp_ap *ap)
 	snp_wait_until(READ_ONCE(ap->nr_eintr) != nr || !ap_is_running(ap));
 }
 
-static int get_mp_state(struct snp_ap *ap)
-{
-	struct kvm_mp_state state;
-
-	vcpu_mp_state_get(ap->vcpu, &state);
-	return state.mp_state;
-}
-
-static int prefault(gpa_t gpa)
-{
-	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = PAGE_SIZE };
-
-	return __vcpu_ioctl(vm->server->vcpu, KVM_PRE_FAULT_MEMORY, &range) ? -errno : 0;
-}
-
 /* A vCPU that was not there at the launch gets a VMSA, but cannot be entered. */
 static int create_late(gpa_t gpa)
 {
@@ -191,6 +178,8 @@ int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
 	const gpa_t gpa = *args == 'p' ? gpa_of(arg[0]) : args[1] == 'p' ? gpa_of(arg[1]) : 0;
 	const u64 size = args[1] == 'n' ? arg[1] * PAGE_SIZE : 0;
 	const u64 to = (u64)ap->vcpu->id << 32;
+	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = PAGE_SIZE };
+	struct kvm_mp_state mp;
 
 	if (vcpu_ops[step->op]) {
 		vcpu_ops[step->op](ap);
@@ -215,25 +204,23 @@ int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
 	case SNP_M_HALT:
 		return halt(ap, snp_w_ap(&world, m->vcpu[arg[0]].as));
 	case SNP_M_GET_MP:
-		return get_mp_state(ap);
+		vcpu_mp_state_get(ap->vcpu, &mp);
+		return mp.mp_state;
 	case SNP_M_LATE:
 		return create_late(gpa);
 	case SNP_M_TOUCH:
 		return touch(gpa);
 	case SNP_M_PREFAULT:
-		return prefault(gpa);
+		return __vcpu_ioctl(ap->vcpu, KVM_PRE_FAULT_MEMORY, &range) ? -errno : 0;
 	case SNP_M_PSC_SHARE:
 		return psc(gpa, SNP_PAGE_STATE_SHARED);
 	case SNP_M_PSC_UNSHARE:
 		return psc(gpa, SNP_PAGE_STATE_PRIVATE);
-	case SNP_M_SHARE:
-	case SNP_M_ZAP:
-		vm_mem_set_shared(vm->vm, gpa, size);
-		if (step->op == SNP_M_SHARE)
-			return 0;
-		fallthrough;
-	case SNP_M_UNSHARE:
-		vm_mem_set_private(vm->vm, gpa, size);
+	case SNP_M_SHARE ... SNP_M_ZAP:
+		if (step->op != SNP_M_UNSHARE)
+			vm_mem_set_shared(vm->vm, gpa, size);
+		if (step->op != SNP_M_SHARE)
+			vm_mem_set_private(vm->vm, gpa, size);
 		return 0;
 	case SNP_M_PUNCH:
 		return change_file(arg, FALLOC_FL_PUNCH_HOLE);
