@@ -31,14 +31,15 @@ static struct report {
 
 /* What always comes first.  Page 0 is page 4 of file 0, page 8 is page 8 of file 1. */
 static const char * const scripts[] = {
-	/* Memory that was used by one may become the VMSA of another, the last page first. */
-	"aps 3, prepare 0 1, create 1 0, run 1, stop 1\n"
-	"punch 0 5 3, punch 0 4 1, prepare 1 2, prepare 2 2, prepare 3 2, run 1\n"
-	"prepare 0 1, create 1 0, punch 0 5 3, punch 0 4 1, prepare 3 2, prepare 2 2, run 1\n"
-	"prepare 0 1, run 1, halt 1, punch 0 5 3, punch 0 4 1, prepare 1 2, prepare 2 2, prepare 3 2\n"
-	"init_sipi 1, prepare 8 1, prepare 0 1, create 1 0, run 1, halt 1\n"
-	"punch 0 5 3, punch 0 4 1, prepare 1 2, prepare 2 2, prepare 3 2\n"
-	"on_init 1 8, wake 1, create 1 8, run 1, stop 1, create 1 0, punch 0 4 1, run 1",
+	/*
+	 * Memory that was used by one may become the VMSA of another at once, if it has been
+	 * there since launch: what is new waits in a list of the CPU's for its LRU list.
+	 */
+	"aps 3, prepare 0 1, create 1 0, run 1, stop 1, punch 0 5 1, punch 0 4 1, prepare 1 2, run 1\n"
+	"prepare 10 1, create 1 10, punch 1 8 1, punch 1 10 1, prepare 8 2, run 1\n"
+	"prepare 4 1, create 1 4, run 1, halt 1, punch 0 1 1, punch 0 0 1, prepare 5 2, init_sipi 1\n"
+	"prepare 0 1, prepare 11 1, create 1 11, run 1, halt 1, punch 1 9 1, punch 1 11 1, prepare 9 2\n"
+	"on_init 1 0, wake 1, create 1 0, run 1, stop 1, punch 0 4 1, run 1",
 
 	/* The last request counts, unless it was refused, and INIT brings nothing back. */
 	"aps 3, prepare 0 1, prepare 1 2\n"
@@ -62,7 +63,8 @@ static const char * const scripts[] = {
 
 	/* INIT, and what others have done to the file. */
 	"aps 3, prepare 0 1, create 1 0, run 1, prepare 1 1, on_init 1 1, zap 0 1, punch 0 4 1\n"
-	"init_sipi 1, run 1, zap 1 1, punch 0 5 1, prepare 1 1, run 1, init 1, init_sipi 1, bad 1 8, init_sipi 1\n"
+	"init_sipi 1, run 1, zap 1 1, punch 0 5 1, prepare 1 1, run 1, init 1, init_sipi 1, bad 1 8\n"
+	"init_sipi 1\n"
 	"prepare 8 0, on_init 0 8, run 0, init 0, stop 0, get_mp 0, run 0, init_sipi 0, destroy 0\n"
 	"on_init 0 8, punch 1 8 1, init_sipi 0\n"
 	"delete 1, bind 1 0 0, delete 1, zap 1 1, punch 0 5 1, prepare 0 1, create 1 0, run 1, delete 0",
