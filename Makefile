@@ -7,6 +7,7 @@ export KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG
 export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
 export SEEDS SHRINK GIVE_UP SPEND HANG SILENT STRESS STAGE CONVERT BUG
+export GENERATED MINUTES SHARD FIRST
 export PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN
 
 .DEFAULT_GOAL := help
@@ -25,7 +26,7 @@ help:
 # | make fuzz        a hypervisor and a guest that know no rules, until interrupted
 # | make shell       a shell on the emulated host
 # | make mutants     wrong fixes, and which test kills which (M="01* 15*" RUNS=5)
-# |                  GENERATED=1: mistakes made by rule, and what share dies
+# |                  GENERATED=1: mistakes made by rule, and what share dies (MINUTES=60)
 # | make pair        a real bug: 7.3, and 7.3 with its fix taken back (BUG=00-canary,
 # |                  BUG=all: docs/pairs.md)
 # | make explore     search for an interleaving that fails (M=14 or KERNEL=, BUDGET=60)
