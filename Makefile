@@ -53,7 +53,7 @@ help:
 # | make distclean   remove all caches
 # |
 # | KERNEL=k         7.3 (default), 7.2, 6.12, 7.3-rt, 7.3-fixed, 6.12-fixed, mutant/ID,
-# |                  7.3-inplace (conversion takes VMSAs away; patches/README.md), a
+# |                  7.3-inplace (conversion takes VMSAs away), 7.3-generated (patches/README.md), a
 # |                  kernel tree, a bzImage (modules beside it or built in), or the
 # |                  archive's own binary: debian (7.3), debian-rt, debian-6.12
 # | TESTS="a b:c,d"  tests of the kvm target, all of a, cases c and d of b; default: ours,
@@ -80,6 +80,7 @@ help:
 # | PARALLEL=n       mutants, matrix, explore: machines at a time
 # | FRESH=1          ... and forget what they have found out before
 # | GIVE_UP=n        mutants: runs without a failure that are enough (3)
+# | FIRST=test SHARD=0/2  mutants, GENERATED=1: the test before all others; every second one
 # | SPEND=n          mutants: seconds after which a mutant gets no more runs (3600)
 # | HANG=n SILENT=n  mutants: seconds after which a run counts as hung (400), if it has
 # |                  said nothing for the last SILENT of them (60)

@@ -64,8 +64,7 @@ static const char * const scripts[] = {
 	/* INIT, and what others have done to the file. */
 	"aps 3, prepare 0 1, create 1 0, run 1, prepare 1 1, on_init 1 1, zap 0 1, punch 0 4 1\n"
 	"init_sipi 1, run 1, zap 1 1, punch 0 5 1, prepare 1 1, run 1, init 1, init_sipi 1, bad 1 8\n"
-	"init_sipi 1\n"
-	"prepare 8 0, on_init 0 8, run 0, init 0, stop 0, get_mp 0, run 0, init_sipi 0, destroy 0\n"
+	"init_sipi 1, prepare 8 0, on_init 0 8, run 0, init 0, stop 0, get_mp 0, run 0, init_sipi 0, destroy 0\n"
 	"on_init 0 8, punch 1 8 1, init_sipi 0\n"
 	"delete 1, bind 1 0 0, delete 1, zap 1 1, punch 0 5 1, prepare 0 1, create 1 0, run 1, delete 0",
 };
@@ -200,7 +199,8 @@ static void do_step(const struct snp_m_step *step)
 	if (r != want)
 		fail(step, "KVM answered %d, not %d", r, want);
 	/* These need not wait for the vCPU to leave the guest. */
-	if (step->op == SNP_M_DELETE || step->op == SNP_M_CLOSE || step->op == SNP_M_INIT) {
+	if (step->op == SNP_M_DELETE || step->op == SNP_M_CLOSE || step->op == SNP_M_INIT ||
+	    step->op == SNP_M_INIT_SIPI) {
 		check_all(step, TOO_MANY_BEATS);
 		note_heartbeats();
 	}
