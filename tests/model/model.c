@@ -56,11 +56,11 @@ static const struct {
 	{ "nmi",	"prepare 8 0, create 0 8, run 0, nmi 0 ?, stop 0, nmi 0, create 0 8, run 0 =R0, "
 			"stop 0, nmi 0, run 0 =R1, halt 0 =S, stop 0, nmi 0, run 0 =R2, stop 0, "
 			"nmi 0, punch 1 8 1, run 0 ?" },
-	{ "unhalt",	"prepare 8 0, create 0 8, run 0, unhalt 0, halt 0 =R, halt 0 =S, unhalt 0 =R, "
+	{ "unhalt",	"prepare 8 0, create 0 8, run 0, unhalt 0, halt 0 ?, create 0 8, halt 0 =S, unhalt 0 =R, "
 			"unhalt 0, destroy 0 =S, unhalt 0 =F" },
 	{ "mp-state",	"get_mp 0 !3, run 0, get_mp 0 ?, stop 0, prepare 8 0, on_init 0 8, init 0, "
 			"get_mp 0 !2, init_sipi 0, get_mp 0 !0, run 0 =R, stop 0, set_halted 0, "
-			"get_mp 0 !3, unhalt 0, get_mp 0 !0, run 0 =R, signal 0 =R" },
+			"get_mp 0 !3, unhalt 0, get_mp 0 ?, run 0 =R, signal 0 =R" },
 	{ "no-fd",	"prepare 8 0, create 0 8, run 0, late 1, late 2 ?, close_vm, close_vm ?, delete 0 ?, "
 			"zap 9 1 ?, prefault 9, punch 1 9 1 0R, punch 1 8 1 0F" },
 	{ "livelock",	"prepare 8 0, prepare 10 1, create 0 8, create 1 10, run 0, run 1, "

@@ -226,7 +226,7 @@ int snp_m_do(struct snp_model *m, const struct snp_m_step *step)
 		break;
 	case SNP_M_GET_MP:
 		take_init(v);
-		answer = v->mp == SNP_M_HALTED && v->unhalted ? SNP_M_RUNNABLE : v->mp;
+		answer = v->mp;
 		break;
 	case SNP_M_RUN:
 	case SNP_M_STOP:

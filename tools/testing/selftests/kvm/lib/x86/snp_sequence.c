@@ -158,7 +158,7 @@ static const struct {
 	{ OP(ON_INIT) | OP(INIT) | OP(WAKE) | OP(SET_HALTED) | OP(GET_MP) | EVENTS, REQUEST,
 	  "KVM may take the request that was before, or not" },
 	{ OP(INIT_SIPI), DESTROY, "KVM takes INIT first, or AP Destroy" },
-	{ OP(INIT) | OP(INIT_SIPI), UNHALTED, "the next HLT may sleep, or not" },
+	{ OP(INIT) | OP(INIT_SIPI) | OP(HALT) | OP(SET_HALTED) | OP(GET_MP), UNHALTED, "either" },
 	{ OP(NMI), NO_VMSA, "an NMI may outlive KVM_RUN that fails" },
 	{ OP(BIND), LOST, "a vCPU that sleeps may have noticed that its page is gone, or not" },
 
