@@ -8,6 +8,7 @@ export OUT JOBS SMP MEM SANITIZE QUIET M RUNS BATCH PARALLEL FRESH FIX KERNELS
 export SIGNOFF SOAK VCPUS SECONDS_EACH SVG SCHED BUDGET SEED GDB ALL LIMIT CPUS
 export SEEDS SHRINK GIVE_UP SPEND HANG SILENT STRESS STAGE CONVERT KEXEC BUG
 export SHARD IN
+export GENERATED MINUTES FIRST
 export PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN
 export PROG ROOT DISK HOST FIXED SELFTESTS SILENCE
 
@@ -45,7 +46,10 @@ fuzz:
 shell:
 	$(reads)MODE=shell scripts/run
 
-mutants pair matrix series report explore soak merge rates livelock linux-guest:
+mutants:
+	$(reads)scripts/$@$(if $(GENERATED),-generated)
+
+pair matrix series report explore soak merge rates livelock linux-guest:
 	$(reads)scripts/$@
 
 apply unapply:

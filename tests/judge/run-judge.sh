@@ -177,7 +177,8 @@ done <<'END'
 punch_running	vCPU 1 ran on after its VMSA was gone	vmsa-in-use
 slot_deleted	vCPU 1 ran on after its VMSA was gone	vmsa-not-stopped
 punch_stopped	vCPU 1 runs the VMSA of vCPU 2	wrong-vmsa
-create_on_init	vCPU 1 ran before INIT	wrong-vmsa
+create_wakes	vCPU 1 ran before AP Create	wrong-vmsa
+in_guest	run 1: guest code of vCPU 3: 1 starts, not 1, 1 NMIs, not 0	wrong-event
 first_create_fails	vCPU 1 ran its launch VMSA	launch-vmsa
 punch_neighbors	vCPU 1 lost its VMSA, which nobody touched	false-kill
 heal_in_place	vCPU 1 does not run although it has a VMSA	no-recovery
