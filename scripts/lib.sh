@@ -26,10 +26,18 @@ TOP=$(cd "$(dirname "$0")" && pwd -P)
 while [ -n "$TOP" ] && [ ! -e "$TOP/scripts/lib.sh" ]; do
 	TOP=${TOP%/*}
 done
-CACHE=${SNP_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/$PROJECT}
+say()	{ printf '%s\n' "$*" >&2; }
+die()	{ printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
+
+[ -n "${SNP_CACHE-}${XDG_CACHE_HOME-}${HOME-}" ] || die "HOME is not set: say where the caches go, XDG_CACHE_HOME="
+CACHE=${SNP_CACHE:-${XDG_CACHE_HOME:-${HOME-}/.cache}/$PROJECT}
+case $CACHE in
+/*)	;;
+*)	die "the cache needs a whole path, not $CACHE (XDG_CACHE_HOME)" ;;
+esac
 # Results that belong to this clone: logs, the last run.
 BUILD=${SNP_BUILD:-$TOP/build}
-JOBS=${JOBS:-$(nproc)}
+JOBS=${JOBS:-$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}
 # The system's Python: a user's own may lack what QEMU's setup imports.
 PYTHON=/usr/bin/python3
 [ -x "$PYTHON" ] || PYTHON=python3
@@ -40,12 +48,12 @@ for _v in KERNEL KDIR QEMU_SRC CONFIG OUT; do
 	case $_w in "~/"*) eval "$_v=\$HOME/\${_w#??}" ;; esac
 done
 
-say()	{ printf '%s\n' "$*" >&2; }
-die()	{ printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
-
 case $TOP$CACHE$BUILD in
 *[[:space:]:]*)	die "no blank or colon may be in the paths of the clone, the cache and the logs: $TOP, $CACHE, $BUILD" ;;
 esac
+
+{ [ -d "$CACHE" ] || mkdir -p "$CACHE"; } 2>/dev/null && [ -w "$CACHE" ] ||
+	die "the cache cannot be written, $CACHE: say where else, XDG_CACHE_HOME="
 
 # sha KEY... : 16 hex digits over the arguments and stdin.
 sha()
@@ -63,7 +71,7 @@ hash_tree()
 # need_space DIR MIB : refuse early what would fail late.
 need_space()
 {
-	mkdir -p "$1" || die "cannot create $1"
+	mkdir -p "$1" 2>/dev/null || die "cannot create $1"
 	_free=$(df -Pm "$1" 2>/dev/null | awk 'NR == 2 { print $4 }')
 	[ "$_free" -ge "$2" ] ||
 		die "$1 has $_free MiB free, $2 are needed: free some, or point XDG_CACHE_HOME elsewhere"
@@ -102,9 +110,14 @@ prune()
 		while read -r _old; do find "$_old" -maxdepth 0 -mmin +180 -exec rm -rf {} +; done
 }
 
-# long NAME SECONDS LOG COMMAND... : run COMMAND with its output in LOG.  On a
-# terminal a line counts the seconds against the time the last run of NAME
-# took here, or SECONDS for the first one; in a log it is two plain lines.
+# long NAME SECONDS[/STEPS] LOG COMMAND... : run COMMAND with its output in LOG.  On a
+# terminal a line counts the seconds, and the lines that make and ninja have for their
+# steps, against what the last run of NAME took here, or SECONDS and STEPS for the first
+# one.  In a log it is two plain lines.
+long_steps()
+{
+	grep -cE '^(  [A-Z]|\[[0-9]+/)' "$1" || :
+}
 long()
 {
 	_lname=$1 _lest=$2 _llog=$3
@@ -112,12 +125,13 @@ long()
 	mkdir -p "$CACHE/times" "$(dirname "$_llog")"
 	_lfile=$CACHE/times/$(printf %s "$_lname" | tr -c 'A-Za-z0-9.\n' _)
 	[ ! -r "$_lfile" ] || _lest=$(cat "$_lfile")
+	_lall=${_lest#"${_lest%%/*}"} _lall=${_lall#/} _lest=${_lest%%/*}
 	_lstart=$(date +%s)
-	say "$_lname: started, about $_lest s"
+	say "$_lname: started, about $_lest s; log: $_llog"
 	if [ -t 2 ]; then
 		while sleep 1 && kill -0 $$ 2>/dev/null; do
-			printf '\r%s: %s of about %s s ' "$_lname" \
-				$(($(date +%s) - _lstart)) "$_lest" >&2
+			printf '\r%s: %s of about %s s%s ' "$_lname" $(($(date +%s) - _lstart)) "$_lest" \
+				"${_lall:+, step $(long_steps "$_llog") of about $_lall}" >&2
 		done 9>&- &
 		_ticker=$!
 	fi
@@ -134,9 +148,31 @@ long()
 			cut -c 1-240 >&2
 		die "$_lname failed after $_ltook s, exit $_lrc; whole log: $_llog"
 	fi
-	printf '%s\n' "$_ltook" >"$_lfile.$$" && mv "$_lfile.$$" "$_lfile"
+	_lall=$(long_steps "$_llog")
+	[ "$_lall" -gt 1 ] || _lall=
+	printf '%s\n' "$_ltook${_lall:+/$_lall}" >"$_lfile.$$" && mv "$_lfile.$$" "$_lfile"
 	say "$_lname: done in $_ltook s"
 }
+
+# shard NAME : for SHARD=i/n, sets out to a folder of its own below $BUILD (OUT= is the
+# user's), and shard_i and shard_n
+shard()
+{
+	out=${OUT:-$BUILD/$1} shard_i=1 shard_n=1
+	[ -n "${SHARD-}" ] || return 0
+	case $SHARD in
+	*[!0-9/]*|*/*/*|/*|*/|0*|*/0*)	die "SHARD=$SHARD is not i/n, the i-th of n parts" ;;
+	*/*)	shard_i=${SHARD%/*} shard_n=${SHARD#*/} ;;
+	*)	die "SHARD=$SHARD is not i/n, the i-th of n parts" ;;
+	esac
+	[ "$shard_i" -le "$shard_n" ] || die "SHARD=$SHARD: there is no part $shard_i of $shard_n"
+	out=${OUT:-$BUILD/$1.$shard_i-of-$shard_n}
+	mkdir -p "$out" || die "cannot create $out"
+	echo "$SHARD" >"$out/shard"
+}
+
+# part : of the lines of stdin, those of this shard: every n-th, from the i-th on
+part() { awk -v i="$shard_i" -v n="$shard_n" '(NR - 1) % n == i - 1'; }
 
 # For an awk program: the median of r[1] to r[n], which are put in order.
 # shellcheck disable=SC2034 # for who includes this

@@ -79,8 +79,11 @@ patch_files()
 # patch_style PRISTINE PATCH : die if that tree's checkpatch has anything to say
 patch_style()
 {
+	_pc=UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES
+	# What stable wants is not what checkpatch wants.
+	! grep -q '^commit [0-9a-f]* upstream\.$' "$2" || _pc=$_pc,GIT_COMMIT_ID
 	perl "$1/scripts/checkpatch.pl" --strict --no-tree --no-signoff \
-		--ignore UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES -q --terse --no-summary "$2" >&2 ||
+		--ignore $_pc -q --terse --no-summary "$2" >&2 ||
 		die "checkpatch complains about ${2##*/}"
 }
 
@@ -106,4 +109,23 @@ patch_apply()
 patch_overlay()
 {
 	sed -n '/^---$/q; s/^Files: //p' "$1" | tr ' ' '\n'
+}
+
+# fix_has TREE FIX NUMBER : does the text of a kernel tree say that it has what this patch
+# of patches/fix-FIX brings?  Sets _what.
+fix_has()
+{
+	_line=$(grep -s "^$3	" "$TOP/patches/fix-$2/contents") || return 1
+	_what=${_line##*	}
+	_file=$(printf '%s\n' "$_line" | cut -f 2)
+	_text=$(printf '%s\n' "$_line" | cut -f 3) perl -0777 -ne '$ok = /$ENV{_text}/s; END { exit !$ok }' "$1/$_file" 2>/dev/null
+}
+
+# fix_lacks TREE FIX : the patches of patches/fix-FIX that it still wants
+fix_lacks()
+{
+	for _p in "$TOP/patches/fix-$2"/*.patch; do
+		_n=${_p##*/} _n=${_n%%-*}
+		fix_has "$1" "$2" "${_n##*0}" || printf '%s\n' "$_p"
+	done
 }

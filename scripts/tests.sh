@@ -22,7 +22,8 @@ test_args()
 	esac
 }
 
-# tests_known LIST TEST... : die if kselftest-list.txt LIST lacks one
+# tests_known LIST TEST... : die if kselftest-list.txt LIST lacks one, or a test of ours
+# the case, or an option of ARGS=
 tests_known()
 {
 	_tl=$1
@@ -32,6 +33,34 @@ tests_known()
 		grep -qx "kvm:$_tp" "$_tl" ||
 			die "TESTS: no test '$_tn' in the kvm target; near it: $(
 				sed -n 's/^kvm://p' "$_tl" | grep -i -- "$(printf %.4s "$_tp")" | head -n 12 | tr '\n' ' ')(all: $_tl)"
+		_tb=${_tl%/*}/kvm/$_tp
+		case $_tp in
+		*_stress)
+			# shellcheck disable=SC2046,SC2086 # several
+			_tw=$("$_tb" $(test_args "$_tn") ${ARGS-} -h 2>&1 </dev/null) ||
+				die "$_tn${ARGS:+, ARGS=$ARGS}: $(printf '%s\n' "$_tw" | grep -E 'invalid|requires|^  ' | tail -n 1 | sed 's,^ *,,; s,^.*/,,'); its -h says what there is" ;;
+		sev_snp_*)
+			command -v nm >/dev/null || continue
+			# Upstream's harness runs all cases, or none, if it does not know one.
+			_tc=" $({ nm "$_tb" | sed -n '/_teardown$/d; s/.* [tT] wrapper_snp_//p'
+				grep -ao 'snp\.[a-z_]*' "$_tb" | cut -c 5-; } | sort -u | tr '\n' ' ')"
+			(
+				# shellcheck disable=SC2046,SC2086 # several
+				set -- $(test_args "$_tn") ${ARGS-}
+				while getopts :dzt:T:f:F:v:V:r: _to; do
+					case $_to in
+					:)	die "ARGS: -$OPTARG has to be followed by a name" ;;
+					\?)	die "ARGS=${ARGS-}: $_tp has no option -$OPTARG: it has -t CASE, -T CASE (all but it), -z and -d" ;;
+					t|T)	case $_tc in
+						*" $OPTARG "*) ;;
+						*)	die "$_tp has no case '$OPTARG'; it has:$_tc" ;;
+						esac ;;
+					esac
+				done
+				shift $((OPTIND - 1))
+				[ $# = 0 ] || die "ARGS=${ARGS-}: '$1' is no option; a case is named by -t, or by TESTS=$_tp:CASE"
+			) || exit 2 ;;
+		esac
 	done
 }
 

@@ -38,6 +38,8 @@ esac
 case ${SMP-}${MEM-} in
 *[!0-9]*) die "SMP and MEM are numbers, of processors and of MiB, not '${SMP-}' and '${MEM-}'" ;;
 esac
+[ "${SMP:-1}" -gt 0 ] && [ "${SMP:-1}" -le 64 ] && [ "${MEM:-64}" -ge 64 ] ||
+	die "SMP is 1 to 64 processors, MEM 64 MiB or more, not '${SMP-}' and '${MEM-}'"
 case ${APPEND-} in
 *'
 '*)	die "APPEND is one line for the kernel's command line" ;;

@@ -12,23 +12,31 @@ function kind(s)
 }
 
 /^# / { print "<p><code>" esc(substr($0, 3)) "</code></p>"; next }
-/^ *instructions/ {
-	nr_cpus = gsub(/CPU [0-9]+/, "&")
-	print "<p class=\"note\">A lane for each CPU: the function in which it gets its turn, or what it does. Instructions of all CPUs since the seed took over.</p>"
-	printf "<div class=\"wide\"><table class=\"lanes\"><tr><th>instructions</th>"
-	for (i = 0; i < nr_cpus; i++) printf "<th>CPU %d</th>", i
-	print "</tr>"
-	next
-}
+/^ *instructions/ { nr_cpus = gsub(/CPU [0-9]+/, "&"); next }
 nr_cpus {
 	at = substr($0, 1, 12)
 	gsub(/ /, "", at)
 	what = substr($0, 15)
 	for (cpu = 0; what ~ /^\| /; cpu++) what = substr(what, 29)
 	sub(/ +$/, "", what)
-	printf "<tr><td class=\"t\">%s</td>", at
-	for (i = 0; i < nr_cpus; i++)
-		printf i == cpu ? "<td class=\"" kind(what) "\">" esc(what) "</td>" : "<td></td>"
-	print "</tr>"
+	# The same function again says no more than the first time.
+	if (n && row_cpu[n] == cpu && row[n] == what) next
+	n++
+	row[n] = what; row_at[n] = at; row_cpu[n] = cpu
+	busy[cpu]++
 }
-END { if (nr_cpus) print "</table></div>" }
+END {
+	if (!nr_cpus) exit
+	for (i = 0; i < nr_cpus; i++) if (!(i in busy)) idle = idle (idle == "" ? "" : ", ") i
+	print "<p class=\"note\">A lane for each CPU that does something" (idle == "" ? "" : " (not: " idle ")") ": the function in which it gets its turn, or what it does. Instructions of all CPUs since the seed took over.</p>"
+	printf "<div class=\"wide\"><table class=\"lanes\"><tr><th>at</th>"
+	for (i = 0; i < nr_cpus; i++) if (i in busy) printf "<th>CPU %d</th>", i
+	print "</tr>"
+	for (r = 1; r <= n; r++) {
+		printf "<tr><td class=\"t\">%s</td>", row_at[r]
+		for (i = 0; i < nr_cpus; i++)
+			if (i in busy) printf "%s", i == row_cpu[r] ? "<td class=\"" kind(row[r]) "\">" esc(row[r]) "</td>" : "<td></td>"
+		print "</tr>"
+	}
+	print "</table></div>"
+}

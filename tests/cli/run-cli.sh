@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.." || exit 2
 
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
-unset KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK SMP MEM
+unset KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK SMP MEM PROG ROOT DISK HOST FIXED SELFTESTS
 unset PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN STALE SNP_CPU FAULT
 cache=${SNP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snp-vmsa-selftests}
 SNP_BUILD=$tmp/build
@@ -36,7 +36,14 @@ second_cache()
 }
 
 check "the help names every command" sh -c '
-	for c in run check shell selftests paths clean; do make help | grep -q "^make $c " || exit 1; done'
+	for c in run check shell selftests paths clean; do make help-all | grep -q "^  make $c " || exit 1; done'
+check "the help in two levels: five commands, and all" sh -c '
+	[ "$(make help | grep -c "^make [a-z]* ")" = 5 ] && make help-all | grep -q "^  make livelock "'
+check "a variable that a command does not read" refuses "make: \*\*\*" make run M=00
+check "... who does" sh -c 'make run M=00 2>&1 | grep -q "^reads: make run does not read M=; these do: mutants explore replay"'
+check "... nobody" sh -c 'make run XYZ=1 KERNEL=7.3 2>&1 | grep -q "^reads: make run does not read XYZ=; nothing here does"'
+check "... those that it reads" scripts/reads run KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG OUT JOBS \
+	SMP MEM SANITIZE QUIET SCHED PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN PROG ROOT DISK HOST FIXED SELFTESTS SILENCE
 check "make without a goal is the help" sh -c 'make | grep -q "^make run"'
 
 check "make selftests prints the folder they are installed in" sh -c '[ -x "$(make -s selftests)/run_kselftest.sh" ]'
@@ -51,42 +58,152 @@ check "unknown KERNEL" refuses "KERNEL=9.9: not 7.3, 7.2, 6.12," env KERNEL=9.9 
 check "KERNEL is a folder without a kernel" refuses "KERNEL=$tmp is no kernel source tree" env KERNEL="$tmp" scripts/run
 echo text >"$tmp/file"
 check "KERNEL is a file, and no bzImage" refuses "KERNEL=.* is no bzImage" env KERNEL="$tmp/file" scripts/run
-# A bzImage as far as anybody looks at one, and modules of two versions.
+# A bzImage as far as anybody looks at one.  image FILE VERSION
 image()
 {
-	mkdir -p "$1/other"
-	head -c 4096 /dev/zero >"$1/bzImage"
-	printf HdrS | dd of="$1/bzImage" bs=1 seek=514 conv=notrunc
-	printf '\000\010' | dd of="$1/bzImage" bs=1 seek=526 conv=notrunc
-	printf '9.9.1 (me)' | dd of="$1/bzImage" bs=1 seek=2560 conv=notrunc
-	for v in 9.9.1 9.9.12; do
-		echo "const char v[] __attribute__((section(\".modinfo\"), used)) = \"vermagic=$v SMP \";" |
-			gcc -x c -c - -o "$1/other/kvm-$v.ko" || return
-	done
+	mkdir -p "$(dirname "$1")"
+	head -c 4096 /dev/zero >"$1"
+	printf HdrS | dd of="$1" bs=1 seek=514 conv=notrunc
+	printf '\000\010' | dd of="$1" bs=1 seek=526 conv=notrunc
+	printf '%s (me)' "$2" | dd of="$1" bs=1 seek=2560 conv=notrunc
 } 2>"$tmp/err"
-packed()
+# module FILE VERSION [DEPENDS]
+module()
 {
-	image "$tmp/my image" || return
-	SNP_CACHE=$tmp/images PATH=/usr/bin:/bin scripts/build-kernel "$tmp/my image/bzImage" >"$tmp/packed2" &
-	_dir=$(SNP_CACHE=$tmp/images PATH=/usr/bin:/bin scripts/build-kernel "$tmp/my image/bzImage") && wait $! || return
-	[ "$_dir" = "$(cat "$tmp/packed2")" ] && ls -R "$_dir/lib/modules"
-	[ -e "$_dir/lib/modules/9.9.1/kvm-9.9.1.ko" ] && [ -e "$_dir/lib/modules/9.9.1/modules.dep" ] &&
-	[ "$(find "$_dir" -name '*.ko' | wc -l)" -eq 1 ]
+	mkdir -p "$(dirname "$1")"
+	printf 'const char %s[] __attribute__((section(".modinfo"), used)) = "%s";\n' \
+		v "vermagic=$2 SMP " d "depends=${3-}" | gcc -x c -c - -o "$1"
 }
-check "a bzImage: two at once, a blank in the path, by a user; the modules of its version" packed
-check "unknown mutant" refuses "no such mutant; there are:" env KERNEL=mutant/none scripts/run
+# What it makes of them: holds DIR NAME... : these, and no other
+holds()
+{
+	_hd=$1
+	shift
+	ls -R "$_hd/lib/modules"
+	[ "$(cd "$_hd" && find lib -name '*.ko' | sed 's,.*/,,' | sort | tr '\n' ' ')" = "$(printf '%s.ko\n' "$@" | sort | tr '\n' ' ')" ] &&
+		[ -e "$_hd"/lib/modules/*/modules.dep ]
+}
+used() { SNP_CACHE=$tmp/images PATH=/usr/bin:/bin scripts/build-kernel "$@"; }
+beside()
+{
+	image "$tmp/my image/bzImage" 9.9.1
+	for v in 9.9.1 9.9.12; do
+		module "$tmp/my image/$v/kvm-amd.ko" $v ccp
+		module "$tmp/my image/$v/ccp.ko" $v
+		module "$tmp/my image/$v/any.ko" $v
+	done
+	used "$tmp/my image/bzImage" >"$tmp/packed2" &
+	_dir=$(used "$tmp/my image/bzImage") && wait $! || return
+	[ "$_dir" = "$(cat "$tmp/packed2")" ] && holds "$_dir" kvm_amd ccp any && [ -d "$_dir/lib/modules/9.9.1" ]
+}
+check "a bzImage: two at once, a blank in the path, by a user; the modules of its version" beside
+# installed ROOT MODULES-FOLDER IMAGE COMPRESSOR SUFFIX : one kernel, laid out like that
+installed()
+{
+	image "$1/$3" 9.9.1
+	module "$1/$2/9.9.1/kernel/arch/x86/kvm/kvm-amd.ko" 9.9.1 kvm,ccp
+	module "$1/$2/9.9.1/kernel/arch/x86/kvm/kvm.ko" 9.9.1
+	module "$1/$2/9.9.1/kernel/drivers/crypto/ccp/ccp.ko" 9.9.1
+	module "$1/$2/9.9.1/kernel/net/other.ko" 9.9.1
+	[ -z "$4" ] || find "$1/$2" -name '*.ko' -exec "$4" -q {} +
+	[ -z "$5" ] || find "$1/$2" -name '*.ko' -delete
+}
+layout()
+{
+	rm -rf "$tmp/root"
+	installed "$tmp/root" "$@" && _dir=$(used "$tmp/root") && holds "$_dir" kvm_amd kvm ccp &&
+		[ "$(used "$tmp/root/$2")" = "$_dir" ]
+}
+# None of these was made by the distribution itself.
+check "a kernel as Debian installs it, .xz" layout lib/modules boot/vmlinuz-9.9.1 xz .xz
+check "a kernel as Debian ships it since 7.3" layout usr/lib/modules usr/lib/modules/9.9.1/vmlinuz xz .xz
+check "a kernel as Fedora installs it, .xz" layout lib/modules lib/modules/9.9.1/vmlinuz xz .xz
+check "a kernel as Ubuntu installs it, .zst" layout lib/modules boot/vmlinuz-9.9.1 zstd .zst
+check "a kernel as make modules_install does, .gz" layout lib/modules boot/vmlinuz-9.9.1 gzip .gz
+image "$tmp/root/boot/vmlinuz-9.9.2" 9.9.2
+check "a folder with two kernels" refuses "has several kernels; which one.  .*vmlinuz-9.9.1, .*vmlinuz-9.9.2" env KERNEL="$tmp/root" scripts/run
+# package NAME FOLDER
+package()
+{
+	mkdir -p "$2/DEBIAN" &&
+	printf '%s\n' "Package: $1" "Version: 9.9.1-1" "Architecture: amd64" "Maintainer: me" "Description: none" >"$2/DEBIAN/control" &&
+	dpkg-deb -Zgzip --root-owner-group -b "$2" "$tmp/debs/$1_9.9.1-1_amd64.deb"
+}
+packaged()
+{
+	rm -rf "$tmp/root" && mkdir -p "$tmp/debs" "$tmp/p" &&
+	installed "$tmp/root" lib/modules boot/vmlinuz-9.9.1 xz .xz && mv "$tmp/root/boot" "$tmp/p/" &&
+	package linux-image-9.9.1 "$tmp/p" && package linux-modules-9.9.1 "$tmp/root" &&
+	_dir=$(used "$tmp/debs/linux-image-9.9.1_9.9.1-1_amd64.deb") && holds "$_dir" kvm_amd kvm ccp
+}
+check "a .deb, and the modules of the one beside it" packaged
+rm -f "$tmp"/debs/linux-image*
+check "a .deb without its vmlinuz" refuses "has no vmlinuz, and no linux-image-9.9.1 or" env SNP_CACHE="$tmp/images" scripts/build-kernel "$tmp/debs/linux-modules-9.9.1_9.9.1-1_amd64.deb"
+check "a .deb of something else" refuses "is no package" env KERNEL="$tmp/debs/x.deb" scripts/use-kernel "$tmp/debs/x.deb"
+
+check "HOST=native asks for a word more" refuses "may die of the tests.*say FIXED=1" env HOST=native scripts/run
+check "... and gives no shell" refuses "HOST=native is this machine as it is" env HOST=native MODE=shell scripts/run
+check "... and has no KERNEL" refuses "HOST=native is this machine as it is" env HOST=native KERNEL=7.3 scripts/run
+if [ "$(cat /sys/module/kvm_amd/parameters/sev_snp 2>/dev/null)" != Y ]; then
+	check "... and is refused where there is no SNP" refuses "is no SNP host" env HOST=native FIXED=1 scripts/run
+fi
+check "unknown HOST" refuses "HOST=there: native is" env HOST=there scripts/run
+check "PROG that is nowhere" refuses "there is no program nosuch here" env PROG="nosuch -v" scripts/run
+check "ROOT is no folder" refuses "ROOT=.*file is no folder" env ROOT="$tmp/file" scripts/run
+check "DISK is a folder" refuses "DISK=.* is no image" env DISK="$tmp" scripts/run
+check "SELFTESTS that are none" refuses "has no run_kselftest.sh" env SELFTESTS="$tmp" scripts/run
+check "OUT is a file" refuses "the logs cannot be written to .*file" env OUT="$tmp/file" scripts/run
+check "OUT cannot be made" refuses "the logs cannot be written to /proc/x" env OUT=/proc/x scripts/run
+check "unknown mutant" refuses "no such mutant in patches/mutants and" env KERNEL=mutant/none scripts/run
+check "a mutant by its number" env KERNEL=mutant/01 scripts/build-kernel --check mutant/01
+check "livelock: unknown kernel" refuses "KERNEL=foo: not 7.3," env KERNELS=foo scripts/livelock
+check "the logs of series have no place" refuses "^series: cannot make a folder beside" env OUT=/nonexistent/a/b scripts/series
+check "... nor has the report" refuses "^report: " env OUT=/proc/x/y scripts/report
+check "no machine at a time" refuses "PARALLEL=0: neither may be 0" env PARALLEL=0 scripts/mutants
+check "... nor for a matrix" refuses "PARALLEL=0 is no number of machines" env PARALLEL=0 scripts/matrix
 check "unknown test: names its neighbours" refuses "no test 'sev_smoke' in the kvm target; near it: .*sev_smoke_test" env TESTS=sev_smoke scripts/run
+check "unknown case: those that there are" refuses "sev_snp_ghcb_test has no case 'nosuch'; it has: " env TESTS=sev_snp_ghcb_test:nosuch scripts/run
+for wrong in nosuch "-n 0" --foo -t "-t nosuch"; do
+	check "ARGS=$wrong is no FAIL" refuses "^run: (ARGS|sev_snp_ghcb_test has no case 'nosuch')" env TESTS=sev_snp_ghcb_test ARGS="$wrong" scripts/run
+done
+check "... nor is it of the stress test" refuses "Number of vCPUs must be greater than 0" env TESTS=sev_snp_vmsa_punch_hole_stress ARGS="-n 0" scripts/run
 check "unknown test of several, with a case" refuses "no test 'sev_none:a' in the kvm target" env TESTS="sev_smoke_test sev_none:a" scripts/run
 check "unknown stage of the series" refuses "STAGE=x is no stage of the series" env STAGE=x OUT="$tmp/s" scripts/series
 check "a stage that no patch is of" refuses "STAGE=9: no patch is of that stage" env STAGE=9 OUT="$tmp/s" scripts/series
 check "a stage of a fix" refuses "STAGE= is for the selftests" env STAGE=1 FIX=7.3 OUT="$tmp/s" scripts/series
 check "... nothing half-written" sh -c "! ls -d '$tmp'/s* 2>/dev/null | grep ."
+# with N : Debian's 6.12, as far as the fix goes, with its first N patches
+with()
+{
+	rm -rf "$tmp/t612" "$tmp/fix"; mkdir -p "$tmp/t612"
+	_src=$(scripts/fetch kernel 6.12) || return
+	(cd "$_src" && cp --parents $(sed -n 's,^+++ b/,,p' "$OLDPWD"/patches/fix-6.12/*.patch | sort -u) Makefile "$tmp/t612") &&
+	ln -s "$_src/scripts" "$tmp/t612/scripts"
+	ls patches/fix-6.12/*.patch | head -n "$1" | while read -r _f; do patch -s -p1 -d "$tmp/t612" <"$_f" || return; done
+}
+fix() { FIX=${1-6.12} OUT=$tmp/fix KDIR=$tmp/t612 scripts/series; }
+left() { with "$1" && fix && [ "$(ls "$tmp/fix" | wc -l)" -eq "$2" ]; }
+if with 0 && ! sh -c '. scripts/overlay.sh; TOP=$PWD; fix_has "$1" 6.12 6' - "$tmp/t612"; then
+	check "the fix for a tree that has some of it: the rest" left 5 2
+	check "... by another version's name" sh -c "rm -rf '$tmp/fix'; FIX=6.18 OUT='$tmp/fix' KDIR='$tmp/t612' scripts/series"
+	git -C "$tmp/t612" init -q && git -C "$tmp/t612" -c user.name=t -c user.email=t@e commit -q --allow-empty -m x && git -C "$tmp/t612" tag d1a3c2162334
+	check "... with the whole id, as stable@ wants it" sh -c "rm -rf '$tmp/fix'; FIX=6.12 OUT='$tmp/fix' KDIR='$tmp/t612' scripts/series && grep -E '^commit [0-9a-f]{40} upstream\.$' '$tmp'/fix/0006*"
+	with 2; sed -i 's/__kvm_vcpu_kick\|kvm_vcpu_kick/&_x/' "$tmp/t612/virt/kvm/kvm_main.c"
+	check "... that it does not apply to: what it has, what it lacks, where" refuses "has of the fix: 1 .*, 2 .*, and lacks 3 4 5 6 7\. .*0003-.* does not apply to virt/kvm/kvm_main.c" fix
+	with 7
+	check "... that has all of it" refuses "has all of the fix" fix
+	with 0; sed -i s/snp_guest_vmsa_gpa/x/ "$tmp/t612/arch/x86/kvm/svm/svm.h"
+	check "... that is too old" refuses "lacks a GPA of its own" fix
+fi
+check "a fix for 7.1 needs the tree" refuses "name the tree, KDIR=" env FIX=7.1 OUT="$tmp/fix2" scripts/series
+check "unknown fix" refuses "no series for FIX=5.10; there are: 6.12 7.3" env FIX=5.10 OUT="$tmp/fix2" scripts/series
 check "unknown bug" refuses "no bug 'none'; there are: 00-canary " env BUG=none scripts/pair
 check "a pair of what?" refuses "BUG= is missing: all, or some of 00-canary " env BUG= scripts/pair
 check "mutants: SILENT is no number" refuses "are numbers" env SILENT=x scripts/mutants
 check "LOOPS is no number" refuses "LOOPS=x is no number" env LOOPS=x scripts/run
 check "TIMEOUT is no number" refuses "TIMEOUT=1h is no number" env TIMEOUT=1h scripts/run
-check "unknown CONFIG" refuses "CONFIG is 'debug', 'rt' or a file" env CONFIG=nosuch scripts/run
+check "CONFIG=trace is known" env CONFIG=trace scripts/build-kernel --check 7.3
+check "unknown CONFIG" refuses "CONFIG is 'debug', 'rt', 'trace' or a file" env CONFIG=nosuch scripts/run
 check "two CONFIGs" refuses "KERNEL=7.3-rt is CONFIG=rt" env KERNEL=7.3-rt CONFIG=debug scripts/run
 check "PA_REDUCTION that no processor has" refuses "PA_REDUCTION is 0, 5 or 6 bits, not '7'" env PA_REDUCTION=7 scripts/run
 for n in 0 00 510 1000 x; do
@@ -101,6 +218,10 @@ check "RMP_BASE is no number" refuses "RMP_BASE is a number of MiB, not '1G'" en
 check "X86_SNP_SHUTDOWN is neither on nor off" refuses "X86_SNP_SHUTDOWN is on or off, not '1'" env X86_SNP_SHUTDOWN=1 scripts/run
 check "MISC_SEV_ES is no number" refuses "MISC_SEV_ES=-1 is no number" env MISC_SEV_ES=-1 scripts/run
 check "SMP is no number" refuses "SMP and MEM are numbers" env SMP=all scripts/run
+for wrong in SMP=0 SMP=65 MEM=0; do
+	check "$wrong" refuses "SMP is 1 to 64 processors, MEM 64 MiB" env "$wrong" scripts/run
+done
+check "SCHED of something else" refuses "is no list like seed=1,.*: there is no foo" env SCHED=seed=1,foo=1 scripts/run
 check "APPEND of two lines" refuses "APPEND is one line" env APPEND="a
 b" scripts/run
 check "KDIR does not exist" refuses "KDIR=.*: no such folder" env KDIR="$tmp/no" scripts/run
@@ -109,12 +230,16 @@ mkdir -p "$tmp/old/arch/x86/kvm" "$tmp/old/tools/testing/selftests/kvm/lib/x86"
 touch "$tmp/old/Kbuild" "$tmp/old/tools/testing/selftests/kvm/lib/x86/sev.c"
 printf 'VERSION = 6\nPATCHLEVEL = 1\n' >"$tmp/old/Makefile"
 check "KDIR is too old for SNP selftests" refuses "know no SEV-SNP .6.16 or newer" env KDIR="$tmp/old" scripts/run
+mkdir -p "$tmp/old/arch/x86/kvm/svm"
+echo snp_vm_launch >"$tmp/old/tools/testing/selftests/kvm/lib/x86/sev.c"
+check "unknown test of KDIR: before anything is built" refuses "no test 'sev_none' in the kvm target of KDIR" env KDIR="$tmp/old" TESTS=sev_none scripts/run
 check "QEMU_SRC is no QEMU" refuses "QEMU_SRC=.* is no QEMU source tree" env QEMU_SRC="$tmp" scripts/build-qemu
-for wrong in CPUS=abc CPUS=0 CPUS=-1 MEM_GUEST=1G CONVERT=yes; do
+for wrong in CPUS=abc CPUS=0 CPUS=-1 MEM_GUEST=1G CONVERT=yes KEXEC=yes; do
 	check "linux-guest: $wrong" refuses "^linux-guest: $wrong is n" env "$wrong" scripts/linux-guest
 done
 check "linux-guest: unknown KERNEL" refuses "KERNEL=9.9: not 7.3, 7.2, 6.12," env KERNEL=9.9 scripts/linux-guest
 check "linux-guest: the BSP is no AP" refuses "CPUS=1 is no number from 2 to" env CPUS=1 CONVERT=raw scripts/linux-guest
+check "linux-guest: one subject at a time" refuses "CONVERT=raw is not for KEXEC=1" env CONVERT=raw KEXEC=1 scripts/linux-guest
 check "report-mail: nobody is no sender" refuses "'me' is no sender" scripts/report-mail kick-does-not-wait me
 check "report-mail: the patch is in it, signed off by its sender" sh -c '
 	scripts/report-mail kick-does-not-wait "A B <a@b.net>" | sed "1,/^-- >8 --/d" >"$1/mail.patch" &&
@@ -133,6 +258,20 @@ second_cache
 check "no disk space" refuses "10 MiB free, .* are needed" \
 	env PATH="$tmp/bin:$PATH" SNP_CACHE="$tmp/cache" scripts/build-selftests
 check "... nothing half-written" sh -c "! ls '$tmp/cache/selftests' 2>/dev/null | grep ."
+check "... said before the archive is asked" refuses "10 MiB free, .* are needed" \
+	env PATH="$tmp/bin:$PATH" SNP_CACHE="$tmp/full" scripts/fetch kernel 7.3
+
+# No message of a shell's or of mkdir's: one line, whoever finds it.
+one_line()
+{
+	refuses "$@" && [ "$(printf '%s\n' "$_said" | wc -l)" -eq 1 ]
+}
+for s in run fetch packages clean build-qemu; do
+	check "$s: a cache that cannot be made" one_line "^$s: the cache cannot be written, /proc/snp" env -u SNP_CACHE XDG_CACHE_HOME=/proc scripts/$s x
+	check "$s: a cache with half a path" one_line "^$s: the cache needs a whole path, not rel/" env -u SNP_CACHE XDG_CACHE_HOME=rel scripts/$s x
+	check "$s: no HOME" one_line "^$s: HOME is not set" env -u HOME -u XDG_CACHE_HOME -u SNP_CACHE scripts/$s x
+done
+check "... and nothing is left behind" sh -c "! ls -d rel 2>/dev/null"
 
 # An archive that does not answer, one that is not named at all.
 mkdir -p "$tmp/apt/sources.list.d" "$tmp/etc-none"

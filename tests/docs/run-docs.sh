@@ -82,15 +82,29 @@ known()
 	done | nothing
 }
 
+# heeded : no command of the text sets what it does not read
+heeded()
+{
+	grep -v -e ' -C ' "$tmp/commands" | sed 's/^[^ ]* //; s/"[^"]*"/x/g; s/\$([^)]*)/x/g; s/[;,].*//' | tr '[]|' '   ' |
+	while read -r line; do
+		goal=$(printf '%s\n' "$line" | tr ' ' '\n' | grep -v '=' | sed -n 2p)
+		vars=$(printf '%s\n' "$line" | tr ' ' '\n' | sed -n 's/^\([A-Z_]*\)=.*/\1/p' | grep -vx 'XDG_CACHE_HOME' | tr '\n' ' ')
+		case $goal in [a-z]*) echo "$goal $vars" ;; esac
+	done | sort -u | while read -r goal vars; do
+		# shellcheck disable=SC2086 # several
+		[ -z "$vars" ] || scripts/reads "$goal" $vars 2>&1
+	done | nothing
+}
+
 # The help: every command, every variable that make hands on, no other command.
 helped()
 {
-	make -s help >"$tmp/help" || return
+	make -s help-all >"$tmp/help" && make -s help >"$tmp/short" || return
 	{
 		for goal in $(goals); do
-			[ "$goal" = help ] || grep -q "^make $goal \|(make $goal:" "$tmp/help" || echo "not in the help: $goal"
+			grep -q "^  make $goal " "$tmp/help" || echo "not in the help: $goal"
 		done
-		for goal in $(sed -n 's/^make \([a-z-]*\).*/\1/p' "$tmp/help"); do
+		for goal in $(sed -n 's/^ *make \([a-z-]*\) .*/\1/p' "$tmp/help" "$tmp/short"); do
 			goals | grep -qx "$goal" || echo "no such goal: $goal"
 		done
 		for var in $(variables); do
@@ -152,6 +166,7 @@ check "links lead somewhere" links
 check "paths are there" paths
 check "commands: make knows the goals and the variables" known
 check "the help is complete" helped
+check "commands set what they read" heeded
 check "mutants: headers name cases that there are" headers
 check "the judge knows cases that there are" known_cases
 check "docs/cases.md has every case" listed

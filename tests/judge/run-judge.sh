@@ -60,23 +60,25 @@ verdict()
 
 good
 check "all passed, kernel silent: PASS" verdict 0 'not run on SNP hardware'
+good; sed -i 's/^kernel=.*/kernel=mine/' "$d/run"
+check "the kernel's version is what it says itself" verdict 0 '^VERDICT: PASS  kernel=mine version=7\.3\.4 tests=sev_smoke_test,'
 good
 check "the boot lines are shown" verdict 0 'SEV-SNP enabled \(ASIDs'
 
 good; says 'WARNING: arch/x86/kvm/svm/sev.c:100 at sev_x+0x1/0x2 [kvm_amd], CPU#1: t/77'
-check "WARN: FAIL, though every test passed" verdict 1 'cause: the kernel complained: WARNING: arch'
+check "WARN: FAIL, though every test passed" verdict 1 'cause: kernel-log: the kernel complained: WARNING: arch'
 good; says 'BUG: sleeping function called from invalid context at mm/x.c:1'
 check "BUG without death: FAIL" verdict 1 'cause: .*BUG: sleeping'
 good; says 'BUG: unable to handle page fault for address: ffff8880017e0000'
-check "an oops: CRASH" verdict 5 'cause: BUG: unable'
+check "an oops: CRASH" verdict 5 'cause: kernel-log: BUG: unable'
 good; says 'Oops: general protection fault, maybe for address 0x1: 0000 [#1] SMP NOPTI'; unended
-check "an oops, nothing after it: CRASH" verdict 5 'cause: Oops:'
+check "an oops, nothing after it: CRASH" verdict 5 'cause: kernel-log: Oops:'
 good; says 'kernel BUG at mm/page_alloc.c:1!'
 check "kernel BUG: CRASH" verdict 5 'kernel BUG at'
 good; says 'traps: foo[77] general protection fault ip:401000 sp:7ffc0 error:0 in foo[401000+1000]'
 check "a process that dies of a fault is no crash" verdict 0 PASS
 good; says 'traps: PANIC: double fault, error_code: 0x0'
-check "traps: PANIC: CRASH" verdict 5 'cause: traps: PANIC'
+check "traps: PANIC: CRASH" verdict 5 'cause: kernel-log: traps: PANIC'
 good; says 'Kernel panic - not syncing: Attempted to kill init!'
 check "panic: CRASH" verdict 5 'Kernel panic'
 good; says 'WARNING: possible circular locking dependency detected'
@@ -104,8 +106,8 @@ good; says 'Call Trace:'
 check "a bare backtrace: FAIL" verdict 1 'Call Trace'
 
 good; says 'SEV-SNP: RMPUPDATE failed for PFN 78d198, pg_level: 1, ret: 3'
-check "RMPUPDATE ret 3: FAIL, names the missing fix" \
-	verdict 1 'FAIL_INUSE.*kernel may lack d1a3c2162334 \(CVE-2026-90040\)'
+check "RMPUPDATE ret 3: FAIL, names the cause and the missing fix" \
+	verdict 1 '^cause: vmsa-in-use: .*FAIL_INUSE.*kernel may lack d1a3c2162334 \(CVE-2026-90040\)'
 good; says 'SEV-SNP: RMPUPDATE failed for PFN 78d198, pg_level: 1, ret: 2'
 check "RMPUPDATE ret 2 is another failure" verdict 1 'FAIL_PERMISSION'
 check "... and does not name the fix" sh -c "! grep -q CVE '$d/out'"
@@ -175,7 +177,8 @@ done <<'END'
 punch_running	vCPU 1 ran on after its VMSA was gone	vmsa-in-use
 slot_deleted	vCPU 1 ran on after its VMSA was gone	vmsa-not-stopped
 punch_stopped	vCPU 1 runs the VMSA of vCPU 2	wrong-vmsa
-create_on_init	vCPU 1 ran before INIT	wrong-vmsa
+create_wakes	vCPU 1 ran before AP Create	wrong-vmsa
+in_guest	run 1: guest code of vCPU 3: 1 starts, not 1, 1 NMIs, not 0	wrong-event
 first_create_fails	vCPU 1 ran its launch VMSA	launch-vmsa
 punch_neighbors	vCPU 1 lost its VMSA, which nobody touched	false-kill
 heal_in_place	vCPU 1 does not run although it has a VMSA	no-recovery
@@ -278,6 +281,16 @@ open punch_running
 END
 echo "not ok 1 selftests: kvm: $core # TIMEOUT 120 seconds" >>"$d/ktap.log"
 check "... by kselftest's limit: as well" verdict 124 "TIMEOUT 120 seconds, in $core:punch_running, step: punch A"
+check "... as well if the test has said what was wrong" sh -c "
+	sed -i '/not ok 1 /i # not ok 1 snp.punch_running' '$d/ktap.log'; ! vm/judge '$d' >'$d/out'; grep '^cause: .*TIMEOUT 120 seconds.*punch_running' '$d/out'"
+ran $core <<END
+open punch_running
+END
+unended
+check "off in a case: CRASH, which step" verdict 5 "without a word, in $core:punch_running, step: punch A"
+says2() { echo "[    3.000000] $1" >>"$d/console.log"; }
+says2 'Kernel panic - not syncing: x'
+check "a panic in a case: CRASH, which step" verdict 5 "cause: kernel-log: Kernel panic .*, in $core:punch_running, step: punch A"
 ran $core <<END
 not punch_running $gone
 END
@@ -289,6 +302,9 @@ check "a test skipped: SKIP" verdict 4 '1 passed, 1 skipped'
 good; sed -i '/seed/a # 1..0 # SKIP - Requirement not met: kvm_cpu_has(X86_FEATURE_SEV)' "$d/ktap.log"
 sed -i 's/^ok 1.*/ok 1 selftests: kvm: sev_smoke_test # SKIP/' "$d/ktap.log"
 check "... with the reason the test gave" verdict 4 'Requirement not met: kvm_cpu_has'
+check "... without its dash" verdict 4 'first: Requirement'
+sed -i '/kvm_amd: SEV/d; /ready/i [    1.100000] kvm: RT requires X86_FEATURE_CONSTANT_TSC' "$d/console.log"
+check "... and what the kernel said, if it cannot" verdict 4 'X86_FEATURE_SEV.; the kernel: kvm: RT requires X86_FEATURE_CONSTANT_TSC'
 good; sed -i '/seed/a # ok 3 punch_cold # SKIP no such thing' "$d/ktap.log"
 check "one case of a test skipped: SKIP" verdict 4 'punch_cold'
 good; sed -i '/kvm_amd/d' "$d/console.log"
@@ -308,6 +324,18 @@ good; sed -i 's/vm: end, exit 0/vm: end, exit 1/' "$d/console.log"
 check "the runner failed: FAIL" verdict 1 'ended with 1'
 good; sed -i 's/$/\r/' "$d/console.log" "$d/ktap.log"
 check "carriage returns of a serial line do no harm" verdict 0 PASS
+
+# bails LOG-LINE : what the machine prints of two tests if the kernel has said that
+bails()
+{
+	mkdir -p "$d/bin"
+	printf '#!/bin/sh\necho "%s"\n' "$1" >"$d/bin/dmesg"
+	chmod +x "$d/bin/dmesg"
+	printf '%s\n' 'not ok 1 selftests: kvm: a' 'ok 2 selftests: kvm: b' |
+		PATH=$d/bin:$PATH awk "$(sed -n "/run_kselftest.*awk '\$/,/}' >/p" vm/init | sed '1d; $s/}.*/}/')"
+}
+check "a page lost to the guest: no test runs after that" sh -c "printf '%s\n' '$(bails 'RMPUPDATE failed for PFN 1' | tr '\n' ' ')' | grep '^not ok 1 .* Bail out! .*reboot' "
+check "... else it does" sh -c "printf '%s\n' '$(bails fine | tr '\n' ' ')' | grep '^not ok 1 .* ok 2'"
 
 good; rm "$d/result"
 check "no finished run: exit 2, no verdict" verdict 2 'holds no finished run'

@@ -12,27 +12,18 @@
 #include "snp_ap.h"
 #include "snp_test.h"
 
-#define PAGES		(SZ_4G + 3 * PAGE_SIZE)
-
-static gpa_t page(u32 index)
-{
-	return PAGES + index * PAGE_SIZE;
-}
-
-static void guest_create_on_init(struct snp_order *order)
-{
-	order->status = snp_ap_create_on_init(order->arg[0], order->arg[1]);
-}
+#define VMSA(_nr)	(SZ_4G + (3 + (_nr)) * PAGE_SIZE)
 
 static struct snp_ap *setup(u32 nr_aps)
 {
 	struct snp_vm *s = snp_vm_create(nr_aps);
 
-	snp_add_slot(s, 1, PAGES, 8, vm_create_guest_memfd(s->vm, SZ_64K, 0), 5);
+	snp_add_slot(s, 1, VMSA(0), 9, vm_create_guest_memfd(s->vm, SZ_64K, 0), 5);
 	snp_vm_launch(s);
 	return &s->ap[1];
 }
 
+/* fix-7.3/0005-test */
 /*
  * AP Create on INIT changes nothing before INIT, not even if the vCPU has yet to take
  * notice of a request that was before it.  INIT that comes before KVM_RUN is as good as
@@ -49,20 +40,21 @@ SNP_TEST(on_init_at_once, 1)
 		{ "AP Create on INIT after AP Destroy, and INIT", .init = true },
 	};
 	struct snp_ap *ap = setup(2), *other = ap + 1;
-	u64 starts, other_starts;
+	u64 info_1, starts, other_starts;
 	u32 i;
 
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		ap->s->what = rows[i].what;
-		ap_start_and_stop(ap, page(2));
+		ap_start_and_stop(ap, VMSA(2));
 		if (rows[i].create)
-			ap_create(ap, page(6));
+			ap_create(ap, VMSA(6));
 		else
 			ap_destroy(ap);
-		ap_prepare(other, page(4));
+		ap_prepare(other, VMSA(4));
 		snp_step("%s", rows[i].what);
-		AP_ASSERT(ap, !snp_order(ap->s, guest_create_on_init, ap->vcpu->id, page(4),
-					 0)->status.resp, "KVM answered with an error");
+		info_1 = (u64)ap->vcpu->id << 32 | SVM_VMGEXIT_AP_CREATE_ON_INIT;
+		AP_ASSERT(ap, !snp_order(ap->s, guest_ap_request, info_1, VMSA(4), 0)->status.resp,
+			  "KVM answered with an error");
 		if (rows[i].init)
 			ap_init(ap);
 
@@ -85,7 +77,9 @@ SNP_TEST(on_init_at_once, 1)
 		ap_stop(ap);
 	}
 }
+/* end */
 
+/* fix-7.3/0004-test */
 /*
  * A vCPU that waits for SIPI, or for its first INIT, does not get to where KVM carries
  * out AP Creation, and cannot sleep with a request pending.
@@ -107,7 +101,7 @@ SNP_TEST(create_parked, 1)
 
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		ap->s->what = rows[i].what;
-		ap_start(ap, page(2));
+		ap_start(ap, VMSA(2));
 		if (!rows[i].uninitialized) {
 			ap_init(ap);
 			ap_wait_blocked(ap);
@@ -120,7 +114,7 @@ SNP_TEST(create_parked, 1)
 		if (rows[i].destroy)
 			ap_destroy(ap);
 		else
-			ap_create(ap, page(4));
+			ap_create(ap, VMSA(4));
 
 		snp_wait_step("%s: wait for vCPU %u to carry it out", rows[i].what, ap->vcpu->id);
 		ap_run(ap);
@@ -140,5 +134,6 @@ SNP_TEST(create_parked, 1)
 		ap_set_mp_state(ap, KVM_MP_STATE_HALTED);
 	}
 }
+/* end */
 
 SNP_TEST_MAIN

@@ -26,27 +26,10 @@ static gpa_t page(u32 index)
 	return PAGES + index % NR_PAGES * PAGE_SIZE;
 }
 
-static struct snp_ap_shared *nmi_me;
-
-/* The next NMI then stays pending, and kicks the vCPU nevertheless. */
-static void guest_stay_in_nmi(struct ex_regs *regs)
-{
-	WRITE_ONCE(nmi_me->nmis, nmi_me->nmis + 1);
-	for (;;)
-		WRITE_ONCE(nmi_me->heartbeat, nmi_me->heartbeat + 1);
-}
-
-static void guest_open_nmis(struct snp_ap_shared *me)
-{
-	nmi_me = me;
-	ghcb_exit(ghcb_begin(), SVM_VMGEXIT_NMI_COMPLETE, 0, 0);
-}
-
 static struct snp_vm *setup(u32 nr_aps)
 {
 	struct snp_vm *s = snp_vm_create(nr_aps);
 
-	vm_install_exception_handler(s->vm, NMI_VECTOR, guest_stay_in_nmi);
 	snp_add_slot(s, SLOT, PAGES, NR_PAGES,
 		     vm_create_guest_memfd(s->vm, (5 + NR_PAGES) * PAGE_SIZE, 0), 5);
 	snp_vm_launch(s);
@@ -79,6 +62,23 @@ SNP_TEST(slot_deletion, 2)
 	}
 }
 
+/* fix-7.3/0002-test */
+static struct snp_ap_shared *nmi_me;
+
+/* The next NMI then stays pending, and kicks the vCPU nevertheless. */
+static void guest_stay_in_nmi(struct ex_regs *regs)
+{
+	WRITE_ONCE(nmi_me->nmis, nmi_me->nmis + 1);
+	for (;;)
+		WRITE_ONCE(nmi_me->heartbeat, nmi_me->heartbeat + 1);
+}
+
+static void guest_open_nmis(struct snp_ap_shared *me)
+{
+	nmi_me = me;
+	ghcb_exit(ghcb_begin(), SVM_VMGEXIT_NMI_COMPLETE, 0, 0);
+}
+
 static bool stop;
 
 static void vcpu_send_nmi(struct kvm_vcpu *vcpu)
@@ -103,15 +103,19 @@ static void *flood(void *arg)
 
 SNP_TEST(kick_no_wait, 3)
 {
-	struct snp_vm *s = setup(1);
+	struct snp_vm *s = snp_vm_create(1);
 	struct snp_ap *ap = &s->ap[1];
 	pthread_t thread;
 	u64 nmis;
 	u32 i;
 
+	vm_install_exception_handler(s->vm, NMI_VECTOR, guest_stay_in_nmi);
+	snp_add_slot(s, 1, PAGES, 8, vm_create_guest_memfd(s->vm, SZ_64K, 0), 5);
+	snp_vm_launch(s);
+
 	s->what = "punch under a flood of NMIs";
 	WRITE_ONCE(ap->shared->work, guest_open_nmis);
-	for (i = 0; i < NR_ROUNDS; i++) {
+	for (i = 0; i < 40; i++) {
 		nmis = READ_ONCE(ap->shared->nmis);
 		ap_start(ap, page(2));
 		WRITE_ONCE(stop, false);
@@ -124,6 +128,7 @@ SNP_TEST(kick_no_wait, 3)
 		kvm_pthread_join(thread, NULL);
 	}
 }
+/* end */
 
 struct shot {
 	struct snp_ap *ap;

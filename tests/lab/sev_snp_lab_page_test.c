@@ -4,12 +4,14 @@
  * machine does, or lasts: for a machine that does nothing else.
  */
 #include <linux/sizes.h>
+#include <sys/mman.h>
 
 #define SNP_TIMEOUT_S	1500
 
 #include "test_util.h"
 #include "kvm_util.h"
 #include "processor.h"
+#include "sev_vc.h"
 #include "snp_test.h"
 
 #define NR_PUNCHES	128
@@ -113,6 +115,46 @@ SNP_TEST(page_reuse, 2)
 	}
 }
 
+static void guest_share(struct snp_order *order)
+{
+	struct ghcb *ghcb = ghcb_begin();
+	struct snp_psc_desc *desc = (void *)ghcb->shared_buffer;
+
+	order->ret = this_sev_cpu()->ghcb_gpa;
+	if (!order->arg[0])
+		return;
+	desc->hdr = (struct psc_hdr) { };
+	desc->entries[0] = PAGES | (u64)SNP_PAGE_STATE_SHARED << 52;
+	ghcb_set(ghcb, sw_scratch, order->ret + offsetof(struct ghcb, shared_buffer));
+	ghcb_exit(ghcb, SVM_VMGEXIT_PSC, 0, 0);
+}
+
+/*
+ * A vCPU that is freed in the middle of a request has to give up its GHCB.  A file
+ * cannot be sealed against writes while anybody has a reference to a page of it.
+ */
+SNP_TEST(ghcb_freed, 1)
+{
+	int fd = memfd_create("ghcb", MFD_ALLOW_SEALING);
+	struct snp_vm *s = snp_vm_create(0);
+	void *mem;
+
+	/* Without a guest_memfd, which keeps the VM as long as it is open. */
+	snp_vm_launch(s);
+	s->what = "vCPU freed in a page state change";
+	TEST_ASSERT(fd >= 0 && !ftruncate(fd, PAGE_SIZE), "No memfd, errno %d", errno);
+	mem = addr_gpa2hva(s->vm, snp_order(s, guest_share, false, 0, 0)->ret);
+	mem = mmap(mem, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+	TEST_ASSERT(mem != MAP_FAILED, "mmap() of the GHCB, errno %d", errno);
+
+	if (__snp_order(s, guest_share, true, 0, 0) || s->server->err ||
+	    s->server->vcpu->run->exit_reason != KVM_EXIT_HYPERCALL)
+		ap_fail(s->server);
+	kvm_vm_free(s->vm);
+	TEST_ASSERT(!fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE),
+		    "The VM is gone, and somebody has a reference to its GHCB");
+}
+
 struct work {
 	struct snp_vm *s;
 	gpa_t gpa;
@@ -205,5 +247,28 @@ SNP_TEST(fallocate_livelock, 1)
 	TEST_ASSERT(!stuck, "A punch of %u VMSAs and an empty page ends only without the vCPUs",
 		    stuck);
 }
+
+/* fix-7.3/0001-test */
+/* vCPUs that reload their VMSAs must not fill a hole as fast as it is punched. */
+SNP_TEST(hole_goes_on, 1)
+{
+	const u32 nr = 16;
+	struct snp_vm *s = snp_vm_create(nr);
+	u32 i;
+
+	snp_add_slot(s, 1, PAGES, nr + 1,
+		     vm_create_guest_memfd(s->vm, (5 + nr + 1) * PAGE_SIZE, 0), 5);
+	snp_vm_launch(s);
+
+	s->what = "hole over VMSAs and an empty page";
+	for (i = 1; i <= nr; i++)
+		ap_start(&s->ap[i], PAGES + (i - 1) * PAGE_SIZE);
+	for (i = 1; i <= nr; i++)
+		ap_wait_alive(&s->ap[i]);
+	snp_punch(s, PAGES, nr + 1);
+	for (i = 1; i <= nr; i++)
+		ap_wait_failed(&s->ap[i]);
+}
+/* end */
 
 SNP_TEST_MAIN

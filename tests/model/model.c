@@ -53,6 +53,16 @@ static const struct {
 			"touch 8, psc_share 9, psc_unshare 9, touch 9, share 9 3, zap 9 3, touch 9 0R" },
 	{ "one-each",	"prepare 8 0, create 0 8, run 0, create 1 8, run 1 ?, prepare 9 0, "
 			"create 1 9, run 1 ?" },
+	{ "nmi",	"prepare 8 0, create 0 8, run 0, nmi 0 ?, stop 0, nmi 0, create 0 8, run 0 =R0, "
+			"stop 0, nmi 0, run 0 =R1, halt 0 =S, stop 0, nmi 0, run 0 =R2, stop 0, "
+			"nmi 0, punch 1 8 1, run 0 ?" },
+	{ "unhalt",	"prepare 8 0, create 0 8, run 0, unhalt 0, halt 0 ?, create 0 8, halt 0 =S, unhalt 0 =R, "
+			"unhalt 0, destroy 0 =S, unhalt 0 =F" },
+	{ "mp-state",	"get_mp 0 !3, run 0, get_mp 0 ?, stop 0, prepare 8 0, on_init 0 8, init 0, "
+			"get_mp 0 !2, init_sipi 0, get_mp 0 !0, run 0 =R, stop 0, set_halted 0, "
+			"get_mp 0 !3, unhalt 0, get_mp 0 ?, run 0 =R, signal 0 =R" },
+	{ "no-fd",	"prepare 8 0, create 0 8, run 0, late 1, late 2 ?, close_vm, close_vm ?, delete 0 ?, "
+			"zap 9 1 ?, prefault 9, punch 1 9 1 0R, punch 1 8 1 0F" },
 	{ "livelock",	"prepare 8 0, prepare 10 1, create 0 8, create 1 10, run 0, run 1, "
 			"punch 0 8 4 0R 1R, punch 1 8 4 ?, punch 1 8 3 0F 1F" },
 };
@@ -65,17 +75,19 @@ static void die(const char *step, const char *what)
 	exit(1);
 }
 
+/* The marks are behind what is a step. */
 static void do_line(const char *line)
 {
-	struct snp_m_step step = { .op = 0 };
-	int *arg = step.arg, nr, vcpu, err = 0;
-	char name[16], state;
+	char text[80], state;
+	struct snp_m_step step;
 	const char *p;
+	int vcpu, err = 0;
 
-	nr = sscanf(line, "%15s%d%d%d", name, arg, arg + 1, arg + 2);
-	while (step.op < SNP_M_NR_OPS && strcmp(name, snp_m_info[step.op].name))
-		step.op++;
-	if (nr < 2 || step.op == SNP_M_NR_OPS)
+	snprintf(text, sizeof(text), "%s", line);
+	for (p = line; *p && (*p != ' ' || !strpbrk(p + 1, "=!?ORSFT") || strpbrk(p + 1, "=!?ORSFT") > p + 2); p++)
+		;
+	text[p - line] = 0;
+	if (!snp_s_parse(&step, text, NULL))
 		die(line, "no step");
 	if (!snp_m_illegal(&m, &step) != !strchr(line, '?'))
 		die(line, "legal, or not");
@@ -84,13 +96,16 @@ static void do_line(const char *line)
 	if (strchr(line, '!'))
 		err = atoi(strchr(line, '!') + 1);
 	if (snp_m_do(&m, &step) != err)
-		die(line, "wrong error");
-	for (p = line; *p; p++) {
-		vcpu = p[0] == '=' ? arg[0] : p[0] - '0';
+		die(line, "wrong answer");
+	for (; *p; p++) {
+		vcpu = p[0] == '=' ? step.arg[0] : p[0] - '0';
 		state = p[1];
-		if (*p && strchr("=0123456789", p[0]) && state && strchr("ORSFT", state) &&
-		    "ORSFT"[m.vcpu[vcpu].state] != state)
+		if (!strchr("=0123456789", p[0]) || !state || !strchr("ORSFT", state))
+			continue;
+		if ("ORSFT"[m.vcpu[vcpu].state] != state)
 			die(line, "another state");
+		if (p[2] >= '0' && p[2] <= '9' && m.nmis[vcpu] != p[2] - '0')
+			die(line, "another number of NMIs");
 	}
 }
 
@@ -100,18 +115,19 @@ static void check_random(void)
 	int i, j, n, old[SNP_M_APS], nr_legal = 0;
 	struct snp_m_step step;
 	struct snp_model before;
+	const char *p;
 
 	srand(1);
 	for (n = 0; n < 200000; n++) {
 		if (n % 1000 == 0)
 			snp_m_init(&m, SNP_M_APS, n % 2000, true);
 		step.op = rand() % SNP_M_NR_OPS;
-		step.arg[0] = rand() % (snp_m_info[step.op].args <= SNP_M_OF_VCPU_BAD ? SNP_M_APS :
-					snp_m_info[step.op].args >= SNP_M_OF_RANGE ? 3 : SNP_M_PAGES);
-		step.arg[1] = rand() % (snp_m_info[step.op].args == SNP_M_OF_VCPU_PAGE ? SNP_M_PAGES :
-					snp_m_info[step.op].args == SNP_M_OF_PAGE_VCPU ? SNP_M_APS : 3);
-		step.arg[2] = rand() % SNP_M_FILE_PAGES;
-		if (snp_m_illegal(&m, &step))
+		for (p = snp_m_info[step.op].args, i = 0; p[i]; i++)
+			step.arg[i] = rand() % (p[i] == 'v' ? SNP_M_APS : p[i] == 's' ? SNP_M_PLACES :
+						p[i] == 'f' ? SNP_M_FILES : p[i] == 'n' ? 4 :
+						p[i] == 'b' ? SNP_M_NR_BAD : SNP_M_PAGES);
+		/* Much is illegal without the descriptor. */
+		if ((step.op == SNP_M_CLOSE_VM && n % 1000 < 900) || snp_m_illegal(&m, &step))
 			continue;
 		nr_legal++;
 		before = m;
@@ -145,6 +161,49 @@ static void check_random(void)
 		die("random", "too few steps");
 }
 
+/* Sequences are legal, the same again, written down and read, and get smaller. */
+static void check_sequences(void)
+{
+	static struct snp_sequence seq, again, smaller;
+	static int met[SNP_M_NR_PAIRS], *of;
+	struct snp_m_step step;
+	unsigned int seed;
+	int i;
+
+	for (seed = 0; seed < 200; seed++) {
+		seq.gentle = again.gentle = seed % 2;
+		snp_s_generate(&seq, seed, 200, true, met);
+		snp_s_generate(&again, seed, 200, true, met);
+		if (seq.nr != 200 || memcmp(&seq, &again, sizeof(seq)))
+			die("generate", "not the same again");
+		snp_m_init(&m, seq.nr_aps, seq.gentle, true);
+		for (i = 0; i < seq.nr; i++) {
+			if (snp_m_illegal(&m, &seq.step[i]))
+				die(snp_s_print(&seq.step[i]), "is illegal");
+			if (!snp_s_parse(&step, snp_s_print(&seq.step[i]), NULL) ||
+			    step.op != seq.step[i].op ||
+			    memcmp(step.arg, seq.step[i].arg,
+				   strlen(snp_m_info[step.op].args) * sizeof(int)))
+				die(snp_s_print(&seq.step[i]), "is not what was read");
+			snp_m_do(&m, &seq.step[i]);
+		}
+		for (i = 0; snp_s_smaller(&smaller, &seq, i); i++) {
+			if (smaller.nr > seq.nr || smaller.nr_aps > seq.nr_aps || i > 5000)
+				die("smaller", "is not");
+		}
+	}
+	for (i = 0; i < SNP_M_NR_OPS; i++) {
+		of = met + i * SNP_M_NR_MET;
+		if (!of[SNP_M_NOBODY] && !of[SNP_M_RUNNING] && !of[SNP_M_STOPPED])
+			die(snp_m_info[i].name, "is never there");
+	}
+	if (snp_s_parse(&step, "run", NULL) || snp_s_parse(&step, "run x", NULL) ||
+	    snp_s_parse(&step, "ran 1", NULL) || snp_s_parse(&step, "run 1 2", NULL))
+		die("parse", "takes what is none");
+	if (!snp_s_read(&seq, "aps:2,run:1\n# stop 1") || seq.nr != 2 || seq.nr_aps != 2)
+		die("read", "reads something else");
+}
+
 int main(int argc, char *argv[])
 {
 	char line[80];
@@ -156,6 +215,10 @@ int main(int argc, char *argv[])
 	if (!strcmp(argv[1], "list")) {
 		for (i = 0; i < sizeof(rules) / sizeof(*rules); i++)
 			puts(rules[i].rule);
+		return 0;
+	}
+	if (!strcmp(argv[1], "sequences")) {
+		check_sequences();
 		return 0;
 	}
 	if (!strcmp(argv[1], "random")) {

@@ -41,7 +41,7 @@ refused()
 }
 
 rm -rf "$OUT"
-check "the canary: a seed fails" search 1
+check "the canary: a seed fails, as it was asked" search 0
 check "... for the bug it has" said '^first failing seed: [0-9]* (.*\(vmsa-in-use\|wrong-vmsa\)'
 check "... and the command to replay it" said '^replay: make replay SEED=[0-9]* KERNEL="mutant/00-canary"'
 check "... and a smaller version, or that none was found" \
@@ -51,7 +51,7 @@ check "replay: it fails again" replays "$seed" "^seed $seed: failed (.*\(vmsa-in
 check "... as the same run, byte for byte" grep -q '^the same run, byte for byte' "$OUT-replay.out"
 SHRINK=0
 lines=$(wc -l <"$dir/results.jsonl")
-check "the search goes on" search 1
+check "the search goes on" search 0
 check "... behind the last seed, and keeps what it had" \
 	sh -c "[ $(wc -l <"$dir/results.jsonl") -gt $lines ] && [ -z \"\$(sed 's/,.*//' '$dir/results.jsonl' | sort | uniq -d)\" ]"
 # Or no search of a kernel that is right would ever come to the last cases.
@@ -60,6 +60,15 @@ whole()
 	KERNEL=7.3 SEEDS=2 scripts/explore >"$OUT.out" 2>&1 && said ' 0 failed, 0 given up, 0 unclear'
 }
 check "a clean kernel gets to the end of a seed" whole
+# The same, asked otherwise: a kernel should have none, a mutant one.
+turned()
+{
+	! KERNEL=mutant/00-canary scripts/explore >"$OUT.out" 2>&1 && said '^first failing seed' || return
+	FRESH=1 M=00 SEEDS=1 TESTS=sev_snp_ghcb_test:refused LIMIT=1000 scripts/explore >"$OUT.out" 2>&1 &&
+		return 1
+	said '^no failing seed'
+}
+check "a failure of a kernel, none of a mutant: exit 1" turned
 # Several seeds are needed, and the clean kernel gets as many.
 narrow()
 {
@@ -80,6 +89,7 @@ check "... and a server" single x-fork,id=f 'server'
 check "a replay without a seed is refused" refused 'which seed' M=00 scripts/explore --replay
 check "an unknown mutant is refused" refused 'no such mutant' M=99-none scripts/explore
 check "a budget that is none is refused" refused 'are numbers' BUDGET=soon scripts/explore
+check "no machine at a time is refused" refused 'none of them may be 0' PARALLEL=0 M=00 scripts/explore
 check "medians without mutants are refused" refused 'needs M=' RUNS=3 scripts/explore
 check "a function that is none is refused" refused 'has no such function' \
 	SCHED=mode=fixed,symbols=no_such_function scripts/explore

@@ -147,6 +147,17 @@ steps()
 	done
 }
 
+# fix_tests : the tests of the fixes for 7.3 build on top of it
+fix_tests()
+{
+	rm -rf "$tmp/fix" && FIX=7.3 OUT=$tmp/fix "$top/scripts/series" || return
+	at=$(repo rev-parse HEAD)
+	repo am -q "$tmp"/fix/*-KVM-selftests-*.patch && builds gcc
+	rc=$?
+	repo reset -q --hard "$at"
+	return $rc
+}
+
 same() { (cd "$top/$kvm" && find include lib x86 -type f) | while read -r f; do cmp "$top/$kvm/$f" "$tree/$kvm/$f" || exit 1; done; }
 
 # tarball : gen_tar into a folder of its own, O= out of the tree
@@ -260,6 +271,7 @@ check "the cover letters: subject, maintainers, base, what it was not tested on"
 check "a tree that is a git repository: its commit is the base" based
 check "git am, one by one, each step builds with gcc and LLVM=1, without a warning" steps
 check "all of the overlay is in the series" same
+check "each fix for 7.3 that a test can see comes with the test" fix_tests
 check "gen_tar with O=" tarball
 check "the unpacked runner lists the SEV tests" listed
 check "our tests need the libraries of upstream's, no other" self_contained

@@ -34,11 +34,6 @@
  * Guest: orders to the BSP, and work of an AP
  */
 
-static void guest_unhalt(struct snp_order *order)
-{
-	order->ret = kvm_hypercall(KVM_HC_KICK_CPU, 0, order->arg[0], 0, 0);
-}
-
 /* SW_EXITINFO1, SW_EXITINFO2, number of the AP (from 0) and of its old VMSA */
 static void guest_replace(struct snp_order *order)
 {
@@ -108,9 +103,9 @@ static u32 ap_request(struct snp_ap *ap, u64 request, gpa_t vmsa, u64 features, 
 	return status.resp ? status.info : 0;
 }
 
-enum next { RUNS, SLEEPS, FAILS };
+enum next { SLEEPS, FAILS };
 
-/* What KVM_RUN does; but for RUNS, no guest code has run since ->last. */
+/* What KVM_RUN does; no guest code has run since ->last. */
 static void ap_check_next(struct snp_ap *ap, enum next next, const char *otherwise)
 {
 	struct snp_ap *last = &ap->s->ap[ap->s->nr_aps];
@@ -122,27 +117,11 @@ static void ap_check_next(struct snp_ap *ap, enum next next, const char *otherwi
 
 	/* The VMSA of the last AP, which is not run, counts as that. */
 	AP_ASSERT(ap, ap == last || !ap_starts(last), "ran a VMSA that is not its own");
-	if (next == RUNS)
-		return;
 	AP_ASSERT(ap, ap_heartbeat(ap) == ap->last, "%s", otherwise);
 	if (next == SLEEPS)
 		ap_wait_blocked(ap);
 	else
 		ap_wait_failed(ap);
-}
-
-/* INIT takes a vCPU that runs out of the guest until SIPI, and leaves its VMSA alone. */
-static void ap_check_init_sipi(struct snp_ap *ap)
-{
-	u64 starts = ap_starts(ap);
-
-	ap_init(ap);
-	ap_wait_blocked(ap);
-	ap->last = ap_heartbeat(ap);
-	ap_init_sipi(ap);
-	ap_check_next(ap, RUNS, NULL);
-	AP_ASSERT(ap, ap_starts(ap) == starts, "ran a VMSA that is not its own any more");
-	ap_check_unharmed(ap);
 }
 
 static void ap_sleep_in(struct snp_ap *ap, void (*work)(struct snp_ap_shared *me))
@@ -206,19 +185,6 @@ SNP_TEST(create_self, 1)
 	ap_check_next(ap, FAILS, "ran although it was destroyed");
 }
 
-/* What was meant for the old VMSA goes with it: the guest handles no NMI. */
-SNP_TEST(create_drops_nmi, 1)
-{
-	struct snp_ap *ap = setup(1);
-
-	ap->s->what = "NMI to a VMSA that is replaced";
-	ap_start(ap, VMSA(2));
-	ap_stop(ap);
-	vcpu_ioctl(ap->vcpu, KVM_NMI, NULL);
-	ap_start(ap, VMSA(4));
-	ap_check_unharmed(ap);
-}
-
 /* On whatever page, be it the one that the vCPU has. */
 SNP_TEST(create_wakes, 1)
 {
@@ -238,55 +204,6 @@ SNP_TEST(create_wakes, 1)
 		starts = ap_starts(ap);
 		ap_create(ap, VMSA(2 + i / 2));
 		ap_wait_start(ap, starts);
-	}
-}
-
-/* The VMSA that must not run is one of another vCPU. */
-SNP_TEST(last_request_counts, 1)
-{
-	enum { OWN = VMSA(0), OTHER = VMSA(1), BAD = OTHER + 0x10, REQUEST = 3 };
-	static const struct {
-		u64 req[4];
-		enum next next;
-	} rows[] = {
-		{ { OTHER | CREATE, DESTROY }, SLEEPS },
-		{ { OTHER | ON_INIT, DESTROY }, SLEEPS },
-		{ { DESTROY, BAD | CREATE, BAD | ON_INIT }, SLEEPS },
-		{ { OTHER | CREATE, OWN | CREATE }, RUNS },
-		{ { OTHER | ON_INIT, OWN | CREATE }, RUNS },
-		{ { OTHER | CREATE, DESTROY, OWN | CREATE }, RUNS },
-		{ { OWN | CREATE, BAD | CREATE, BAD | ON_INIT }, RUNS },
-	};
-	struct snp_ap *ap = setup(2), *other = ap + 1;
-	u64 starts;
-	u32 i, j;
-
-	ap_start_and_stop(ap, OWN);
-	for (i = 0; i < ARRAY_SIZE(rows); i++) {
-		ap->s->what = "several requests before KVM_RUN";
-		ap_prepare(ap, OWN);
-		ap_prepare(other, OTHER);
-		for (j = 0; rows[i].req[j]; j++) {
-			const gpa_t vmsa = rows[i].req[j] & ~REQUEST;
-
-			ap_request(ap, rows[i].req[j] & REQUEST, vmsa, 0,
-				   vmsa == BAD ? INVALID : 0);
-		}
-		starts = ap_starts(ap);
-		ap->last = ap_heartbeat(ap);
-		ap_run(ap);
-		ap_check_next(ap, rows[i].next, "ran although it was destroyed");
-		if (rows[i].next == RUNS) {
-			ap_wait_start(ap, starts);
-
-			/* Nor does INIT bring back what was replaced. */
-			ap_check_init_sipi(ap);
-			ap_request(ap, ON_INIT, OTHER, 0, 0);
-			ap_destroy(ap);
-		}
-		ap->last = ap_heartbeat(ap);
-		ap_init_sipi(ap);
-		ap_check_next(ap, FAILS, "ran although it was destroyed");
 	}
 }
 
@@ -350,26 +267,6 @@ SNP_TEST(first_create_fails, 1)
 	}
 }
 
-/* AP Destroy needs neither features nor a VMSA, nor that the vCPU has one. */
-SNP_TEST(destroy_first, 1)
-{
-	struct snp_ap *ap = setup(2);
-	u32 i;
-
-	ap->s->what = "AP Destroy before the first AP Create";
-	ap_run(&ap[1]);
-	ap_wait_blocked(&ap[1]);
-	for (i = 0; i < 2; i++, ap++) {
-		ap_request(ap, DESTROY, ~0ull, SNP_NO_FEATURES, 0);
-		ap_stop(ap);
-		ap_run(ap);
-		ap_check_next(ap, SLEEPS, "ran although it was destroyed");
-		ap_wake(ap);
-		ap_check_next(ap, FAILS, "ran although it was destroyed");
-		ap_start_and_stop(ap, VMSA(i));
-	}
-}
-
 /*
  * When KVM has answered, the target does not use its old VMSA any more.  Linux counts
  * on that: on kexec it makes ordinary memory of the page at once.
@@ -412,126 +309,6 @@ SNP_TEST(released_at_once, 2)
 		ap_create(ap, VMSA(i % nr_running));
 		ap_wait_start(ap, ap->last);
 	}
-}
-
-/* Started the old way, an AP runs the VMSA that KVM made at launch, and terminates. */
-SNP_TEST(init_of_launched, 1)
-{
-	struct snp_ap *ap = setup(2);
-	u32 i;
-
-	ap->s->what = "INIT and SIPI before the first AP Create";
-	ap_run(&ap[1]);
-	ap_wait_blocked(&ap[1]);
-	for (i = 0; i < 2; i++, ap++) {
-		struct kvm_run *run = ap->vcpu->run;
-
-		ap_init_sipi(ap);
-		if (!i)
-			ap_run(ap);
-		snp_wait_step("%s: wait for vCPU %u to terminate", ap->s->what, ap->vcpu->id);
-		snp_wait_until(!ap_is_running(ap));
-		if (ap->err || run->exit_reason != KVM_EXIT_SYSTEM_EVENT ||
-		    run->system_event.data[0] != GHCB_MSR_TERM_LAUNCH_VMSA)
-			ap_fail(ap);
-	}
-}
-
-SNP_TEST(create_on_init, 1)
-{
-	struct snp_ap *ap = setup(1);
-	struct kvm_mp_state state;
-
-	ap->s->what = "AP Create on INIT";
-	ap_prepare(ap, VMSA(4));
-	ap_request(ap, ON_INIT, VMSA(4), 0, 0);
-	ap_run(ap);
-	ap_check_next(ap, SLEEPS, "ran before INIT");
-
-	/* KVM_RUN carries out INIT, or KVM_GET_MP_STATE does. */
-	ap_init(ap);
-	ap_stop(ap);
-	vcpu_mp_state_get(ap->vcpu, &state);
-	AP_ASSERT(ap, state.mp_state == KVM_MP_STATE_INIT_RECEIVED && !ap_heartbeat(ap),
-		  "ran before SIPI, MP state %u", state.mp_state);
-	ap_run(ap);
-	ap_check_next(ap, SLEEPS, "ran before SIPI");
-	ap_init_sipi(ap);
-	ap_wait_start(ap, 0);
-
-	ap->s->what = "punch of a VMSA that waits for INIT";
-	while (snp_window_next(ap->s)) {
-		ap_destroy(ap);
-		if (!ap_is_running(ap))
-			ap_run(ap);
-		ap_wait_blocked(ap);
-		ap_prepare(ap, VMSA(4));
-		ap_request(ap, ON_INIT, VMSA(4), 0, 0);
-		ap_punch_idle(ap, VMSA(4));
-		ap_init_sipi(ap);
-		ap_check_next(ap, FAILS, "ran on after its VMSA was gone");
-	}
-}
-
-/* The old VMSA is the vCPU's own until INIT comes. */
-SNP_TEST(on_init_replaces, 2)
-{
-	struct snp_ap *ap = setup(1);
-
-	while (snp_window_next(ap->s)) {
-		ap->s->what = "punch while another VMSA waits for INIT";
-		ap_start(ap, VMSA(2));
-		ap_prepare(ap, VMSA(4));
-		ap_request(ap, ON_INIT, VMSA(4), 0, 0);
-		ap_check_unharmed(ap);
-		ap_punch_running(ap, VMSA(2));
-
-		ap->s->what = "punch of a VMSA that was created on INIT";
-		ap_init_sipi(ap);
-		ap_run(ap);
-		ap_wait_alive(ap);
-		ap_punch_running(ap, VMSA(4));
-	}
-}
-
-SNP_TEST(init_of_running, 2)
-{
-	struct snp_ap *ap = setup(2);
-
-	ap->s->what = "INIT and SIPI without AP Create on INIT";
-	while (snp_window_next(ap->s)) {
-		ap_start(ap, VMSA(2));
-		ap_check_init_sipi(ap);
-
-		/* Nor is one that was refused a reason to take the VMSA away. */
-		ap_request(ap, ON_INIT, SZ_4G + SZ_2M, 0, INVALID);
-		ap_request(ap, ON_INIT, VMSA(0) + 0x10, 0, INVALID);
-		ap_check_init_sipi(ap);
-		ap_punch_running(ap, VMSA(2));
-	}
-}
-
-static void comeback_on_init(struct snp_ap *ap)
-{
-	ap_request(ap, ON_INIT, VMSA(8), 0, 0);
-	ap_wake(ap);
-}
-
-static void leave_for_init(struct snp_ap *ap, gpa_t vmsa)
-{
-	ap_prepare(ap, VMSA(8));
-	ap_start_halted(ap, vmsa);
-}
-
-/* Neither INIT nor the promise of another VMSA makes up for the one that is gone. */
-SNP_TEST(identity_init, 1)
-{
-	snp_check_identity(setup(2), VMSA(0), ap_start_halted, ap_init_sipi);
-}
-
-SNP_TEST(identity_on_init, 1)
-{
-	snp_check_identity(setup(2), VMSA(0), leave_for_init, comeback_on_init);
 }
 
 /* Another vCPU may create the BSP anew, which then runs on a page of the guest, too. */

@@ -303,6 +303,18 @@ SNP_TEST(regs_beside_finish, 2)
 		    s->order->arg[0], s->order->ret);
 }
 
+/* KVM has no say any more in what the guest has of its own. */
+SNP_TEST(msrs_after_finish, 1)
+{
+	struct snp_vm *s = setup(0);
+	struct kvm_vcpu *vcpu = s->server->vcpu;
+	u64 pat = vcpu_get_msr(vcpu, MSR_IA32_CR_PAT);
+
+	snp_vm_launch(s);
+	TEST_ASSERT(!_vcpu_set_msr(vcpu, MSR_IA32_CR_PAT, pat),
+		    "KVM answered KVM_SET_MSRS of an encrypted vCPU with success");
+}
+
 static struct snp_ap created[64];
 
 static void *create_thread(void *arg)

@@ -8,13 +8,13 @@
 #include "test_util.h"
 #include "kvm_util.h"
 #include "processor.h"
+#include "sev_vc.h"
 #include "snp_ap.h"
 #include "snp_test.h"
 
 #define NR_PAGES	2	/* of each memslot */
 #define NR_TAIL		59	/* behind the last memslot of a file that has a tail */
 #define FIRST_ID	10
-#define GPA_NO_SLOT	(SZ_4G + SZ_1G + PAGE_SIZE)
 
 enum { A, A2, A3, B, C, NR_SLOTS };
 
@@ -126,55 +126,6 @@ SNP_TEST(vmsa_is_tracked, 1)
 	snp_check_tracked();
 }
 
-/* Memslots and files that go away with nobody's VMSA in them. */
-SNP_TEST(other_slots_deleted, 2)
-{
-	static const struct {
-		u32 slot;
-		u64 index;
-		u32 other;
-		const char *what;
-	} rows[] = {
-		{ A, 1, A2, "deletion of the memslot behind, in the file" },
-		{ A2, 0, A, "deletion of the memslot in front, in the file" },
-		{ A2, 1, A3, "deletion of the last memslot of the file" },
-		{ A3, 0, A2, "deletion of the memslot in the middle of the file" },
-		{ A, 0, B, "deletion of a memslot of another file" },
-	};
-	struct snp_vm *s = setup(1);
-	struct snp_ap *ap = &s->ap[1];
-	u64 starts;
-	u32 i;
-
-	while (snp_window_next(s)) {
-		for (i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
-			const gpa_t vmsa = page(rows[i / 2].slot, rows[i / 2].index);
-			const bool again = i % 2;
-
-			s->what = rows[i / 2].what;
-			ap_start(ap, vmsa);
-			starts = ap_starts(ap);
-			slot_set(s, rows[i / 2].other, false);
-			ap_check_unharmed(ap);
-			if (again)
-				slot_set(s, rows[i / 2].other, true);
-			ap_check_unharmed(ap);
-			AP_ASSERT(ap, ap_starts(ap) == starts,
-				  "lost its VMSA, which nobody touched, and was started anew");
-
-			/* And its own page is where it was. */
-			ap_punch_running(ap, vmsa);
-			if (!again)
-				slot_set(s, rows[i / 2].other, true);
-		}
-	}
-
-	s->what = "another guest_memfd closed";
-	ap_start(ap, page(A, 1));
-	gmem_close(s, C);
-	ap_check_unharmed(ap);
-}
-
 /*
  * A hole tells KVM's MMU twice, when it begins and when it ends, for each memslot
  * that it finds.  These must be the same ones.
@@ -209,57 +160,6 @@ SNP_TEST(slots_under_storm, 3)
 	starts = ap_starts(ap);
 	ap_create(ap, page(B, 1));
 	ap_wait_start(ap, starts);
-}
-
-/* AP Create where there is no page: KVM says yes, and KVM_RUN fails. */
-static void create_without_page(struct snp_ap *ap, gpa_t gpa)
-{
-	struct ghcb_status status = snp_order(ap->s, guest_create, ap->vcpu->id, gpa, 0)->status;
-
-	AP_ASSERT(ap, !status.resp, ": KVM answered AP Create with %u, %u", status.resp,
-		  status.info);
-	if (!ap_is_running(ap))
-		ap_run(ap);
-	ap_wait_failed(ap);
-}
-
-static void check_does_not_run(struct snp_ap *ap)
-{
-	u64 last = ap_heartbeat(ap);
-
-	if (ap_is_running(ap))
-		ap_wake(ap);
-	else
-		ap_run(ap);
-	snp_wait_step("%s: wait for KVM_RUN of vCPU %u to fail", ap->s->what, ap->vcpu->id);
-	snp_wait_until(!ap_is_running(ap) || ap_heartbeat(ap) != last);
-	AP_ASSERT(ap, ap_heartbeat(ap) == last, "ran although it was destroyed");
-	ap_wait_failed(ap);
-}
-
-/*
- * A vCPU that was destroyed has no VMSA that could be reloaded, not even if all of it
- * is still there.
- */
-SNP_TEST(destroyed_not_reloaded, 1)
-{
-	struct snp_vm *s = setup(1);
-	struct snp_ap *ap = &s->ap[1];
-	u32 i;
-
-	for (i = 0; i < 2; i++) {
-		s->what = "destroyed, memslot created anew, forced to be runnable";
-		ap_start(ap, page(B, 1));
-		ap_destroy(ap);
-		vm_mem_region_reload(s->vm, FIRST_ID + B);
-		check_does_not_run(ap);
-
-		s->what = "created anew without a memslot, its old one created anew";
-		ap_start(ap, page(B, 1));
-		create_without_page(ap, GPA_NO_SLOT);
-		vm_mem_region_reload(s->vm, FIRST_ID + B);
-		check_does_not_run(ap);
-	}
 }
 
 static void check_memory_fault(struct snp_ap *ap, gpa_t gpa)
@@ -318,35 +218,72 @@ SNP_TEST(stack_converted, 1)
 	check_converted(&s->ap[1], stack, stack_gpa);
 }
 
+static void guest_convert(struct snp_order *order)
+{
+	const gpa_t gpa = order->arg[0];
+
+	GUEST_ASSERT_EQ(order->arg[1] ? snp_psc_msr(gpa, SNP_PAGE_STATE_SHARED) :
+			snp_psc(gpa, 1, SNP_PAGE_STATE_SHARED).resp, 0);
+}
+
+static void guest_ap_convert(struct snp_ap_shared *me)
+{
+	WRITE_ONCE(me->work, NULL);
+	GUEST_ASSERT_EQ(snp_psc(me->data[0], 1, SNP_PAGE_STATE_SHARED).resp, 0);
+}
+
 /*
- * While the page is shared, KVM may keep its private copy as the VMSA, and the vCPU
- * running, but does not have to.  With a conversion in place, or a punch, it is gone.
+ * The guest converts a VMSA, by two vCPUs, and VMMs punch what a guest converts.  Without
+ * a punch KVM may keep its private copy as the VMSA, but does not have to.
  */
 SNP_TEST(shared_then_punched, 2)
 {
-	struct snp_vm *s = setup(1);
-	struct snp_ap *bsp = &s->ap[BSP], *ap = &s->ap[1];
+	enum { KEPT, RUNNING, HALTED, PENDING, NR_STATES };
+	static void (*const start[])(struct snp_ap *ap, gpa_t vmsa) = {
+		ap_start, ap_start, ap_start_halted, ap_create,
+	};
+	struct snp_vm *s = setup(2);
+	struct snp_ap *bsp = &s->ap[BSP], *ap = &s->ap[1], *other = &s->ap[2];
 	const gpa_t gpa = page(A, 0);
 	u64 nr_validated;
 	u32 i;
 
 	s->what = "conversion of a VMSA to shared";
-	for (i = 0; i < 8; i++) {
-		ap_start(ap, gpa);
+	ap_start(other, page(C, 0));
+	WRITE_ONCE(other->shared->data[0], gpa);
+	for (i = 0; i < 4 * NR_STATES; i++) {
+		const u32 state = i % NR_STATES;
+		const bool punch_first = i / NR_STATES % 2;
+
+		start[state](ap, gpa);
 
 		/* Have the SPTE zapped with that of the neighbor, and not be what kicks. */
 		vm_mem_set_shared(s->vm, gpa + PAGE_SIZE, PAGE_SIZE);
 		vm_mem_set_private(s->vm, gpa, 2 * PAGE_SIZE);
-		ap_wait_alive(ap);
 
 		__snp_step(SNP_PUNCH, "# %s\n", s->what);
-		vm_mem_set_shared(s->vm, gpa, PAGE_SIZE);
-		ap->last = ap_heartbeat(ap);
-		snp_wait_until(ap_heartbeat(ap) != ap->last || !ap_is_running(ap));
-		if (i % 2) {
-			snp_window_open(s, ap, 1);
+		WRITE_ONCE(other->shared->work, guest_ap_convert);
+		snp_wait_until(!ap_is_running(other));
+		__snp_order(s, guest_convert, gpa, i / NR_STATES / 2, 0);
+		if (state != KEPT && punch_first)
 			snp_punch(s, gpa, 1);
-			snp_window_close(s);
+		vcpu_handle_map_gpa_range(other->vcpu);
+		vcpu_handle_map_gpa_range(bsp->vcpu);
+		if (state != KEPT && !punch_first)
+			snp_punch(s, gpa, 1);
+		ap->last = ap_heartbeat(ap);
+		ap_run(other);
+		if (!ap_run_to_sync(bsp))
+			ap_fail(bsp);
+
+		if (state == KEPT) {
+			snp_wait_until(ap_heartbeat(ap) != ap->last || !ap_is_running(ap));
+		} else {
+			ap_check_frozen(ap);
+			if (state != RUNNING)
+				ap_wake(ap);
+			ap_wait_failed(ap);
+			ap_check_frozen(ap);
 			ap_check_rerun(ap);
 		}
 
@@ -358,12 +295,12 @@ SNP_TEST(shared_then_punched, 2)
 		/* Once it is private again, the very same access succeeds. */
 		vm_mem_set_private(s->vm, gpa, PAGE_SIZE);
 		nr_validated = s->order->nr_validated;
-		if (!ap_run_to_sync(s->server))
+		if (!ap_run_to_sync(bsp))
 			ap_fail(bsp);
 		if (s->order->nr_validated > nr_validated)
 			ap_check_frozen(ap);
 		else
-			TEST_ASSERT(i % 2 == 0, "%s: no page was replaced by a punch", s->what);
+			TEST_ASSERT(state == KEPT, "%s: no page was replaced by a punch", s->what);
 		ap_stop(ap);
 	}
 }
@@ -472,7 +409,9 @@ static void check_gmem_replaced(struct snp_ap *ap, u32 old, u32 new)
 
 	/* Start outside of KVM_RUN: a kick that meets another one may not wait. */
 	ap_stop(ap);
-	create_without_page(ap, page(old, pgoff - slots[old].pgoff));
+	snp_order(s, guest_create, ap->vcpu->id, page(old, pgoff - slots[old].pgoff), 0);
+	ap_run(ap);
+	ap_wait_failed(ap);
 	slot_set(s, old, false);
 
 	s->what = "punch of a file that replaced another";

@@ -72,35 +72,6 @@ SNP_TEST(punch_halted, 1)
 	}
 }
 
-SNP_TEST(destroy_then_punch, 1)
-{
-	struct snp_vm *s = setup(1);
-	struct snp_ap *ap = &s->ap[1];
-
-	s->what = "destroyed vCPU forced to be runnable";
-	while (snp_window_next(s)) {
-		ap_start(ap, page(6));
-		ap_destroy(ap);
-		ap->last = ap_heartbeat(ap);
-
-		/* Before the punch in every other window. */
-		if (s->round & 1) {
-			ap_wake(ap);
-			ap_wait_failed(ap);
-			TEST_ASSERT(ap_heartbeat(ap) == ap->last,
-				    "%s: vCPU 1 ran although it was destroyed", s->what);
-		}
-		ap_punch_idle(ap, page(6));
-		if (s->round & 1)
-			ap_run(ap);
-		else
-			ap_wake(ap);
-		ap_wait_failed(ap);
-		TEST_ASSERT(ap_heartbeat(ap) == ap->last,
-			    "%s: vCPU 1 ran although it was destroyed", s->what);
-	}
-}
-
 /* Nor does it matter what the vCPU waits for meanwhile. */
 static void leave_parked(struct snp_ap *ap, gpa_t vmsa)
 {
@@ -141,14 +112,6 @@ static void comeback_signaled(struct snp_ap *ap)
 	ap_run(ap);
 }
 
-/* A vCPU that has not run yet has no page, but the promise of one. */
-SNP_TEST(identity_pending, 1)
-{
-	struct snp_vm *s = setup(2);
-
-	snp_check_identity(&s->ap[1], PAGES, ap_create, ap_run);
-}
-
 SNP_TEST(identity_signaled, 1)
 {
 	struct snp_vm *s = setup(2);
@@ -168,29 +131,6 @@ SNP_TEST(identity_halted, 1)
 	struct snp_vm *s = setup(2);
 
 	snp_check_identity(&s->ap[1], PAGES, ap_start_halted, ap_wake);
-}
-
-/* On another page, before the vCPU has taken notice of the punch. */
-SNP_TEST(recreate_elsewhere, 1)
-{
-	struct snp_vm *s = setup(1);
-	struct snp_ap *ap = &s->ap[1];
-	u64 starts;
-
-	s->what = "vCPU created elsewhere after a punch";
-	while (snp_window_next(s)) {
-		ap_start_halted(ap, page(5));
-		ap_punch_idle(ap, page(5));
-		usleep(1000);
-		starts = ap_starts(ap);
-		ap_create(ap, page(3));
-		if (!ap_is_running(ap))
-			ap_run(ap);
-		ap_wait_start(ap, starts);
-		ap_check_unharmed(ap);
-		ap_destroy(ap);
-		ap_stop(ap);
-	}
 }
 
 /*
@@ -224,28 +164,6 @@ SNP_TEST(heal_in_place, 2)
 		ap_stop(ap);
 	}
 	TEST_ASSERT(s->order->nr_validated, "No page was replaced, i.e. nothing was punched");
-}
-
-/* A VMSA that was replaced is nobody's, its successor is the vCPU's. */
-SNP_TEST(punch_replaced, 2)
-{
-	struct snp_vm *s = setup(1);
-	struct snp_ap *ap = &s->ap[1];
-	u64 starts;
-
-	while (snp_window_next(s)) {
-		s->what = "punch of a VMSA that was replaced";
-		ap_start(ap, page(2));
-		starts = ap_starts(ap);
-		ap_create(ap, page(4));
-		ap_wait_start(ap, starts);
-		snp_set_spte(s, page(2), 1);
-		snp_punch(s, page(2), 1);
-		ap_check_unharmed(ap);
-
-		s->what = "punch of a VMSA that replaced another";
-		ap_punch_running(ap, page(4));
-	}
 }
 
 static void *storm_of_signals(void *arg)

@@ -22,6 +22,7 @@ void guest_prepare(struct snp_order *order);	/* gva, struct sev_cpu */
 void guest_create(struct snp_order *order);	/* APIC ID, gpa */
 void guest_release(struct snp_order *order);	/* gva */
 void guest_destroy(struct snp_order *order);	/* APIC ID */
+void guest_unhalt(struct snp_order *order);	/* the same */
 
 /* AP Creation: SW_EXITINFO1, SW_EXITINFO2, features to toggle or not to pass. */
 #define SNP_NO_FEATURES	(~0ull)

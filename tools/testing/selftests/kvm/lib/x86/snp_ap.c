@@ -49,6 +49,11 @@ void guest_destroy(struct snp_order *order)
 	order->status = snp_ap_destroy(order->arg[0]);
 }
 
+void guest_unhalt(struct snp_order *order)
+{
+	order->ret = kvm_hypercall(KVM_HC_KICK_CPU, 0, order->arg[0], 0, 0);
+}
+
 void guest_halt(struct snp_ap_shared *me)
 {
 	WRITE_ONCE(me->halts, me->halts + 1);

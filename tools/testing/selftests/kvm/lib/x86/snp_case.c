@@ -18,6 +18,7 @@
 /* Shared by all processes of the test. */
 static struct {
 	pid_t runner;
+	cpu_set_t cpus;		/* that the test may use */
 	bool has_punched;	/* by a case that has not passed (yet) */
 	bool needs_zap;		/* the case had to do without cold windows */
 	int conversion;		/* 1: keeps a VMSA, -1: takes it away, 0: not known yet */
@@ -29,8 +30,8 @@ static struct snp_steps steps;
 __thread struct snp_steps *snp_steps;
 
 /*
- * Fail if nothing comes next, for many seconds and many turns: a host that is busy
- * makes the turns longer, too.
+ * Fail if nothing comes next, for many seconds and many turns on each CPU: a CPU that
+ * is starved makes the turns longer, too.
  */
 static void *watchdog(void *arg)
 {
@@ -42,6 +43,9 @@ static void *watchdog(void *arg)
 		if (READ_ONCE(steps->nr) != last || !READ_ONCE(steps->what[0]))
 			i = 0;
 		last = READ_ONCE(steps->nr);
+		/* No window lasts that long, so it is not disturbed. */
+		if (i > HUNG_TURNS / 4)
+			pin_self_to_cpu(snp_nth_cpu(&guard->cpus, i));
 		usleep(HUNG_SLEEP);
 		/* Nobody is left to hear of it. */
 		if (kill(guard->runner, 0))
@@ -155,6 +159,7 @@ void snp_test_init(int *argc, char *argv[])
 
 	guard = kvm_mmap(sizeof(*guard), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
 	guard->runner = getpid();
+	kvm_sched_getaffinity(0, sizeof(guard->cpus), &guard->cpus);
 
 	for (i = 1; i < *argc; i++) {
 		if (strcmp(argv[i], "-z"))
@@ -181,10 +186,7 @@ void snp_test_init(int *argc, char *argv[])
 
 int snp_nr_cpus(void)
 {
-	cpu_set_t cpus;
-
-	kvm_sched_getaffinity(0, sizeof(cpus), &cpus);
-	return CPU_COUNT(&cpus);
+	return CPU_COUNT(&guard->cpus);
 }
 
 void snp_may_damage(void)

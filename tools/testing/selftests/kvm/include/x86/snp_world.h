@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The VM that snp_model.h is a model of. */
+#ifndef SELFTEST_KVM_SNP_WORLD_H
+#define SELFTEST_KVM_SNP_WORLD_H
+
+#include "snp_ap.h"
+#include "snp_model.h"
+
+struct snp_m_world {
+	struct snp_vm *vm;
+	struct snp_ap *control;			/* runs on, and nobody touches its VMSA */
+	int fds[SNP_M_FILES];
+	u64 bases[SNP_M_FILES];			/* first page of the file that counts */
+	gpa_t gpas[SNP_M_PLACES];
+	int *nr_punches;			/* of each enum snp_spte */
+
+	/* What the guest's NMI handler knows of all vCPUs: who they are, how many each had. */
+	struct snp_w_nmis {
+		gva_t cpu[SNP_M_APS + 2];
+		u64 nr[SNP_M_APS + 2];
+	} *nmis;
+};
+
+struct snp_m_world *snp_w_create(const struct snp_model *m);
+
+/* Returns what snp_m_do() will. */
+int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
+		  const struct snp_m_step *step);
+
+#define snp_w_ap(_w, _vcpu)	(&(_w)->vm->ap[1 + (_vcpu)])
+
+#endif /* SELFTEST_KVM_SNP_WORLD_H */
