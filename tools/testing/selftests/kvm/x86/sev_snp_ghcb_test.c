@@ -201,36 +201,6 @@ SNP_TEST(page_state_change, 1)
 	}
 }
 
-static void guest_sync(struct snp_ap_shared *me)
-{
-	GUEST_SYNC(0);
-}
-
-static void guest_ap_cpuid(struct snp_ap_shared *me)
-{
-	GUEST_ASSERT(this_cpu_has(X86_FEATURE_SEV));
-	WRITE_ONCE(me->halts, me->halts + 1);
-}
-
-/* An AP that is started anew in the middle of a request has no use for the answer. */
-SNP_TEST(restart_in_request, 1)
-{
-	struct snp_ap *ap = &setup(1)->ap[1];
-	u32 i;
-
-	ap->s->what = "AP Create in the middle of a request";
-	WRITE_ONCE(ap->shared->work, guest_sync);
-	for (i = 0; i < 5; i++) {
-		ap_create(ap, PAGES);
-		snp_step("run vCPU %u to ucall %u", ap->vcpu->id, i);
-		AP_ASSERT(ap, ap_run_to_sync(ap), "does not run although it has a VMSA");
-	}
-	WRITE_ONCE(ap->shared->work, guest_ap_cpuid);
-	ap_start(ap, PAGES);
-	ap_wait_count(ap, &ap->shared->halts, 0, "lost its VMSA, which nobody touched");
-	AP_ASSERT(ap, ap_starts(ap) == i + 1, "started %lu times", ap_starts(ap));
-}
-
 static void guest_broken_requests(struct snp_order *order)
 {
 	const u64 buffer = offsetof(struct ghcb, shared_buffer);
