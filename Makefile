@@ -47,10 +47,7 @@ fuzz:
 shell:
 	$(reads)MODE=shell scripts/run
 
-mutants:
-	$(reads)scripts/$@$(if $(GENERATED),-generated)
-
-pair matrix series report explore soak merge rates livelock linux-guest:
+mutants pair matrix series report explore soak merge rates livelock linux-guest:
 	$(reads)scripts/$@
 
 apply unapply:

@@ -33,7 +33,11 @@ tests_known()
 		grep -qx "kvm:$_tp" "$_tl" ||
 			die "TESTS: no test '$_tn' in the kvm target; near it: $(
 				sed -n 's/^kvm://p' "$_tl" | grep -i -- "$(printf %.4s "$_tp")" | head -n 12 | tr '\n' ' ')(all: $_tl)"
-		_tb=${_tl%/*}/kvm/$_tp
+		_tb=${_tl%/*}/kvm/$_tp _tx=
+		[ -x "$_tb" ] || continue
+		case $_tp in
+		*_model_test)	_tx=n:s:x: ;;
+		esac
 		case $_tp in
 		*_stress)
 			# shellcheck disable=SC2046,SC2086 # several
@@ -47,12 +51,14 @@ tests_known()
 			(
 				# shellcheck disable=SC2046,SC2086 # several
 				set -- $(test_args "$_tn") ${ARGS-}
-				while getopts :dzt:T:f:F:v:V:r: _to; do
+				while getopts ":dzt:T:f:F:v:V:r:$_tx" _to; do
 					case $_to in
 					:)	die "ARGS: -$OPTARG has to be followed by a name" ;;
 					\?)	die "ARGS=${ARGS-}: $_tp has no option -$OPTARG: it has -t CASE, -T CASE (all but it), -z and -d" ;;
-					t|T)	case $_tc in
+					t|T)	case $_tx$_tc in
 						*" $OPTARG "*) ;;
+						n:*)	[ -z "$(printf %s "$OPTARG" | tr -d 0-9)" ] ||
+								die "$_tp has no case '$OPTARG'; it has:$_tc" ;;
 						*)	die "$_tp has no case '$OPTARG'; it has:$_tc" ;;
 						esac ;;
 					esac

@@ -332,7 +332,7 @@ bails()
 	printf '#!/bin/sh\necho "%s"\n' "$1" >"$d/bin/dmesg"
 	chmod +x "$d/bin/dmesg"
 	printf '%s\n' 'not ok 1 selftests: kvm: a' 'ok 2 selftests: kvm: b' |
-		PATH=$d/bin:$PATH awk "$(sed -n "/run_kselftest.*awk '\$/,/}' >/p" vm/init | sed '1d; $s/}.*/}/')"
+		PATH=$d/bin:$PATH awk "$(sed -n "/run_kselftest.*awk '\$/,/}' |/p" vm/init | sed '1d; $s/}.*/}/')"
 }
 check "a page lost to the guest: no test runs after that" sh -c "printf '%s\n' '$(bails 'RMPUPDATE failed for PFN 1' | tr '\n' ' ')' | grep '^not ok 1 .* Bail out! .*reboot' "
 check "... else it does" sh -c "printf '%s\n' '$(bails fine | tr '\n' ' ')' | grep '^not ok 1 .* ok 2'"
