@@ -59,7 +59,7 @@ offline()
 	shift
 	hosts "$_on" offline APPEND=maxcpus=1 "$@"
 	is 7 grep -c '^ok ' "$LOGS/$_on/ktap.log" && verdict "$_on" FAIL &&
-		grep -q '^cause: the kernel complained: SEV-SNP: SNP init failed: not all CPUs online' "$LOGS/$_on.out" ||
+		grep -q '^cause: kernel-log: the kernel complained: SEV-SNP: SNP init failed: not all CPUs online' "$LOGS/$_on.out" ||
 		{ grep -E '^(not ok|#)' "$LOGS/$_on/ktap.log"; return 1; }
 }
 check "one processor of four is online: no SNP, and the kernel says why; later there is" offline hostside-offline

@@ -25,7 +25,7 @@ check "all probes: PASS" verdict probe-all PASS
 probe dma
 # The kernel hears of it, and what it says is no good news to the judge.
 check "DMA-01: the IOMMU logs a refused write" \
-	grep -q '^cause: the kernel complained: .*Event logged \[RMP_PAGE_FAULT' "$LOGS/probe-dma.out"
+	grep -q '^cause: kernel-log: the kernel complained: .*Event logged \[RMP_PAGE_FAULT' "$LOGS/probe-dma.out"
 # Each case is a result of its own here.
 cat "$LOGS/probe-all/ktap.log" "$LOGS/probe-dma/ktap.log" | tr -d '\r' |
 	grep -aE '^(not )?ok ' >"$extra/results" || :
