@@ -41,7 +41,7 @@ esac
 RUN
 # A machine that is copied: every fifth seed fails, and every mutant.
 cat >"$c/scripts/snapshot.sh" <<'SNAP'
-snapshot_boot() { snap=$1 snap_running=0 snap_queue=; mkdir -p "$1"; : >"$1/console.log"; : >"$1/ktap.log"; echo $$ >"$1/pid"; }
+snapshot_boot() { snap=$1 snap_running=0 snap_queue=; mkdir -p "$1"; : >"$1/console.log"; : >"$1/ktap.log"; : >"$1/qemu.log"; echo $$ >"$1/pid"; }
 snapshot_run()
 {
 	mkdir -p "$1"; : >"$1/console.log"; : >"$1/qemu.log"
