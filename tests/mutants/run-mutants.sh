@@ -57,7 +57,7 @@ chosen=$(sed 's/ *#.*//; /^$/d' "$top/tests/mutants/rotation" |
 	awk -v day="$day" -v n="${ROTATION:-5}" '
 		{ id[NR - 1] = $0 }
 		END { for (i = 0; i < n && i < NR; i++) print id[(day * n + i) % NR] }')
-tests="sev_snp_vmsa_punch_hole sev_snp_vmsa_state_test sev_snp_vmsa_range_test sev_snp_vmsa_memslot_test sev_snp_ap_creation_test"
+tests="sev_snp_vmsa_punch_hole sev_snp_vmsa_state_test sev_snp_vmsa_range_test sev_snp_vmsa_memslot_test sev_snp_ap_creation_test sev_snp_vmsa_model_test"
 # Two, so that what the first one has left is seen to count once; for the same reason
 # a folder that is named by where we are.  None has hung while it still says something,
 # however little time it had.
