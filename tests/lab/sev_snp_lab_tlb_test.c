@@ -46,11 +46,6 @@ static struct snp_ap *setup(void)
 	return ap;
 }
 
-static void move_to(struct snp_ap *ap, u32 nr)
-{
-	pin_task_to_cpu(ap->thread, snp_nth_cpu(&ap->s->cpus, nr));
-}
-
 /* Another page in its place, which is there before the old one is free. */
 static void replace(struct snp_ap *ap)
 {
@@ -77,14 +72,33 @@ static void check_sees(struct snp_ap *ap)
 	snp_wait_until(vcpu_get_stat(ap->vcpu, exits) - exits > NR_EXITS);
 }
 
-/* While the vCPU runs. */
-SNP_TEST(replaced, 2)
+static struct snp_ap *setup_and_see(const char *what)
 {
 	struct snp_ap *ap = setup();
 
-	ap->s->what = "page replaced";
+	ap->s->what = what;
 	ap_start(ap, VMSA);
 	check_sees(ap);
+	return ap;
+}
+
+static void move_to(struct snp_ap *ap, u32 nr)
+{
+	pin_task_to_cpu(ap->thread, snp_nth_cpu(&ap->s->cpus, nr));
+}
+
+static void run_and_see(struct snp_ap *ap)
+{
+	ap_run(ap);
+	check_sees(ap);
+	ap_stop(ap);
+}
+
+/* While the vCPU runs. */
+SNP_TEST(replaced, 2)
+{
+	struct snp_ap *ap = setup_and_see("page replaced");
+
 	replace(ap);
 	check_sees(ap);
 	ap_stop(ap);
@@ -93,31 +107,21 @@ SNP_TEST(replaced, 2)
 /* Between two runs on one CPU it runs on another, which is where KVM has flushed. */
 SNP_TEST(replaced_between, 3)
 {
-	struct snp_ap *ap = setup();
+	struct snp_ap *ap = setup_and_see("page replaced between two CPUs");
 
-	ap->s->what = "page replaced between two CPUs";
-	ap_start(ap, VMSA);
-	check_sees(ap);
 	ap_stop(ap);
 	replace(ap);
 	move_to(ap, 2);
-	ap_run(ap);
-	check_sees(ap);
-	ap_stop(ap);
+	run_and_see(ap);
 	move_to(ap, 1);
-	ap_run(ap);
-	check_sees(ap);
-	ap_stop(ap);
+	run_and_see(ap);
 }
 
 /* As before, but it comes back without a VMSA first: an entry that KVM refuses. */
 SNP_TEST(entry_refused, 3)
 {
-	struct snp_ap *ap = setup();
+	struct snp_ap *ap = setup_and_see("page replaced, entry refused");
 
-	ap->s->what = "page replaced, entry refused";
-	ap_start(ap, VMSA);
-	check_sees(ap);
 	ap_stop(ap);
 	replace(ap);
 	move_to(ap, 2);
@@ -138,20 +142,15 @@ SNP_TEST(entry_refused, 3)
 /* An entry that the processor refuses, while a flush is pending. */
 SNP_TEST(vmrun_refused, 2)
 {
-	struct snp_ap *ap = setup();
+	struct snp_ap *ap = setup_and_see("page replaced, VMRUN refused");
 
-	ap->s->what = "page replaced, VMRUN refused";
-	ap_start(ap, VMSA);
-	check_sees(ap);
 	ap_stop(ap);
 	snp_order(ap->s, guest_release, VMSA, 0, 0);
 	replace(ap);
 	ap_run(ap);
 	ap_wait_failed(ap);
 	ap_prepare(ap, VMSA);
-	ap_run(ap);
-	check_sees(ap);
-	ap_stop(ap);
+	run_and_see(ap);
 }
 
 SNP_TEST_MAIN

@@ -103,25 +103,19 @@ static u32 ap_request(struct snp_ap *ap, u64 request, gpa_t vmsa, u64 features, 
 	return status.resp ? status.info : 0;
 }
 
-enum next { SLEEPS, FAILS };
-
-/* What KVM_RUN does; no guest code has run since ->last. */
-static void ap_check_next(struct snp_ap *ap, enum next next, const char *otherwise)
+/* @wait is for what KVM_RUN does next; no guest code has run since ->last. */
+static void ap_check_next(struct snp_ap *ap, void (*wait)(struct snp_ap *), const char *otherwise)
 {
 	struct snp_ap *last = &ap->s->ap[ap->s->nr_aps];
 
 	snp_wait_step("%s: wait for KVM_RUN of vCPU %u", ap->s->what, ap->vcpu->id);
 	snp_wait_until(!ap_is_running(ap) || ap_heartbeat(ap) != ap->last ||
-		       (ap != last && ap_starts(last)) ||
-		       (next == SLEEPS && vcpu_get_stat(ap->vcpu, blocking)));
+		       (ap != last && ap_starts(last)) || vcpu_get_stat(ap->vcpu, blocking));
 
 	/* The VMSA of the last AP, which is not run, counts as that. */
 	AP_ASSERT(ap, ap == last || !ap_starts(last), "ran a VMSA that is not its own");
 	AP_ASSERT(ap, ap_heartbeat(ap) == ap->last, "%s", otherwise);
-	if (next == SLEEPS)
-		ap_wait_blocked(ap);
-	else
-		ap_wait_failed(ap);
+	wait(ap);
 }
 
 static void ap_sleep_in(struct snp_ap *ap, void (*work)(struct snp_ap_shared *me))
@@ -161,7 +155,7 @@ SNP_TEST(create_run_destroy, 1)
 
 		/* The signal that has ended KVM_RUN is nothing to run for. */
 		ap_run(ap);
-		ap_check_next(ap, SLEEPS, "ran although it was destroyed");
+		ap_check_next(ap, ap_wait_blocked, "ran although it was destroyed");
 		ap_stop(ap);
 	}
 }
@@ -182,7 +176,7 @@ SNP_TEST(create_self, 1)
 	ap_sleep_in(ap, guest_request_for_self);
 	ap->last = ap_heartbeat(ap);
 	ap_wake(ap);
-	ap_check_next(ap, FAILS, "ran although it was destroyed");
+	ap_check_next(ap, ap_wait_failed, "ran although it was destroyed");
 }
 
 /* On whatever page, be it the one that the vCPU has. */
@@ -197,7 +191,7 @@ SNP_TEST(create_wakes, 1)
 
 	ap->s->what = "AP Create of a vCPU that sleeps";
 	ap_run(ap);
-	ap_check_next(ap, SLEEPS, "ran before AP Create");
+	ap_check_next(ap, ap_wait_blocked, "ran before AP Create");
 	for (i = 0; i < 1 + 2 * ARRAY_SIZE(work); i++) {
 		if (i)
 			ap_sleep_in(ap, work[(i - 1) / 2]);
@@ -261,7 +255,7 @@ SNP_TEST(first_create_fails, 1)
 		if (i & 1)
 			ap_init_sipi(ap);
 		ap_run(ap);
-		ap_check_next(ap, FAILS, "ran a VMSA that is not its own");
+		ap_check_next(ap, ap_wait_failed, "ran a VMSA that is not its own");
 		ap_check_rerun(ap);
 		ap_start_and_stop(ap, VMSA(i));
 	}

@@ -70,10 +70,7 @@ static const char * const scripts[] = {
 };
 
 static struct snp_model model;
-static struct snp_m_world *w;
 static u64 last[SNP_M_APS];		/* heartbeats */
-
-#define ap_of(_vcpu)	snp_w_ap(w, _vcpu)
 
 static void __noreturn __printf(2, 3) fail(const struct snp_m_step *step, const char *fmt, ...)
 {
@@ -94,7 +91,7 @@ static void note_heartbeats(void)
 	int i;
 
 	for (i = 0; i < model.nr_aps; i++)
-		last[i] = ap_heartbeat(ap_of(i));
+		last[i] = ap_heartbeat(snp_w_ap(i));
 }
 
 /* The first vCPU that nobody is to run as, and whose guest code runs. */
@@ -106,8 +103,8 @@ static struct snp_ap *intruder(u64 beats)
 	for (i = 0; i < model.nr_aps; i++)
 		as |= model.vcpu[i].state == SNP_M_RUNS ? BIT(model.vcpu[i].as) : 0;
 	for (i = 0; i < model.nr_aps; i++) {
-		if (!(as & BIT(i)) && ap_heartbeat(ap_of(i)) > last[i] + beats)
-			return ap_of(i);
+		if (!(as & BIT(i)) && ap_heartbeat(snp_w_ap(i)) > last[i] + beats)
+			return snp_w_ap(i);
 	}
 	return NULL;
 }
@@ -140,15 +137,15 @@ static bool is_there(struct snp_m_vcpu *v, struct snp_ap *ap, u64 beats)
 {
 	return ap_is_running(ap) == states[v->state].in_run &&
 	       (!states[v->state].seen || states[v->state].seen(ap)) &&
-	       (v->state != SNP_M_RUNS || ap_heartbeat(ap_of(v->as)) >= beats + NR_BEATS);
+	       (v->state != SNP_M_RUNS || ap_heartbeat(snp_w_ap(v->as)) >= beats + NR_BEATS);
 }
 
 /* Is it where it has to be, or will it never get there? */
 static void check_vcpu(const struct snp_m_step *step, int vcpu, u64 grace)
 {
 	struct snp_m_vcpu *v = &model.vcpu[vcpu];
-	u64 beats = v->state == SNP_M_RUNS ? ap_heartbeat(ap_of(v->as)) : 0;
-	struct snp_ap *ap = ap_of(vcpu), *other;
+	u64 beats = v->state == SNP_M_RUNS ? ap_heartbeat(snp_w_ap(v->as)) : 0;
+	struct snp_ap *ap = snp_w_ap(vcpu), *other;
 	bool there;
 
 	/* One look is enough: a vCPU that sleeps may stir. */
@@ -193,7 +190,7 @@ static void do_step(const struct snp_m_step *step)
 		report->took_from_guest = true;
 		snp_may_damage();
 	}
-	r = snp_w_execute(w, &model, step);
+	r = snp_w_execute(&model, step);
 	want = snp_m_do(&model, step);
 	note_heartbeats();
 	if (r != want)
@@ -208,16 +205,17 @@ static void do_step(const struct snp_m_step *step)
 
 	/* And nothing else happens. */
 	snp_wait_step("%s: wait for the control vCPU", snp_s_print(step));
-	beats = ap_heartbeat(w->control);
-	snp_wait_until(ap_heartbeat(w->control) >= beats + NR_BEATS || !ap_is_running(w->control));
-	if (!ap_is_running(w->control))
+	beats = ap_heartbeat(snp_w.control) + NR_BEATS;
+	snp_wait_until(ap_heartbeat(snp_w.control) >= beats || !ap_is_running(snp_w.control));
+	if (!ap_is_running(snp_w.control))
 		fail(step, "the control vCPU lost its VMSA, which nobody touched");
 	check_all(step, 0);
 	for (i = 0; i < model.nr_aps; i++) {
-		if (ap_starts(ap_of(i)) != model.starts[i] || w->nmis->nr[1 + i] != model.nmis[i])
+		u64 starts = ap_starts(snp_w_ap(i)), nmis = snp_w.nmis->nr[1 + i];
+
+		if (starts != model.starts[i] || nmis != model.nmis[i])
 			fail(step, "guest code of vCPU %u: %lu starts, not %d, %lu NMIs, not %d",
-			     ap_of(i)->vcpu->id, ap_starts(ap_of(i)), model.starts[i],
-			     w->nmis->nr[1 + i], model.nmis[i]);
+			     snp_w_ap(i)->vcpu->id, starts, model.starts[i], nmis, model.nmis[i]);
 	}
 	snp_no_damage();
 	errno = 0;
@@ -243,8 +241,8 @@ static bool runs_well(const struct snp_sequence *seq, bool quiet)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	TEST_ASSERT(!quiet || freopen("/dev/null", "w", stderr), "No /dev/null");
 	snp_m_init(&model, seq->nr_aps, seq->gentle, snp_conversion_keeps_vmsa());
-	w = snp_w_create(&model);
-	w->nr_punches = report->nr_punches;
+	snp_w_create(&model);
+	snp_w.nr_punches = report->nr_punches;
 	for (i = 0; i < seq->nr; i++, report->nr_done++) {
 		if (!snp_m_illegal(&model, &seq->step[i]))
 			do_step(&seq->step[i]);

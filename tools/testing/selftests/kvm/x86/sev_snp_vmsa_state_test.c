@@ -47,9 +47,7 @@ SNP_TEST(punch_before_first_run, 1)
 
 SNP_TEST(identity_stopped, 1)
 {
-	struct snp_vm *s = setup(2);
-
-	snp_check_identity(&s->ap[1], PAGES, ap_start_and_stop, ap_run);
+	snp_check_identity(&setup(2)->ap[1], PAGES, ap_start_and_stop, ap_run);
 }
 
 SNP_TEST(punch_halted, 1)
@@ -114,23 +112,17 @@ static void comeback_signaled(struct snp_ap *ap)
 
 SNP_TEST(identity_signaled, 1)
 {
-	struct snp_vm *s = setup(2);
-
-	snp_check_identity(&s->ap[1], PAGES, ap_start_and_stop, comeback_signaled);
+	snp_check_identity(&setup(2)->ap[1], PAGES, ap_start_and_stop, comeback_signaled);
 }
 
 SNP_TEST(identity_parked, 1)
 {
-	struct snp_vm *s = setup(2);
-
-	snp_check_identity(&s->ap[1], PAGES, leave_parked, comeback_runnable);
+	snp_check_identity(&setup(2)->ap[1], PAGES, leave_parked, comeback_runnable);
 }
 
 SNP_TEST(identity_halted, 1)
 {
-	struct snp_vm *s = setup(2);
-
-	snp_check_identity(&s->ap[1], PAGES, ap_start_halted, ap_wake);
+	snp_check_identity(&setup(2)->ap[1], PAGES, ap_start_halted, ap_wake);
 }
 
 /*

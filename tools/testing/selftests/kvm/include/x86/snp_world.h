@@ -6,8 +6,7 @@
 #include "snp_ap.h"
 #include "snp_model.h"
 
-struct snp_m_world {
-	struct snp_vm *vm;
+extern struct snp_m_world {
 	struct snp_ap *control;			/* runs on, and nobody touches its VMSA */
 	int fds[SNP_M_FILES];
 	u64 bases[SNP_M_FILES];			/* first page of the file that counts */
@@ -19,14 +18,13 @@ struct snp_m_world {
 		gva_t cpu[SNP_M_APS + 2];
 		u64 nr[SNP_M_APS + 2];
 	} *nmis;
-};
+} snp_w;
 
-struct snp_m_world *snp_w_create(const struct snp_model *m);
+void snp_w_create(const struct snp_model *m);
 
 /* Returns what snp_m_do() will. */
-int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
-		  const struct snp_m_step *step);
+int snp_w_execute(const struct snp_model *m, const struct snp_m_step *step);
 
-#define snp_w_ap(_w, _vcpu)	(&(_w)->vm->ap[1 + (_vcpu)])
+#define snp_w_ap(_vcpu)	(&snp_w.control->s->ap[1 + (_vcpu)])
 
 #endif /* SELFTEST_KVM_SNP_WORLD_H */

@@ -128,7 +128,6 @@ bool snp_m_takes_from_guest(const struct snp_model *m, const struct snp_m_step *
 /* What makes no sense, and what KVM or hardware may do in more than one way. */
 #define OP(_op)		(1ull << SNP_M_##_op)
 #define CONVERSIONS	(OP(PSC_SHARE) | OP(PSC_UNSHARE) | OP(SHARE) | OP(UNSHARE) | OP(ZAP))
-#define TAKERS		(OP(PUNCH) | OP(DELETE) | OP(CLOSE))
 #define EVENTS		(OP(NMI) | OP(UNHALT))
 
 static const struct {
@@ -139,7 +138,7 @@ static const struct {
 	{ OP(RUN) | OP(NMI) | OP(GET_MP) | OP(SET_HALTED), IN_RUN, "KVM_RUN has been called" },
 	{ OP(STOP) | OP(SIGNAL), NOT_IN_RUN, "KVM_RUN has not been called" },
 	{ OP(HALT), NOT_IN_GUEST, "only the guest executes HLT" },
-	{ TAKERS | OP(ALLOC) | OP(BIND), NOT_THERE, "no such memslot or file" },
+	{ OP(PUNCH) | OP(ALLOC) | OP(DELETE) | OP(BIND) | OP(CLOSE), NOT_THERE, "it is not there" },
 	{ OP(OPEN) | OP(BIND), THERE, "it is there already" },
 	{ OP(TOUCH) | OP(PREFAULT) | OP(PREPARE) | OP(RELEASE), NO_MEMORY, "no memory" },
 	{ OP(PREPARE) | OP(RELEASE), SHARED, "no private memory" },

@@ -18,13 +18,13 @@
 #define CREATE		SVM_VMGEXIT_AP_CREATE
 #define ON_INIT		SVM_VMGEXIT_AP_CREATE_ON_INIT
 
-static struct snp_m_world world;
+struct snp_m_world snp_w;
 static struct snp_vm *vm;
 static struct snp_w_nmis *guest_nmis;
 
 static gpa_t gpa_of(int page)
 {
-	return world.gpas[page / SNP_M_SLOT_PAGES] + page % SNP_M_SLOT_PAGES * PAGE_SIZE;
+	return snp_w.gpas[page / SNP_M_SLOT_PAGES] + page % SNP_M_SLOT_PAGES * PAGE_SIZE;
 }
 
 /*
@@ -108,33 +108,33 @@ static int set_slot(int place, int file, int pgoff, u64 nr_pages)
 	void *hva = (void *)memslot2region(vm->vm, SLOT_ID(place))->region.userspace_addr;
 
 	return __vm_set_user_memory_region2(vm->vm, SLOT_ID(place), KVM_MEM_GUEST_MEMFD,
-					    world.gpas[place], nr_pages * PAGE_SIZE, hva,
-					    world.fds[file],
-					    (world.bases[file] + pgoff) * PAGE_SIZE) ? -errno : 0;
+					    snp_w.gpas[place], nr_pages * PAGE_SIZE, hva,
+					    snp_w.fds[file],
+					    (snp_w.bases[file] + pgoff) * PAGE_SIZE) ? -errno : 0;
 }
 
 /* Userspace may map the first file. */
 static int open_file(int file)
 {
 	u64 flags = vm_check_cap(vm->vm, KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP;
-	u64 size = (world.bases[file] + SNP_M_FILE_PAGES) * PAGE_SIZE;
+	u64 size = (snp_w.bases[file] + SNP_M_FILE_PAGES) * PAGE_SIZE;
 
-	world.fds[file] = vm_create_guest_memfd(vm->vm, size, file ? 0 : flags);
+	snp_w.fds[file] = vm_create_guest_memfd(vm->vm, size, file ? 0 : flags);
 	return 0;
 }
 
 static int change_file(const int *arg, int mode)
 {
-	const s64 start = max_t(s64, world.bases[arg[0]] + arg[1], 0);
-	const s64 end = world.bases[arg[0]] + arg[1] + arg[2];
+	const s64 start = max_t(s64, snp_w.bases[arg[0]] + arg[1], 0);
+	const s64 end = snp_w.bases[arg[0]] + arg[1] + arg[2];
 	u64 nr_flushes = vm_get_stat(vm->vm, remote_tlb_flush_requests);
 	int r = 0;
 
 	if (start < end)
-		r = fallocate(world.fds[arg[0]], mode | FALLOC_FL_KEEP_SIZE, start * PAGE_SIZE,
+		r = fallocate(snp_w.fds[arg[0]], mode | FALLOC_FL_KEEP_SIZE, start * PAGE_SIZE,
 			      (end - start) * PAGE_SIZE) ? -errno : 0;
 	if (mode)
-		world.nr_punches[vm_get_stat(vm->vm, remote_tlb_flush_requests) != nr_flushes]++;
+		snp_w.nr_punches[vm_get_stat(vm->vm, remote_tlb_flush_requests) != nr_flushes]++;
 	return r;
 }
 
@@ -164,8 +164,7 @@ static int create_late(gpa_t gpa)
 	return r ?: !__vcpu_run(vcpu) && vcpu->run->exit_reason != KVM_EXIT_FAIL_ENTRY;
 }
 
-int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
-		  const struct snp_m_step *step)
+int snp_w_execute(const struct snp_model *m, const struct snp_m_step *step)
 {
 	static void (* const vcpu_ops[SNP_M_NR_OPS])(struct snp_ap *ap) = {
 		[SNP_M_INIT] = ap_init, [SNP_M_INIT_SIPI] = ap_init_sipi,
@@ -174,7 +173,7 @@ int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
 	};
 	const char *args = snp_m_info[step->op].args;
 	const int *arg = step->arg;
-	struct snp_ap *ap = *args == 'v' ? snp_w_ap(&world, arg[0]) : vm->server;
+	struct snp_ap *ap = *args == 'v' ? snp_w_ap(arg[0]) : vm->server;
 	const gpa_t gpa = *args == 'p' ? gpa_of(arg[0]) : args[1] == 'p' ? gpa_of(arg[1]) : 0;
 	const u64 size = args[1] == 'n' ? arg[1] * PAGE_SIZE : 0;
 	const u64 to = (u64)ap->vcpu->id << 32;
@@ -187,7 +186,7 @@ int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
 	}
 	switch (step->op) {
 	case SNP_M_PREPARE:
-		return snp_order(vm, guest_prepare, gpa, snp_w_ap(&world, arg[1])->cpu, 0)->rmp;
+		return snp_order(vm, guest_prepare, gpa, snp_w_ap(arg[1])->cpu, 0)->rmp;
 	case SNP_M_RELEASE:
 		return snp_order(vm, guest_release, gpa, 0, 0)->rmp;
 	case SNP_M_CREATE:
@@ -202,7 +201,7 @@ int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
 	case SNP_M_UNHALT:
 		return snp_order(vm, guest_unhalt, ap->vcpu->id, 0, 0)->ret;
 	case SNP_M_HALT:
-		return halt(ap, snp_w_ap(&world, m->vcpu[arg[0]].as));
+		return halt(ap, snp_w_ap(m->vcpu[arg[0]].as));
 	case SNP_M_GET_MP:
 		vcpu_mp_state_get(ap->vcpu, &mp);
 		return mp.mp_state;
@@ -233,7 +232,7 @@ int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
 	case SNP_M_OPEN:
 		return open_file(arg[0]);
 	case SNP_M_CLOSE:
-		kvm_free_fd(world.fds[arg[0]]);
+		kvm_free_fd(snp_w.fds[arg[0]]);
 		return 0;
 	case SNP_M_CLOSE_VM:
 		kvm_free_fd(vm->vm->fd);
@@ -247,38 +246,36 @@ int snp_w_execute(struct snp_m_world *w, const struct snp_model *m,
 	}
 }
 
-struct snp_m_world *snp_w_create(const struct snp_model *m)
+void snp_w_create(const struct snp_model *m)
 {
 	gva_t page;
 	int i, file;
 
 	vm = snp_vm_create(m->nr_aps + 1);
-	world.vm = vm;
-	world.bases[1] = 2 * (snp_high_gpa(vm) + SZ_4G * PAGE_SIZE) / PAGE_SIZE + 5;
-	world.bases[2] = 5;
-	world.gpas[0] = SZ_4G + 3 * PAGE_SIZE;
-	world.gpas[1] = world.gpas[0] + SNP_M_SLOT_PAGES * PAGE_SIZE;
-	world.gpas[2] = snp_high_gpa(vm) + 3 * PAGE_SIZE;
+	snp_w.bases[1] = 2 * (snp_high_gpa(vm) + SZ_4G * PAGE_SIZE) / PAGE_SIZE + 5;
+	snp_w.bases[2] = 5;
+	snp_w.gpas[0] = SZ_4G + 3 * PAGE_SIZE;
+	snp_w.gpas[1] = snp_w.gpas[0] + SNP_M_SLOT_PAGES * PAGE_SIZE;
+	snp_w.gpas[2] = snp_high_gpa(vm) + 3 * PAGE_SIZE;
 	for (i = 0; i < SNP_M_FILES; i++)
 		open_file(i);
 	for (i = 0; i < SNP_M_PLACES; i++) {
 		file = m->slot[i].file;
-		snp_add_slot(vm, SLOT_ID(i), world.gpas[i], SNP_M_SLOT_PAGES, world.fds[file],
-			     world.bases[file] + m->slot[i].pgoff);
+		snp_add_slot(vm, SLOT_ID(i), snp_w.gpas[i], SNP_M_SLOT_PAGES,
+			     snp_w.fds[file], snp_w.bases[file] + m->slot[i].pgoff);
 		/* Its own reference to the file. */
 		kvm_free_fd(memslot2region(vm->vm, SLOT_ID(i))->region.guest_memfd);
 	}
 	snp_add_slot(vm, CONTROL_SLOT, CONTROL_GPA, 1,
 		     vm_create_guest_memfd(vm->vm, PAGE_SIZE, 0), 0);
 	page = vm_alloc_shared(vm->vm, PAGE_SIZE, KVM_UTIL_MIN_VADDR, MEM_REGION_DATA);
-	world.nmis = addr_gva2hva(vm->vm, page);
+	snp_w.nmis = addr_gva2hva(vm->vm, page);
 	for (i = 0; i <= m->nr_aps + 1; i++)
-		world.nmis->cpu[i] = vm->ap[i].cpu;
+		snp_w.nmis->cpu[i] = vm->ap[i].cpu;
 	guest_nmis = (void *)page;
 	sync_global_to_guest(vm->vm, guest_nmis);
 	vm_install_exception_handler(vm->vm, NMI_VECTOR, guest_nmi);
 	snp_vm_launch(vm);
-	world.control = &vm->ap[m->nr_aps + 1];
-	ap_start(world.control, CONTROL_GPA);
-	return &world;
+	snp_w.control = &vm->ap[m->nr_aps + 1];
+	ap_start(snp_w.control, CONTROL_GPA);
 }
