@@ -34,7 +34,6 @@ tests_known()
 			die "TESTS: no test '$_tn' in the kvm target; near it: $(
 				sed -n 's/^kvm://p' "$_tl" | grep -i -- "$(printf %.4s "$_tp")" | head -n 12 | tr '\n' ' ')(all: $_tl)"
 		_tb=${_tl%/*}/kvm/$_tp _tx=
-		[ -x "$_tb" ] || continue
 		case $_tp in
 		*_model_test)	_tx=n:s:x: ;;
 		esac
@@ -54,7 +53,7 @@ tests_known()
 				while getopts ":dzt:T:f:F:v:V:r:$_tx" _to; do
 					case $_to in
 					:)	die "ARGS: -$OPTARG has to be followed by a name" ;;
-					\?)	die "ARGS=${ARGS-}: $_tp has no option -$OPTARG: it has -t CASE, -T CASE (all but it), -z and -d" ;;
+					\?)	die "ARGS=${ARGS-}: $_tp has no option -$OPTARG: it has -t CASE, -T CASE (all but it), -z and -d${_tx:+, and those of docs/model.md}" ;;
 					t|T)	case $_tx$_tc in
 						*" $OPTARG "*) ;;
 						n:*)	[ -z "$(printf %s "$OPTARG" | tr -d 0-9)" ] ||

@@ -22,19 +22,15 @@ ldd "$own/usr/bin/xz" | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p' | xargs -I{} cp -L {}
 check "ROOT: a folder, and a program in it" passes own-root ROOT="$own" PROG="sh /opt/try 0"
 check "... with blanks in names, and what goes to /lib" sh -c ". tests/tap.sh; tr -d '\r' <'$LOGS/own-root/ktap.log' | tr '\n' ' ' | grep -q 'from-a-folder # from-lib'"
 check "a program that fails: FAIL" sh -c "! OUT='$LOGS/own-fail' ROOT='$own' PROG='sh /opt/try 3' scripts/run >'$LOGS/own-fail.out' 2>&1 && grep -q '^cause: .*exit=3' '$LOGS/own-fail.out'"
-if command -v mkfs.ext4 >/dev/null; then
-	busybox=$(scripts/fetch deb busybox-static) || exit 2
-	mkdir -p "$own/bin" "$own/dev" "$own/proc" "$own/sys" "$own/kselftest"
-	cp "$busybox"/*bin/busybox "$busybox"/usr/*bin/busybox "$own/bin/" 2>/dev/null
-	for p in sh cat grep ls; do ln -sf busybox "$own/bin/$p"; done
-	truncate -s 64M "$LOGS/own.img" && mkfs.ext4 -q -d "$own" "$LOGS/own.img"
-	check "DISK: a file system of the user's, Debian's kernel" passes own-disk DISK="$LOGS/own.img" \
-		PROG="cat '/opt/a b/file' && ls /dev/sev /kselftest/run_kselftest.sh"
-	check "... the program ran in it" said own-disk 'from-a-folder'
-	check "a disk with nothing on it: wrong input" sh -c "truncate -s 1M '$LOGS/own.img'; DISK='$LOGS/own.img' PROG=true OUT='$LOGS/own-none' scripts/run >'$LOGS/own-none.out' 2>&1; [ \$? = 2 ] && grep 'no file system with /bin/sh' '$LOGS/own-none.out'"
-else
-	check "DISK # SKIP no mkfs.ext4" true
-fi
+busybox=$(scripts/fetch deb busybox-static) || exit 2
+mkdir -p "$own/bin" "$own/dev" "$own/proc" "$own/sys" "$own/kselftest"
+cp "$busybox"/*bin/busybox "$busybox"/usr/*bin/busybox "$own/bin/" 2>/dev/null
+for p in sh cat grep ls; do ln -sf busybox "$own/bin/$p"; done
+truncate -s 64M "$LOGS/own.img" && /sbin/mkfs.ext4 -q -d "$own" "$LOGS/own.img"
+check "DISK: a file system of the user's, Debian's kernel" passes own-disk DISK="$LOGS/own.img" \
+	PROG="cat '/opt/a b/file' && ls /dev/sev /kselftest/run_kselftest.sh"
+check "... the program ran in it" said own-disk 'from-a-folder'
+check "a disk with nothing on it: wrong input" sh -c "truncate -s 1M '$LOGS/own.img'; DISK='$LOGS/own.img' PROG=true OUT='$LOGS/own-none' scripts/run >'$LOGS/own-none.out' 2>&1; [ \$? = 2 ] && grep 'no file system with /bin/sh' '$LOGS/own-none.out'"
 if [ -n "${CHECK_ALL-}" ]; then
 	scripts/fetch kernel-binary rt >/dev/null && scripts/fetch kernel-binary cloud >/dev/null
 	deb=$(ls "${SNP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snp-vmsa-selftests}"/download/linux-image-7*-rt-amd64_*.deb | tail -n 1)

@@ -325,6 +325,9 @@ check "the runner failed: FAIL" verdict 1 'ended with 1'
 good; sed -i 's/$/\r/' "$d/console.log" "$d/ktap.log"
 check "carriage returns of a serial line do no harm" verdict 0 PASS
 
+good; echo 'qemu-system-x86_64: warning: x-snp-host: stale translation (TLB-05) on cpu 1, asid 1: gpa 0x19000' >>"$d/qemu.log"
+check "a TLB flush that KVM lost: FAIL" verdict 1 '^cause: stale-translation: .*TLB-05'
+
 # bails LOG-LINE : what the machine prints of two tests if the kernel has said that
 bails()
 {
