@@ -338,8 +338,8 @@ check "tests by name" named
 eval "$(sed -n '/^expected()/,/^}/p' scripts/matrix)"
 expects()
 {
-	for _e in any:/home/me/7.3-fixed any:/home/me/6.12 any:linux-6.12-fixed \
-			PASS:7.3 FAIL:6.12-fixed FAIL:debian-6.12 PASS:debian PASS:mutant/00-canary; do
+	for _e in any:/home/me/7.3-proposed any:/home/me/6.12 any:linux-6.12-backport \
+			PASS:7.3 FAIL:6.12-backport FAIL:debian-6.12 PASS:debian PASS:mutant/00-canary; do
 		_got=$(expected "${_e#*:}" sev)
 		[ "${_got%% *}" = "${_e%%:*}" ] || { echo "${_e#*:}: $_got"; return 1; }
 	done
