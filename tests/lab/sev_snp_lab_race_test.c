@@ -300,7 +300,8 @@ SNP_TEST(header_beside_check, 1)
 			nr_refused++;
 		else
 			nr_taken++;
-		TEST_ASSERT(s->order->ret ? s->order->ret == invalid_header && !nr_pages : nr_pages == 1,
+		TEST_ASSERT(nr_pages == (s->order->ret ? 0 : 1) &&
+			    (!s->order->ret || s->order->ret == invalid_header),
 			    "%s: KVM changed %lu pages, and answered 0x%lx", s->what, nr_pages,
 			    s->order->ret);
 	}
