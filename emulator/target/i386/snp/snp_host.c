@@ -14,12 +14,14 @@
 #include "qom/object_interfaces.h"
 #include "migration/blocker.h"
 #include "system/reset.h"
+#include "system/system.h"
 #include "qemu/lockable.h"
 #include "qemu/bitmap.h"
 #include "exec/exec-all.h"
 #include "exec/cputlb.h"
 #include "exec/address-spaces.h"
 #include "hw/i386/e820_memory_layout.h"
+#include "hw/nvram/fw_cfg.h"
 #include "cpu.h"
 #include "accel/tcg/tcg-sched.h"
 #include "snp_host.h"
@@ -58,6 +60,9 @@ struct SnpHost {
     unsigned long *wbinvd_wanted;   /* bitmap by cpu_index, atomic */
     SnpTlbHost *tlb;            /* atomic; NULL with stale=off */
     Error *migration_blocker;
+    IOMMUMemoryRegion dma;
+    AddressSpace dma_as;
+    Notifier machine_done;
 };
 
 static SnpHost *the_host;
@@ -469,6 +474,52 @@ void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end)
     memory_region_add_subregion(get_system_memory(), CIPHER_WINDOW, &s->cipher);
 }
 
+/* ---- DMA of what no IOMMU is in front of ---- */
+
+#define TYPE_SNP_HOST_DMA "snp-host-dma"
+
+/* DMA-04 */
+static IOMMUTLBEntry snp_dma_translate(IOMMUMemoryRegion *mr, hwaddr addr,
+                                       IOMMUAccessFlags flag, int idx)
+{
+    const hwaddr page = addr & TARGET_PAGE_MASK;
+    Rmp *rmp = snp_host_rmp();
+
+    return (IOMMUTLBEntry) {
+        .target_as = &address_space_memory,
+        .iova = page,
+        .translated_addr = page,
+        .addr_mask = ~TARGET_PAGE_MASK,
+        .perm = !rmp || rmp_hv_owned(rmp, page, RMP_PAGE_4K) ? IOMMU_RW :
+                                                               IOMMU_NONE,
+    };
+}
+
+static void snp_dma_class_init(ObjectClass *oc, void *data)
+{
+    IOMMU_MEMORY_REGION_CLASS(oc)->translate = snp_dma_translate;
+}
+
+static const TypeInfo snp_dma_info = {
+    .name = TYPE_SNP_HOST_DMA,
+    .parent = TYPE_IOMMU_MEMORY_REGION,
+    .class_init = snp_dma_class_init,
+};
+
+static void snp_host_machine_done(Notifier *n, void *data)
+{
+    SnpHost *s = container_of(n, SnpHost, machine_done);
+    FWCfgState *fw_cfg = fw_cfg_find();
+
+    if (fw_cfg && fw_cfg->dma_as) {
+        memory_region_init_iommu(&s->dma, sizeof(s->dma), TYPE_SNP_HOST_DMA,
+                                 OBJECT(s), TYPE_SNP_HOST_DMA, UINT64_MAX);
+        address_space_init(&s->dma_as, MEMORY_REGION(&s->dma),
+                           TYPE_SNP_HOST_DMA);
+        fw_cfg->dma_as = &s->dma_as;
+    }
+}
+
 /* ---- what cpu.c asks ---- */
 
 uint64_t snp_cpu_svm_features(void)
@@ -598,6 +649,8 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
         s->tlb = snp_tlb_host_new(s->stale == SNP_STALE_USE);
     }
     qemu_register_reset(snp_host_system_reset, s);
+    s->machine_done.notify = snp_host_machine_done;
+    qemu_add_machine_init_done_notifier(&s->machine_done);
     the_host = s;
     snp_host_present = true;
 }
@@ -783,6 +836,7 @@ static const TypeInfo snp_host_info = {
 static void snp_host_register(void)
 {
     type_register_static(&snp_host_info);
+    type_register_static(&snp_dma_info);
 }
 
 type_init(snp_host_register)
