@@ -385,6 +385,43 @@ static void test_activate(void)
 #define ENTRY(gpa, asid, bits) \
     ((gpa) | (uint64_t)(asid) << 51 | 1 | (uint64_t)(bits) << 61)
 
+struct cpuid_page {
+    uint32_t count, reserved1;
+    uint64_t reserved2;
+    struct {
+        uint32_t eax_in, ecx_in;
+        uint64_t xcr0_in, xss_in;
+        uint32_t eax, ebx, ecx, edx;
+        uint64_t reserved;
+    } function[64];
+};
+
+static void test_cpuid_page(struct cpuid_page *page)
+{
+    enum { DEADLINE = 1u << 24, HYPERVISOR = 1u << 31 };
+    uint32_t eax = 1, ebx, ecx = 0, edx;
+
+    asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+    page->count = 64;
+    page->function[0].eax_in = 1;
+    page->function[0].ecx = ecx | DEADLINE | HYPERVISOR;
+    page->function[0].edx = edx;
+    page->function[1].reserved = 1;
+    make(G_CPUID, 0x6000, false, true, ASID);
+    is(UPDATE(CTX, 6, G_CPUID), PARAM, "FWCMD-13: CPUID, reserved field");
+    reclaim(G_CPUID);
+    page->function[1].reserved = 0;
+    make(G_CPUID, 0x6000, false, true, ASID);
+    is(UPDATE(CTX, 6, G_CPUID), PARAM,
+       "FWCMD-13: CPUID with a bit that the processor lacks");
+    reclaim(G_CPUID);
+    is(page->function[0].ecx, (ecx & ~DEADLINE) | HYPERVISOR,
+       "FWCMD-13: the host reads what would be taken");
+    is(page->function[0].edx, edx, "FWCMD-13: the rest is as it was");
+    make(G_CPUID, 0x6000, false, true, ASID);
+    is(UPDATE(CTX, 6, G_CPUID), OK, "FWCMD-13: CPUID");
+}
+
 static void test_launch_update(void)
 {
     unsigned i;
@@ -445,9 +482,7 @@ static void test_launch_update(void)
     is(*raw(G_CPUID), ENTRY(0x6000, ASID, 0) | 4,
        "FWCMD-14: the CPUID page is Pre-Guest still");
     reclaim(G_CPUID);
-    *(uint32_t *)G_CPUID = 64;
-    make(G_CPUID, 0x6000, false, true, ASID);
-    is(UPDATE(CTX, 6, G_CPUID), OK, "FWCMD-13: CPUID");
+    test_cpuid_page((struct cpuid_page *)G_CPUID);
 
     for (i = 0; i < 512; i++) {
         fill(BIG + i * K4, 0x3c);

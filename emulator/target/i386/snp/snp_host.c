@@ -560,6 +560,38 @@ void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
     }
 }
 
+uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg)
+{
+    /*
+     * The VMM chooses what follows from CR4, and the hypervisor bit.  Every SNP
+     * processor has x2APIC, whatever this one is told to have.
+     */
+    static const struct {
+        uint32_t eax_in;
+        unsigned reg;
+        uint32_t chosen;
+    } features[] = {
+        { 1, 2, CPUID_EXT_HYPERVISOR | CPUID_EXT_OSXSAVE | CPUID_EXT_X2APIC },
+        { 1, 3 },
+        { 7, 1 },
+        { 7, 2, CPUID_7_0_ECX_OSPKE },
+        { 7, 3 },
+        { 0x80000001, 2 },
+        { 0x80000001, 3 },
+        { 0x80000008, 1 },
+    };
+    uint32_t host[4];
+
+    for (unsigned i = 0; i < ARRAY_SIZE(features) && !ecx_in; i++) {
+        if (features[i].eax_in == eax_in && features[i].reg == reg) {
+            cpu_x86_cpuid(cpu_env(first_cpu), eax_in, 0, &host[0], &host[1],
+                          &host[2], &host[3]);
+            return host[reg] | features[i].chosen;
+        }
+    }
+    return UINT32_MAX;
+}
+
 unsigned snp_spa_bits(CPUX86State *env)
 {
     return env_archcpu(env)->phys_bits - env->snp.pa_reduction;

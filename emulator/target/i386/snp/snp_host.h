@@ -119,6 +119,12 @@ bool snp_host_asid_active(unsigned asid);
  */
 void snp_host_forget_keys(Rmp *rmp);
 
+/*
+ * FWCMD-13: which bits of a CPUID register (0 to 3: EAX, EBX, ECX, EDX) a guest
+ * may be told of: of feature bits those that the processor has
+ */
+uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg);
+
 /* SNP_ACTIVATE: what was under this ASID's key is garbage from now on */
 void snp_host_new_key(unsigned asid);
 
