@@ -210,7 +210,7 @@ for n in 0 00 510 1000 x; do
 	check "SNP_ASIDS=$n" refuses "SNP_ASIDS is 1 to 509, not '$n'" env SNP_ASIDS=$n scripts/run
 done
 check "STALE=no" refuses "STALE is off, detect or use, not 'no'" env STALE=no scripts/run
-check "SNP_CPU that is not sold" refuses "SNP_CPU is milan or genoa, not 'rome'" env SNP_CPU=rome scripts/run
+check "SNP_CPU that is not sold" refuses "SNP_CPU is milan, genoa or turin, not 'rome'" env SNP_CPU=rome scripts/run
 check "SNP_CPU and PA_REDUCTION" refuses "SNP_CPU has a PA_REDUCTION of its own" env SNP_CPU=milan PA_REDUCTION=5 scripts/run
 check "a FAULT that is none" refuses "FAULT is some of contention=N" env FAULT=chance=3 scripts/run
 check "a FAULT without a number" refuses "FAULT=contention=x: see" env FAULT=contention=x scripts/run

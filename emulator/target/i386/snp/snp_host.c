@@ -531,6 +531,13 @@ uint64_t snp_cpu_svm_features(void)
            CPUID_SVM_DECODEASSIST;
 }
 
+bool snp_host_has_rmpread(void)
+{
+    const uint32_t version = cpu_env(first_cpu)->cpuid_version;
+
+    return extract32(version, 8, 4) + extract32(version, 20, 8) >= 0x1a;
+}
+
 void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
                    uint32_t *ecx, uint32_t *edx)
 {
@@ -552,7 +559,8 @@ void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
          * 64-bit host required
          */
         *eax = the_host->sme | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) |
-               BIT(6) | BIT(10) | BIT(11);
+               BIT(6) | BIT(10) | BIT(11) |
+               (snp_host_has_rmpread() ? BIT(21) : 0);
         *ebx = SNP_CBIT | (the_host->pa_reduction << 6) | (RMP_NR_VMPL << 12);
         *ecx = snp_host_max_asid();
         *edx = snp_host_min_sev_asid();

@@ -119,6 +119,9 @@ bool snp_host_asid_active(unsigned asid);
  */
 void snp_host_forget_keys(Rmp *rmp);
 
+/* RMPREAD-02: Zen 5 (family 1Ah) has RMPREAD */
+bool snp_host_has_rmpread(void);
+
 /*
  * FWCMD-13: which bits of a CPUID register (0 to 3: EAX, EBX, ECX, EDX) a guest
  * may be told of: of feature bits those that the processor has
