@@ -42,7 +42,6 @@ typedef struct SnpCpu {
     uint8_t pa_reduction;       /* CPUID 8000_001F EBX[11:6]; SMEE is always 1 */
 
     /* the guest between VMRUN and #VMEXIT */
-    bool entering;              /* VMRUN has not succeeded yet */
     uint8_t kind;               /* SNP_GUEST_* that VMRUN asks for */
     uint8_t guest;              /* SNP_GUEST_* of the guest that runs */
     uint8_t vmpl;
@@ -150,10 +149,7 @@ bool snp_tlb_walked(CPUArchState *env, vaddr addr, MMUAccessType access,
                     int *page_size);
 
 /* ---- svm_helper.c ---- */
-/*
- * snp.entering is set from here until VMRUN has succeeded.  VMRUN before
- * anything is saved: #GP(0) of VMRUN-01, -02.
- */
+/* VMRUN before anything is saved: #GP(0) of VMRUN-01, -02 */
 void snp_vmrun_begin(CPUArchState *env, uint64_t vmcb, uintptr_t ra);
 /* VMRUN checks on the control area; #VMEXIT(INVALID) and friends */
 void snp_vmrun_check_control(CPUArchState *env, uint64_t nested_ctl,

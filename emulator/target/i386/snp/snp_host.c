@@ -16,11 +16,15 @@
 #include "system/reset.h"
 #include "qemu/lockable.h"
 #include "qemu/bitmap.h"
-#include "exec/exec-all.h"
 #include "exec/cputlb.h"
-#include "exec/address-spaces.h"
+#include "system/address-spaces.h"
 #include "hw/i386/e820_memory_layout.h"
 #include "cpu.h"
+#include "system/memory.h"
+#include "exec/target_page.h"
+#include "exec/tlb-flags.h"
+#include "accel/tcg/probe.h"
+#include "accel/tcg/cpu-mmu-index.h"
 #include "accel/tcg/tcg-sched.h"
 #include "snp_host.h"
 #include "snp_msr.h"
@@ -724,7 +728,7 @@ static bool snp_host_can_be_deleted(UserCreatable *uc)
     return false;
 }
 
-static void snp_host_class_init(ObjectClass *oc, void *data)
+static void snp_host_class_init(ObjectClass *oc, const void *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
 
@@ -774,7 +778,7 @@ static const TypeInfo snp_host_info = {
     .instance_size = sizeof(SnpHost),
     .instance_init = snp_host_init,
     .class_init = snp_host_class_init,
-    .interfaces = (InterfaceInfo[]) {
+    .interfaces = (const InterfaceInfo[]) {
         { TYPE_USER_CREATABLE },
         { }
     },

@@ -13,8 +13,12 @@
  */
 #include "qemu/osdep.h"
 #include "cpu.h"
-#include "exec/exec-all.h"
-#include "exec/address-spaces.h"
+#include "system/memory.h"
+#include "exec/target_page.h"
+#include "exec/tlb-flags.h"
+#include "accel/tcg/probe.h"
+#include "accel/tcg/cpu-mmu-index.h"
+#include "system/address-spaces.h"
 #include "exec/cputlb.h"
 #include "tcg/helper-tcg.h"
 #include "accel/tcg/tcg-sched.h"
@@ -496,7 +500,6 @@ void snp_vmrun_commit(CPUX86State *env, uintptr_t ra)
     env_cpu(env)->neg.can_do_io = true;
     snp_tlb_vmrun(env, x86_ldub_phys(env_cpu(env), env->vm_vmcb +
                                      offsetof(struct vmcb, control.tlb_ctl)));
-    env->snp.entering = false;
     env->snp.guest = env->snp.kind;
     env->snp.sev_status = 0;
     if (env->snp.guest & SNP_GUEST_SEV) {
@@ -626,7 +629,7 @@ static void assist_hypervisor(CPUX86State *env, uint64_t code,
 void snp_vmexit_begin(CPUX86State *env, uint64_t exit_code,
                       uint64_t *exit_info_1, uintptr_t ra)
 {
-    if (env->snp.entering) {
+    if (env->vmrun_pending) {
         return;
     }
     if (!(env->snp.guest & SNP_GUEST_ES)) {
@@ -734,16 +737,10 @@ static void save_vmsa(CPUX86State *env)
 
 bool snp_vmexit_save(CPUX86State *env)
 {
-    if (!env->snp.entering) {
-        if (!(env->snp.guest & SNP_GUEST_ES)) {
-            return false;
-        }
-        save_vmsa(env);
+    if (!(env->snp.guest & SNP_GUEST_ES)) {
+        return false;
     }
-    /* VMRUN-26: a refused VMRUN leaves VMCB and VMSA as they are */
-    env->hflags &= ~HF_INHIBIT_IRQ_MASK;
-    env->hflags2 &= ~HF2_NPT_MASK;
-    tlb_flush_by_mmuidx(env_cpu(env), 1 << MMU_NESTED_IDX);
+    save_vmsa(env);
     return true;
 }
 
@@ -770,7 +767,6 @@ static void end_guest(CPUX86State *env)
     if (env->snp.vmcb_use.active) {
         rmp_use_end(env->snp.rmp, &env->snp.vmcb_use);
     }
-    env->snp.entering = false;
     env->snp.kind = 0;
     env->snp.guest = 0;
     env->snp.cbit = 0;
