@@ -2,6 +2,16 @@
 #
 # QEMU's source tree and what emulator/ makes of it.  Sourced after lib.sh and overlay.sh.
 
+# The releases that the emulator can be built from, the newest first; the one if QEMU= names none
+QEMU_KNOWN="10.2 10.0"
+QEMU=${QEMU:-10.0}
+
+# qemu_known RELEASE : die if it is not one of them
+qemu_known()
+{
+	printf '%s\n' $QEMU_KNOWN | grep -qxF "$1" || die "QEMU is $(printf %s "$QEMU_KNOWN" | sed 's/ / or /g'), not '$1'"
+}
+
 # shellcheck disable=SC2034 # for who includes this
 QEMU_CONFIGURE="--target-list=x86_64-softmmu --without-default-features
 	--without-default-devices --with-devices-x86_64=snp-host
@@ -44,11 +54,14 @@ qemu_files()
 
 # qemu_patches EMULATOR RELEASE : the patches for tree_sync().  The stack is for the newest
 # release.  For an older one, patches-RELEASE/0* bring what that release lacks and the stack
-# stands on; 9* come after all, and may change emulator/'s files.
+# stands on; 9* come after all, and may change emulator/'s files.  A patch of the stack with
+# a line "Only: RELEASE" is for that one.
 qemu_patches()
 {
 	for _p in "$1/patches-$2"/0*.patch "$1"/patches/*.patch; do
-		[ ! -r "$_p" ] || printf '%s\n' "$_p"
+		[ -r "$_p" ] || continue
+		_only=$(sed -n '/^---$/q; s/^Only: //p' "$_p")
+		[ "${_only:-$2}" != "$2" ] || printf '%s\n' "$_p"
 	done
 	for _p in -- "$1/patches-$2"/9*.patch; do
 		[ "$_p" != -- ] && [ ! -r "$_p" ] || printf '%s\n' "$_p"

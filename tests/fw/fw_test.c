@@ -748,19 +748,6 @@ static void test_legacy(void)
 
 /* ---- DMA ---- */
 
-#define EDU_BUFFER      0x40000
-
-/* One transfer of the educational device: to (or from) 16 bytes of RAM */
-static void dma(bool to_ram, uint64_t spa)
-{
-    mmio_write64(EDU_BAR + 0x80, to_ram ? EDU_BUFFER : spa);
-    mmio_write64(EDU_BAR + 0x88, to_ram ? spa : EDU_BUFFER);
-    mmio_write64(EDU_BAR + 0x90, 16);
-    mmio_write64(EDU_BAR + 0x98, to_ram ? 3 : 1);
-    while (mmio_read64(EDU_BAR + 0x98) & 1) {
-    }
-}
-
 /* COMPLETION_WAIT: what is at @spa after it should have stored there */
 static uint64_t completion_wait(uint64_t spa)
 {

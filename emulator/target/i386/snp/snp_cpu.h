@@ -27,7 +27,6 @@
 /* In an address for the nested TLB index: CPL 3 at a VMPL above 0 (ACC-03) */
 #define SNP_NESTED_USER         (1ull << 62)
 
-#define EXCP1D_VC               29
 #define SNP_VC_NOT_VALIDATED    0x404
 
 typedef struct SnpTlb SnpTlb;           /* snp_tlb.c */
@@ -71,7 +70,7 @@ typedef struct SnpTranslation {
     bool c_bit;                 /* effective */
 } SnpTranslation;
 
-#ifdef CONFIG_USER_ONLY
+#if defined(CONFIG_USER_ONLY) || !defined(CONFIG_TCG)
 static inline uint64_t snp_cpu_svm_features(void)
 {
     return 0;
@@ -87,6 +86,8 @@ static inline uint64_t snp_cpu_svm_features(void)
 /* ---- cpu.c: reset, CPUID, features ---- */
 /* RESET or INIT: a guest that ran is gone; the MSRs stay (INIT keeps them) */
 void snp_cpu_reset(CPUArchState *env);
+/* The guest that ran has left, or is gone */
+void snp_guest_end(CPUArchState *env);
 bool snp_cpu_realize(CPUArchState *env, Error **errp);
 uint64_t snp_cpu_svm_features(void);
 void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
@@ -170,6 +171,6 @@ void snp_vmsave_check(CPUArchState *env, uint64_t vmcb, uintptr_t ra);
 /* Automatic exits after a write: CR and EFER traps (EXIT-12) */
 void snp_write_trap(CPUArchState *env, uint32_t exit_code, uint64_t value,
                     uintptr_t ra);
-#endif /* !CONFIG_USER_ONLY */
+#endif
 
 #endif

@@ -24,7 +24,8 @@ Rmp *snp_host_rmp(void);
  * pc.c: choose the RMP's place and take it out of the RAM that the BIOS hands
  * out.  @above_4g_end is 0 if there is no RAM above 4 GiB.
  */
-void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end);
+void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
+                          Error **errp);
 
 /* CPUID 8000_000A EBX (CPUID-04) */
 #define SNP_SVM_ASIDS       0x8000

@@ -6,11 +6,7 @@
  */
 #include "qemu/osdep.h"
 #include "cpu.h"
-#include "system/memory.h"
 #include "exec/target_page.h"
-#include "exec/tlb-flags.h"
-#include "accel/tcg/probe.h"
-#include "accel/tcg/cpu-mmu-index.h"
 #include "monitor/hmp-target.h"
 #include "monitor/monitor.h"
 #include "qobject/qdict.h"

@@ -9,17 +9,12 @@
  */
 #include "qemu/osdep.h"
 #include "cpu.h"
-#include "system/memory.h"
 #include "exec/target_page.h"
-#include "exec/tlb-flags.h"
-#include "accel/tcg/probe.h"
-#include "accel/tcg/cpu-mmu-index.h"
 #include "exec/cputlb.h"
 #include "exec/helper-proto.h"
 #include "accel/tcg/cpu-ldst.h"
 #include "tcg/helper-tcg.h"
 #include "snp/snp_host.h"
-#include "snp/vmsa.h"
 #include "accel/tcg/tcg-sched.h"
 #include "trace.h"
 

@@ -6,7 +6,6 @@
  */
 #include "qemu/osdep.h"
 #include "cpu.h"
-#include "system/memory.h"
 #include "exec/target_page.h"
 #include "exec/tlb-flags.h"
 #include "accel/tcg/probe.h"

@@ -24,6 +24,7 @@
 #include "qemu/timer.h"
 #include "cpu.h"
 #include "exec/page-protection.h"
+#include "exec/target_page.h"
 #include "tcg/helper-tcg.h"
 #include "snp/snp_host.h"
 #include "trace.h"
