@@ -733,6 +733,24 @@ static void contents(void)
     (void)same;
 }
 
+/* The IOMMU's part; tests/fw has more */
+static void device_writes(void)
+{
+    const uint64_t page = fresh();
+
+    fill(page, 0x42);
+    dma(false, page);
+    fill(page, 0);
+    dma(true, page);
+    check("DMA-01", mmio_read64(page), 0x4242424242424242ull,
+          "a device writes to a page that is the hypervisor's");
+    make(page, 0x5000, false, false, OTHER_ASID);
+    dma(true, page + 16);
+    make_shared(page);
+    check("DMA-01", mmio_read64(page + 16), 0,
+          "... and not to one that is a guest's");
+}
+
 void rules_host(void)
 {
     cpuid_and_msrs();
@@ -746,4 +764,5 @@ void rules_host(void)
     large_leaves();
     host_tables();
     contents();
+    device_writes();
 }

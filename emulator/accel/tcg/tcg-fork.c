@@ -14,6 +14,9 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include "qapi/error.h"
+#include "exec/icount.h"
+#include "system/tcg.h"
+#include "exec/target_page.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/notify.h"
@@ -303,7 +306,7 @@ static bool fork_can_be_deleted(UserCreatable *uc)
     return false;
 }
 
-static void fork_class_init(ObjectClass *oc, void *data)
+static void fork_class_init(ObjectClass *oc, const void *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
 
@@ -318,7 +321,7 @@ static const TypeInfo fork_info = {
     .parent = TYPE_OBJECT,
     .instance_size = sizeof(TcgFork),
     .class_init = fork_class_init,
-    .interfaces = (InterfaceInfo[]) {
+    .interfaces = (const InterfaceInfo[]) {
         { TYPE_USER_CREATABLE },
         { }
     },

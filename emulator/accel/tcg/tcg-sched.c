@@ -25,6 +25,9 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "exec/icount.h"
+#include "system/tcg.h"
+#include "exec/target_page.h"
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
@@ -267,7 +270,7 @@ static void sched_start(TcgSched *s)
     s->last_cpu = -1;
     if (s->nr_symbols) {
         /* Code that was translated before does not know of them */
-        tb_flush(first_cpu);
+        queue_tb_flush(first_cpu);
     }
     s->slice_left = 0;
     s->start_ns = icount_get();
@@ -452,7 +455,7 @@ static bool sched_work(void)
     CPU_FOREACH(cpu) {
         if (cpu->stop || !cpu_work_list_empty(cpu)) {
             current_cpu = cpu;
-            qemu_wait_io_event_common(cpu);
+            qemu_process_cpu_events_common(cpu);
         }
         go &= !cpu->stopped;
     }
@@ -779,7 +782,7 @@ static bool sched_can_be_deleted(UserCreatable *uc)
     return false;
 }
 
-static void sched_class_init(ObjectClass *oc, void *data)
+static void sched_class_init(ObjectClass *oc, const void *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
 
@@ -799,7 +802,7 @@ static const TypeInfo sched_info = {
     .instance_size = sizeof(TcgSched),
     .instance_init = sched_init,
     .class_init = sched_class_init,
-    .interfaces = (InterfaceInfo[]) {
+    .interfaces = (const InterfaceInfo[]) {
         { TYPE_USER_CREATABLE },
         { }
     },

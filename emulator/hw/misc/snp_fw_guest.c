@@ -13,8 +13,8 @@
 
 #include "qemu/osdep.h"
 #include "qemu/guest-random.h"
-#include "exec/address-spaces.h"
-#include "exec/memory.h"
+#include "system/address-spaces.h"
+#include "system/memory.h"
 #include "hw/boards.h"
 #include "qapi/error.h"
 #include "qemu/bswap.h"

@@ -9,20 +9,21 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-types-qom.h"
-#include "qemu/error-report.h"
 #include "qemu/units.h"
 #include "qom/object_interfaces.h"
 #include "migration/blocker.h"
 #include "system/reset.h"
 #include "system/system.h"
+#include "system/tcg.h"
 #include "qemu/lockable.h"
 #include "qemu/bitmap.h"
-#include "exec/exec-all.h"
 #include "exec/cputlb.h"
-#include "exec/address-spaces.h"
+#include "system/address-spaces.h"
+#include "system/memory.h"
 #include "hw/i386/e820_memory_layout.h"
 #include "hw/nvram/fw_cfg.h"
 #include "cpu.h"
+#include "exec/target_page.h"
 #include "accel/tcg/tcg-sched.h"
 #include "snp_host.h"
 #include "snp_msr.h"
@@ -373,15 +374,35 @@ Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end)
     return rmp;
 }
 
+static void drop_marks(CPUX86State *env)
+{
+    if (env->snp.rmp) {
+        rmp_use_end(env->snp.rmp, &env->snp.vmsa_use);
+        rmp_use_end(env->snp.rmp, &env->snp.vmcb_use);
+    }
+}
+
+void snp_guest_end(CPUX86State *env)
+{
+    drop_marks(env);
+    env->snp.kind = 0;
+    env->snp.guest = 0;
+    env->snp.cbit = 0;
+    env->snp.vmsa = 0;
+}
+
+void snp_cpu_reset(CPUX86State *env)
+{
+    snp_guest_end(env);
+    snp_tlb_reset(env);
+}
+
 static void snp_cpu_disable(CPUState *cs)
 {
     CPUX86State *env = cpu_env(cs);
 
     /* A guest may be inside: what it holds goes while there is a table */
-    if (env->snp.rmp) {
-        rmp_use_end(env->snp.rmp, &env->snp.vmsa_use);
-        rmp_use_end(env->snp.rmp, &env->snp.vmcb_use);
-    }
+    drop_marks(env);
     env->snp.syscfg &= ~(SYSCFG_SNP_EN | SYSCFG_VMPL_EN);
     env->snp.rmp = NULL;
     tlb_flush(cs);
@@ -442,7 +463,8 @@ bool snp_host_ready_for_init(const char **why)
 
 /* ---- the RMP's place in memory ---- */
 
-void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end)
+void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
+                          Error **errp)
 {
     SnpHost *s = the_host;
     uint64_t top = above_4g_end ? above_4g_end : below_4g_size;
@@ -462,11 +484,11 @@ void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end)
     s->rmp_end = s->rmp_base + size - 1;
     if (s->rmp_base % MiB || s->rmp_base < 16 * MiB ||
         s->rmp_end >= below_4g_size) {
-        error_report("x-snp-host: an RMP of %" PRIu64 " MiB does not fit at "
-                     "0x%" PRIx64 "; set rmp-base to a 1 MiB boundary in RAM "
-                     "below 4 GiB, or give the machine more memory (-m)",
-                     size / MiB, s->rmp_base);
-        exit(EXIT_FAILURE);
+        error_setg(errp, "x-snp-host: an RMP of %" PRIu64 " MiB does not fit "
+                   "at 0x%" PRIx64 "; set rmp-base to a 1 MiB boundary in RAM "
+                   "below 4 GiB, or give the machine more memory (-m)",
+                   size / MiB, s->rmp_base);
+        return;
     }
     e820_add_entry(s->rmp_base, size, E820_RESERVED);
     memory_region_init_io(&s->cipher, OBJECT(s), &cipher_ops, s,
@@ -618,6 +640,10 @@ bool snp_cpu_realize(CPUX86State *env, Error **errp)
     if (!the_host) {
         return true;
     }
+    if (!tcg_enabled()) {
+        error_setg(errp, "x-snp-host emulates a processor: use -accel tcg");
+        return false;
+    }
     if (!(env->features[FEAT_8000_0001_ECX] & CPUID_EXT3_SVM) ||
         (env->features[FEAT_SVM] & svm) != svm ||
         !(env->features[FEAT_8000_0001_EDX] & CPUID_EXT2_LM)) {
@@ -670,6 +696,11 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
 
     if (the_host) {
         error_setg(errp, "there is one x-snp-host per machine");
+        return;
+    }
+    if (HOST_BIG_ENDIAN) {
+        error_setg(errp, "x-snp-host uses the RMP and the VMSAs in place: it "
+                   "needs a little-endian host");
         return;
     }
     if (s->snp_asids > s->max_asid) {
@@ -817,7 +848,7 @@ static bool snp_host_can_be_deleted(UserCreatable *uc)
     return false;
 }
 
-static void snp_host_class_init(ObjectClass *oc, void *data)
+static void snp_host_class_init(ObjectClass *oc, const void *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
 
@@ -867,7 +898,7 @@ static const TypeInfo snp_host_info = {
     .instance_size = sizeof(SnpHost),
     .instance_init = snp_host_init,
     .class_init = snp_host_class_init,
-    .interfaces = (InterfaceInfo[]) {
+    .interfaces = (const InterfaceInfo[]) {
         { TYPE_USER_CREATABLE },
         { }
     },

@@ -18,13 +18,25 @@ OBJECT_DECLARE_SIMPLE_TYPE(SnpHost, SNP_HOST)
  * The RMP once some processor has set SYSCFG.SNP_EN (SYSCFG-09), else NULL.
  * Safe to call from any thread; the result stays valid until system reset.
  */
+#ifdef CONFIG_TCG
 Rmp *snp_host_rmp(void);
+#else
+static inline Rmp *snp_host_rmp(void)
+{
+    return NULL;
+}
+#endif
 
 /*
  * pc.c: choose the RMP's place and take it out of the RAM that the BIOS hands
  * out.  @above_4g_end is 0 if there is no RAM above 4 GiB.
  */
-void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end);
+#ifdef CONFIG_TCG
+void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
+                          Error **errp);
+#else
+#define snp_host_reserve_rmp(below_4g_size, above_4g_end, errp)
+#endif
 
 /* CPUID 8000_000A EBX (CPUID-04) */
 #define SNP_SVM_ASIDS       0x8000

@@ -9,13 +9,12 @@
  */
 #include "qemu/osdep.h"
 #include "cpu.h"
-#include "exec/exec-all.h"
+#include "exec/target_page.h"
 #include "exec/cputlb.h"
 #include "exec/helper-proto.h"
-#include "exec/cpu_ldst.h"
+#include "accel/tcg/cpu-ldst.h"
 #include "tcg/helper-tcg.h"
 #include "snp/snp_host.h"
-#include "snp/vmsa.h"
 #include "accel/tcg/tcg-sched.h"
 #include "trace.h"
 
