@@ -4,7 +4,7 @@
 
 # The releases that the emulator can be built from, the newest first; the one if QEMU= names none
 QEMU_KNOWN="10.2 10.0"
-QEMU=${QEMU:-10.0}
+QEMU=${QEMU:-10.2}
 
 # qemu_known RELEASE : die if it is not one of them
 qemu_known()
