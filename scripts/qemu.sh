@@ -2,10 +2,6 @@
 #
 # QEMU's source tree and what emulator/ makes of it.  Sourced after lib.sh and overlay.sh.
 
-# The releases that the emulator can be built from, the newest first; the one if QEMU= names none
-QEMU_KNOWN="10.2 10.0"
-QEMU=${QEMU:-10.0}
-
 # qemu_known RELEASE : die if it is not one of them
 qemu_known()
 {

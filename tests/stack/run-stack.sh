@@ -8,6 +8,7 @@ cd "$(dirname "$0")/../.." || exit 2
 TOP=$PWD
 . scripts/overlay.sh
 . scripts/qemu.sh
+QEMU_KNOWN=$(sed -n 's/^QEMU_KNOWN="\(.*\)"$/\1/p' scripts/lib.sh)
 
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
