@@ -48,14 +48,25 @@ qemu_files()
 	find . -mindepth 2 -type f ! -path './patches*' ! -name README.md ! -name '*~'
 }
 
+# qemu_fixes_dir EMULATOR : patches/qemu beside it, or ours
+qemu_fixes_dir()
+{
+	[ -d "${1%/*}/patches/qemu" ] && printf '%s\n' "${1%/*}/patches/qemu" || printf '%s\n' "$TOP/patches/qemu"
+}
+
+# Is written for posting, and was not tried with the emulator
+QEMU_NOT_BUILT_IN=0013
+
 # qemu_patches EMULATOR RELEASE : the patches for tree_sync().  The stack is for the newest
-# release.  For an older one, patches-RELEASE/0* bring what that release lacks and the stack
-# stands on; 9* come after all, and may change emulator/'s files.  A patch of the stack with
-# a line "Only: RELEASE" is for that one.
+# release, and stands on patches/qemu.  For an older one, patches/qemu/RELEASE and then
+# patches-RELEASE/0* bring what that release lacks; 9* come after all, and may change
+# emulator/'s files.  A patch of the stack with a line "Only: RELEASE" is for that one.
 qemu_patches()
 {
-	for _p in "$1/patches-$2"/0*.patch "$1"/patches/*.patch; do
+	_fixes=$(qemu_fixes_dir "$1")
+	for _p in "$_fixes/$2"/*.patch "$1/patches-$2"/0*.patch "$_fixes"/*.patch "$1"/patches/*.patch; do
 		[ -r "$_p" ] || continue
+		case $_p in "$_fixes/$QEMU_NOT_BUILT_IN"-*) continue ;; esac
 		_only=$(sed -n '/^---$/q; s/^Only: //p' "$_p")
 		[ "${_only:-$2}" != "$2" ] || printf '%s\n' "$_p"
 	done
