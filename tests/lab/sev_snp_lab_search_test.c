@@ -20,6 +20,9 @@
 #define PAGES		(SZ_4G + 3 * PAGE_SIZE)
 #define SLOT		1
 
+/* A case on so many CPUs, on which so many parties meet; scripts/search reads this. */
+#define SEARCH_TEST(_name, _nr_cpus, _nr_parties)	SNP_TEST(_name, _nr_cpus)
+
 #define wait_until(_cond)	({ while (!(_cond)) cpu_relax(); })
 
 struct job {
@@ -166,7 +169,7 @@ static void beside_run(struct snp_vm *s, void (*fn)(struct snp_vm *s, gpa_t gpa)
 }
 
 /* It has yet to look up its VMSA, the first one after AP Create. */
-SNP_TEST(punch_beside_reload, 2)
+SEARCH_TEST(punch_beside_reload, 2, 2)
 {
 	struct snp_vm *s = setup(1, "punch beside reload");
 
@@ -175,7 +178,7 @@ SNP_TEST(punch_beside_reload, 2)
 }
 
 /* It has run before, and enters with the VMSA that it has. */
-SNP_TEST(punch_beside_entry, 2)
+SEARCH_TEST(punch_beside_entry, 2, 2)
 {
 	struct snp_vm *s = setup(1, "punch beside entry");
 
@@ -185,7 +188,7 @@ SNP_TEST(punch_beside_entry, 2)
 }
 
 /* Its VMSA was taken away and rebuilt meanwhile, and has to be looked up again. */
-SNP_TEST(punch_beside_rebuilt, 2)
+SEARCH_TEST(punch_beside_rebuilt, 2, 2)
 {
 	struct snp_vm *s = setup(1, "punch beside the reload of a rebuilt VMSA");
 
@@ -196,7 +199,7 @@ SNP_TEST(punch_beside_rebuilt, 2)
 	beside_run(s, punch);
 }
 
-SNP_TEST(slot_deletion, 2)
+SEARCH_TEST(slot_deletion, 2, 2)
 {
 	struct snp_vm *s = setup(1, "memslot deleted beside reload");
 
@@ -204,7 +207,7 @@ SNP_TEST(slot_deletion, 2)
 	beside_run(s, delete_slot);
 }
 
-SNP_TEST(last_close, 2)
+SEARCH_TEST(last_close, 2, 2)
 {
 	struct snp_vm *s = setup(1, "last close beside reload");
 
@@ -212,7 +215,7 @@ SNP_TEST(last_close, 2)
 	beside_run(s, close_file);
 }
 
-SNP_TEST(conversion, 2)
+SEARCH_TEST(conversion, 2, 2)
 {
 	struct snp_vm *s = setup(1, "conversion beside reload");
 
@@ -232,7 +235,7 @@ static void beside_order(struct snp_vm *s, void (*fn)(struct snp_vm *s, gpa_t gp
 	wait_until(READ_ONCE(job.done));
 }
 
-SNP_TEST(punch_beside_create, 3)
+SEARCH_TEST(punch_beside_create, 3, 2)
 {
 	struct snp_vm *s = setup(1, "punch beside AP Create");
 	struct snp_ap *ap = &s->ap[1];
@@ -245,7 +248,7 @@ SNP_TEST(punch_beside_create, 3)
 }
 
 /* It is the old VMSA that is punched. */
-SNP_TEST(punch_beside_replace, 3)
+SEARCH_TEST(punch_beside_replace, 3, 2)
 {
 	struct snp_vm *s = setup(1, "punch while AP Create replaces the VMSA");
 	struct snp_ap *ap = &s->ap[1];
@@ -261,7 +264,7 @@ SNP_TEST(punch_beside_replace, 3)
 	meet();
 }
 
-SNP_TEST(punch_beside_destroy, 3)
+SEARCH_TEST(punch_beside_destroy, 3, 2)
 {
 	struct snp_vm *s = setup(1, "punch beside AP Destroy");
 	struct snp_ap *ap = &s->ap[1];
@@ -272,7 +275,7 @@ SNP_TEST(punch_beside_destroy, 3)
 	meet();
 }
 
-SNP_TEST(punch_beside_init, 3)
+SEARCH_TEST(punch_beside_init, 3, 2)
 {
 	struct snp_vm *s = setup(1, "punch beside INIT");
 	struct snp_ap *ap = &s->ap[1];
@@ -286,7 +289,7 @@ SNP_TEST(punch_beside_init, 3)
 }
 
 /* Two punches of the same page; the vCPU comes back while they are at it. */
-SNP_TEST(punch_beside_punch, 3)
+SEARCH_TEST(punch_beside_punch, 3, 3)
 {
 	struct snp_vm *s = setup(1, "punch beside punch");
 	struct snp_ap *ap = &s->ap[1];
@@ -303,7 +306,7 @@ SNP_TEST(punch_beside_punch, 3)
 }
 
 /* The VMSAs of two vCPUs are next to each other. */
-SNP_TEST(two_vcpus, 3)
+SEARCH_TEST(two_vcpus, 3, 3)
 {
 	struct snp_vm *s = setup(2, "two vCPUs in one hole");
 
@@ -326,7 +329,7 @@ static void guest_create_twice(struct snp_order *order)
 }
 
 /* Two requests in a row: the vCPU has to run the second one. */
-SNP_TEST(create_beside_create, 2)
+SEARCH_TEST(create_beside_create, 2, 1)
 {
 	struct snp_vm *s = setup(1, "created twice in a row");
 	struct snp_ap *ap = &s->ap[1];

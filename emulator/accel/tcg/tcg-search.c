@@ -57,27 +57,27 @@
 /* Object 0, whatever the instruction is about; IPIs are no objects, but are listed. */
 enum { OBJECT_RMP, OBJECT_IPI, NR_FIXED };
 
-typedef struct Word {
+typedef struct SearchWord {
     char *name;
     unsigned size;
     uint64_t symbol;            /* 0: the first offset is the address */
     int reg;
     uint64_t offset[MAX_OFFSETS];
     unsigned nr_offsets;
-} Word;
+} SearchWord;
 
-typedef struct Object {
+typedef struct SearchObject {
     vaddr addr;
     unsigned size;
     char *name;
-} Object_;
+} SearchObject;
 
-typedef struct Held {
+typedef struct SearchHeld {
     vaddr pc;
     int object;
-} Held;
+} SearchHeld;
 
-typedef struct Party {
+typedef struct SearchParty {
     bool waits;                 /* at the beginning */
     bool let_go;
     bool spins;
@@ -89,17 +89,17 @@ typedef struct Party {
     unsigned pauses;
     int64_t slice;
     bool had_event;
-    Held held[MAX_HELD];
+    SearchHeld held[MAX_HELD];
     unsigned nr_held;
     vaddr last_pc;              /* of the load that the next store may belong to */
     int last_object;
-} Party;
+} SearchParty;
 
 TcgSearchState tcg_search_state;
 
 static struct {
     TcgSearchOptions options;
-    Word words[MAX_WORDS];
+    SearchWord words[MAX_WORDS];
     unsigned nr_words;
     struct {
         uint64_t symbol;
@@ -107,7 +107,7 @@ static struct {
         uint64_t value;
     } bases[MAX_WORDS * MAX_BASES];
     unsigned nr_bases;
-    Object_ objects[MAX_OBJECTS];
+    SearchObject objects[MAX_OBJECTS];
     unsigned nr_objects;
     struct {
         uint64_t at;
@@ -115,7 +115,7 @@ static struct {
     } choices[MAX_CHOICES];
     unsigned nr_choices;
 
-    Party party[MAX_CPUS];
+    SearchParty party[MAX_CPUS];
     CPUState *cpu, *force;
     uint64_t index;             /* of the next decision */
     uint64_t writes;
@@ -124,7 +124,7 @@ static struct {
     GString *trace;
 } sc;
 
-static Party *sc_party(CPUState *cpu)
+static SearchParty *sc_party(CPUState *cpu)
 {
     return &sc.party[cpu->cpu_index];
 }
@@ -209,7 +209,7 @@ static void sc_parse_words(const char *value)
     for (char **w = list; *w && **w; w++) {
         g_auto(GStrv) part = g_strsplit(*w, ":", -1);
         g_auto(GStrv) offsets = NULL;
-        Word *word = &sc.words[sc.nr_words++];
+        SearchWord *word = &sc.words[sc.nr_words++];
 
         if (g_strv_length(part) != 5 || sc.nr_words == MAX_WORDS) {
             error_report("x-sched: no word, or too many: %s", *w);
@@ -273,7 +273,7 @@ bool tcg_search_ready(void)
 static void sc_capture(CPUState *cpu, uint64_t pc)
 {
     for (unsigned i = 0; i < sc.nr_words; i++) {
-        Word *word = &sc.words[i];
+        SearchWord *word = &sc.words[i];
         uint64_t value;
         unsigned j;
 
@@ -298,7 +298,7 @@ static void sc_capture(CPUState *cpu, uint64_t pc)
 
 void tcg_search_symbol(CPUState *cpu, uint64_t pc, uintptr_t ra)
 {
-    Party *p = sc_party(cpu);
+    SearchParty *p = sc_party(cpu);
 
     if (tcg_search_state == TCG_SEARCH_WAITING) {
         sc_capture(cpu, pc);
@@ -315,10 +315,10 @@ void tcg_search_symbol(CPUState *cpu, uint64_t pc, uintptr_t ra)
     }
 }
 
-static void sc_add_object(CPUState *cpu, Word *word, uint64_t base, unsigned nth)
+static void sc_add_object(CPUState *cpu, SearchWord *word, uint64_t base, unsigned nth)
 {
     vaddr addr = base + word->offset[0];
-    Object_ *object = &sc.objects[sc.nr_objects];
+    SearchObject *object = &sc.objects[sc.nr_objects];
 
     for (unsigned i = 1; i < word->nr_offsets; i++) {
         addr = sc_read(cpu, addr, 8);
@@ -392,7 +392,7 @@ void tcg_search_begin(const TcgSearchOptions *options)
 
 static bool sc_enabled(CPUState *cpu)
 {
-    Party *p = sc_party(cpu);
+    SearchParty *p = sc_party(cpu);
 
     return tcg_sched_runnable(cpu) &&
            (!p->spins || (cpu->interrupt_request & ~p->irqs));
@@ -427,7 +427,7 @@ static CPUState *sc_choice(void)
 
 static void sc_spin(CPUState *cpu, uint64_t on)
 {
-    Party *p = sc_party(cpu);
+    SearchParty *p = sc_party(cpu);
 
     p->spins = true;
     p->spins_on = on;
@@ -440,8 +440,8 @@ static void sc_spin(CPUState *cpu, uint64_t on)
 static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc)
 {
     const uint64_t bit = object < NR_FIXED ? 0 : 1ull << object;
-    Object_ *o = &sc.objects[object];
-    Party *p = sc_party(cpu);
+    SearchObject *o = &sc.objects[object];
+    SearchParty *p = sc_party(cpu);
     CPUState *other;
 
     sc_trace("a %d %d %c %" PRIx64 " %" VADDR_PRIx "\n", cpu->cpu_index, object,
@@ -454,7 +454,7 @@ static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc)
         p->reads |= bit;
     }
     CPU_FOREACH(other) {
-        Party *q = sc_party(other);
+        SearchParty *q = sc_party(other);
 
         if (other != cpu && q->spins && !q->in_guest &&
             (!q->spins_on || (write && (q->spins_on & bit)))) {
@@ -463,7 +463,7 @@ static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc)
     }
 }
 
-static bool sc_was_held(Party *p, int object, vaddr pc)
+static bool sc_was_held(SearchParty *p, int object, vaddr pc)
 {
     for (unsigned i = 0; i < p->nr_held; i++) {
         if (p->held[i].pc == pc && p->held[i].object == object) {
@@ -477,7 +477,7 @@ static bool sc_was_held(Party *p, int object, vaddr pc)
 static void sc_event(CPUState *cpu, int object, bool write, uintptr_t ra)
 {
     const vaddr pc = sc_pc(cpu, ra);
-    Party *p = sc_party(cpu);
+    SearchParty *p = sc_party(cpu);
     CPUState *to;
 
     if (cpu != sc.cpu) {
@@ -500,7 +500,7 @@ static void sc_event(CPUState *cpu, int object, bool write, uintptr_t ra)
                 if (p->nr_held == MAX_HELD) {
                     sc_end(EXIT_FAILURE, "too-many-held");
                 }
-                p->held[p->nr_held++] = (Held) { .pc = pc, .object = object };
+                p->held[p->nr_held++] = (SearchHeld) { .pc = pc, .object = object };
                 cpu->exception_index = EXCP_INTERRUPT;
                 cpu_loop_exit_restore(cpu, ra);
             }
@@ -518,7 +518,7 @@ bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags, uintptr_t
         return false;
     }
     for (unsigned i = NR_FIXED; i < sc.nr_objects; i++) {
-        Object_ *o = &sc.objects[i];
+        SearchObject *o = &sc.objects[i];
 
         if (addr < o->addr + o->size && o->addr < addr + len) {
             if (tcg_search_state == TCG_SEARCH_ROUND) {
@@ -532,7 +532,7 @@ bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags, uintptr_t
 
 static void sc_pause(CPUState *cpu)
 {
-    Party *p = sc_party(cpu);
+    SearchParty *p = sc_party(cpu);
 
     if ((p->pauses && p->pause_writes == sc.writes) || p->pauses == MAX_PAUSES) {
         sc_spin(cpu, p->reads);
@@ -654,7 +654,7 @@ static void sc_warp(int64_t ns)
 void tcg_search_run(int64_t quota)
 {
     CPUState *cpu;
-    Party *p;
+    SearchParty *p;
 
     while (quota > 0 && tcg_sched_work()) {
         int64_t deadline = qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL,
