@@ -154,7 +154,8 @@ class Trace:
 
     def __init__(self, lines):
         self.objects = {}
-        self.decisions = []     # index, kind, cpu, mask, hash of what was before
+        self.decisions = []     # index, kind, cpu, mask, hash of what was before, object
+        self.users = collections.defaultdict(lambda: [0, 0])    # masks: who reads, who writes
         self.lines = []
         self.why = None
         self.broken = None
@@ -177,15 +178,16 @@ class Trace:
                 index, cpu, obj = int(w[1]), int(w[2]), int(w[3])
                 mask = int(w[6], 16)
                 self.decisions.append((index, "d", cpu, mask, digest(
-                    sorted(cpus.items()), current, cpu, obj, w[4], w[5], mask)))
+                    sorted(cpus.items()), current, cpu, obj, w[4], w[5], mask), obj))
             elif w[0] == "f":
                 mask = int(w[3], 16)
                 self.decisions.append((int(w[1]), "f", int(w[4]), mask, digest(
-                    sorted(cpus.items()), current, "f", mask)))
+                    sorted(cpus.items()), current, "f", mask), -1))
             elif w[0] == "s":
                 current = int(w[1])
             elif w[0] == "a":
                 cpu, obj = int(w[1]), int(w[2])
+                self.users[obj][w[3] == "w"] |= 1 << cpu
                 if self.objects.get(obj) == "ipi":
                     # Where it comes in between matters to all.
                     both = digest(sorted(cpus.items()), cpu)
@@ -286,6 +288,9 @@ class Search:
         """All of it up to the bound; returns the first failure, or None."""
         begin = time.monotonic()
         self.seen = {}
+        self.users = collections.defaultdict(lambda: [0, 0])
+        self.shared = set()
+        self.branches = []      # of all runs: choices, cost, decisions that are theirs
         self.classes = set()
         self.objects = {}
         self.runs = self.pruned = self.failed = self.unclear = 0
@@ -293,29 +298,30 @@ class Search:
         self.milliseconds = 0
         self.per_level = []
         levels = collections.defaultdict(list)
-        levels[0] = [()]
+        levels[0] = [((), 0)]
         for cost in range(self.args.bound + 1):
-            stack = levels.pop(cost, [])
+            stack = self.stack = levels.pop(cost, [])
+            self.level = cost
             done = 0
             flying = {}
             said = time.monotonic()
             while stack or flying:
                 if self.first and not self.args.all:
-                    stack = []
+                    del stack[:]
                 while stack and len(flying) < self.args.parallel:
-                    choices = stack.pop()
+                    choices, cost_of = stack.pop()
                     run = self.known.get(text(choices))
                     if run:
                         done += 1
-                        self.take(choices, cost, run, stack, levels)
+                        self.take(choices, cost_of, run, levels)
                         continue
-                    flying[self.send(choices)] = choices
+                    flying[self.send(choices)] = choices, cost_of
                 if flying:
                     path, trace, verdict, why, ms = self.wait()
-                    choices = flying.pop(path)
+                    choices, cost_of = flying.pop(path)
                     run = {"choices": text(choices), "verdict": verdict, "why": why, "ms": ms,
                            "hash": trace.hash, "instructions": trace.instructions,
-                           "decisions": trace.decisions}
+                           "decisions": trace.decisions, "users": list(trace.users.items())}
                     if not self.objects:
                         self.objects = trace.objects
                     with open(self.results, "a") as f:
@@ -327,7 +333,7 @@ class Search:
                         shutil.rmtree(kept, ignore_errors=True)
                         os.rename(path, kept)
                     done += 1
-                    self.take(choices, cost, run, stack, levels)
+                    self.take(choices, cost_of, run, levels)
                 if time.monotonic() - said > 10:
                     said = time.monotonic()
                     rate = self.runs / (said - begin)
@@ -340,7 +346,7 @@ class Search:
         self.seconds = time.monotonic() - begin
         return self.first
 
-    def take(self, choices, cost, run, stack, levels):
+    def take(self, choices, cost, run, levels):
         """What a run says, and what else can be done in it."""
         self.runs += 1
         self.milliseconds += run["ms"]
@@ -352,7 +358,8 @@ class Search:
         elif run["verdict"] != "passed":
             self.unclear += 1
         last = choices[-1][0] if choices else -1
-        for index, kind, cpu, mask, state in run["decisions"]:
+        mine = []
+        for index, kind, cpu, mask, state, obj in run["decisions"]:
             if index <= last:
                 continue
             # The same state, with at least as many preemptions left
@@ -360,13 +367,39 @@ class Search:
                 self.pruned += 1
                 break
             self.seen[state] = cost
+            mine.append((index, kind, cpu, mask, obj))
+        self.branches.append((choices, cost, mine))
+        self.branch(choices, cost, mine, None, levels)
+
+        # An object that only one CPU writes and no other one reads is no reason to switch,
+        # until that turns out to be wrong: then it was one in all runs before, too.
+        new = set()
+        for obj, (readers, writers) in run["users"]:
+            users = self.users[obj]
+            users[0] |= readers
+            users[1] |= writers
+            everybody = users[0] | users[1]
+            if users[1] and everybody & (everybody - 1) and obj not in self.shared:
+                new.add(obj)
+        if new:
+            self.shared |= new
+            for choices, cost, mine in self.branches:
+                self.branch(choices, cost, mine, new, levels)
+
+    def branch(self, choices, cost, mine, new, levels):
+        for index, kind, cpu, mask, obj in mine:
+            if new is not None and (kind == "f" or obj not in new):
+                continue
+            if kind == "d" and obj not in self.shared and obj > 1:
+                continue
             for other in range(32):
                 if other != cpu and mask >> other & 1:
                     child = choices + ((index, other),)
-                    if kind == "f":
-                        stack.append(child)
-                    elif cost < self.args.bound:
-                        levels[cost + 1].append(child)
+                    price = cost + (kind == "d")
+                    if price <= self.level:
+                        self.stack.append((child, price))
+                    elif price <= self.args.bound:
+                        levels[price].append((child, price))
 
     # ---- one interleaving ----
 
@@ -425,7 +458,7 @@ def main():
     p.add_argument("cases", nargs="+")
     args = p.parse_args()
     with open(args.words) as f:
-        words = [line.split()[0] for line in f]
+        words = [line.split()[0] for line in f if line.split()[1] != "0"]
     failed = unclear = 0
     for case in args.cases:
         case, smp, parties = case.split(":")

@@ -45,6 +45,8 @@
 void words(void);
 void words(void)
 {
+	/* A VM is created: forget all others.  Size 0 says so. */
+	WORD1("new_vm", 0, "kvm_arch_init_vm", 1, 0);
 	VCPU("requests", requests);
 	VCPU("mode", mode);
 	VCPU("mp_state", arch.mp_state);

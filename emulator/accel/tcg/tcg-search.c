@@ -11,7 +11,8 @@
  * function is entered.  Each is a watchpoint, and the event is before the access.
  *
  * A processor spins if it executes PAUSE twice and nobody has written a word in between,
- * if it runs for a slice without an event, and in a guest.  It is left alone until
+ * if the same access finds the same value for the third time in a turn, if it runs for a
+ * slice without an event, and in a guest.  It is left alone until
  * somebody has done something that it may be waiting for, or nobody else can go on.
  * Timers expire only when nobody can: their moment is none of the choices.
  *
@@ -46,6 +47,9 @@
 #define GUEST_SLICE     20000
 /* A loop that writes a word with each PAUSE would never spin. */
 #define MAX_PAUSES      100
+/* The same access, which finds the same value, so many times in a turn is a loop. */
+#define MAX_REPEATS     3
+#define NR_SEEN         512
 /* Rounds in which all spin until the clock moves; how often it may do that */
 #define STUCK           2
 #define MAX_WARPS       300
@@ -93,6 +97,13 @@ typedef struct SearchParty {
     unsigned nr_held;
     vaddr last_pc;              /* of the load that the next store may belong to */
     int last_object;
+    struct {
+        vaddr pc;
+        uint64_t value;
+        int object;
+        unsigned n;
+    } seen[NR_SEEN];            /* in this turn */
+    unsigned nr_seen;
 } SearchParty;
 
 TcgSearchState tcg_search_state;
@@ -280,6 +291,11 @@ static void sc_capture(CPUState *cpu, uint64_t pc)
         if (word->symbol != pc) {
             continue;
         }
+        if (!word->size) {
+            /* A new world: those before it are of no interest. */
+            sc.nr_bases = 0;
+            return;
+        }
         value = sc_register(cpu, word->reg);
         for (j = 0; j < sc.nr_bases; j++) {
             if (sc.bases[j].symbol == pc && sc.bases[j].reg == word->reg &&
@@ -321,11 +337,15 @@ static void sc_add_object(CPUState *cpu, SearchWord *word, uint64_t base, unsign
     SearchObject *object = &sc.objects[sc.nr_objects];
 
     for (unsigned i = 1; i < word->nr_offsets; i++) {
-        addr = sc_read(cpu, addr, 8);
+        /* Some pointers have flags in the bits that are 0 otherwise. */
+        addr = sc_read(cpu, addr, 8) & ~3ull;
         if (!addr) {
             return;
         }
         addr += word->offset[i];
+    }
+    if (addr >> 56 != 0xff) {
+        return;
     }
     for (unsigned i = NR_FIXED; i < sc.nr_objects; i++) {
         if (sc.objects[i].addr == addr) {
@@ -436,22 +456,51 @@ static void sc_spin(CPUState *cpu, uint64_t on)
     sc_trace("p %d\n", cpu->cpu_index);
 }
 
+/* Does it go round in a loop that waits for somebody? */
+static bool sc_repeats(SearchParty *p, int object, vaddr pc, uint64_t value)
+{
+    unsigned i;
+
+    if (object < NR_FIXED) {
+        return false;
+    }
+    for (i = 0; i < p->nr_seen; i++) {
+        if (p->seen[i].pc == pc && p->seen[i].object == object &&
+            p->seen[i].value == value) {
+            return ++p->seen[i].n >= MAX_REPEATS;
+        }
+    }
+    if (i < NR_SEEN) {
+        p->seen[i].pc = pc;
+        p->seen[i].object = object;
+        p->seen[i].value = value;
+        p->seen[i].n = 1;
+        p->nr_seen++;
+    }
+    return false;
+}
+
 /* @cpu does what it has come to. */
 static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc)
 {
     const uint64_t bit = object < NR_FIXED ? 0 : 1ull << object;
     SearchObject *o = &sc.objects[object];
     SearchParty *p = sc_party(cpu);
+    const uint64_t value = o->addr ? sc_read(cpu, o->addr, o->size) : 0;
     CPUState *other;
 
     sc_trace("a %d %d %c %" PRIx64 " %" VADDR_PRIx "\n", cpu->cpu_index, object,
-             write ? 'w' : 'r', o->addr ? sc_read(cpu, o->addr, o->size) : 0, pc);
+             write ? 'w' : 'r', value, pc);
     sc.stuck = 0;
     p->had_event = true;
     if (write) {
         sc.writes++;
     } else {
         p->reads |= bit;
+    }
+    if (sc_repeats(p, object, pc, value) && !p->spins) {
+        sc_spin(cpu, 0);
+        cpu_exit(cpu);
     }
     CPU_FOREACH(other) {
         SearchParty *q = sc_party(other);
@@ -683,12 +732,16 @@ void tcg_search_run(int64_t quota)
         if (cpu != sc.cpu) {
             sc_trace("s %d\n", cpu->cpu_index);
             sc.cpu = cpu;
+            p->nr_seen = 0;
             p->spins = false;
             p->pauses = 0;
             p->reads = 0;
         }
         /* Woken by an interrupt, or because nobody else can go on */
-        p->spins = false;
+        if (p->spins) {
+            p->spins = false;
+            p->nr_seen = 0;
+        }
         slice = p->in_guest ? GUEST_SLICE : SLICE;
         current_cpu = cpu;
         executed = tcg_sched_exec(cpu, MAX(slice - p->slice, 1));
