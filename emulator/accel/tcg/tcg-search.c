@@ -11,8 +11,9 @@
  * function is entered.  Each is a watchpoint, and the event is before the access.
  *
  * A processor spins if it executes PAUSE twice and nobody has written a word in between,
- * if the same access finds the same value for the third time in a turn, if it runs for a
- * slice without an event, and in a guest.  It is left alone until
+ * if it writes a word again and nothing that it has accessed since the last time was new,
+ * be it the instruction, the word or the value that was there, if it runs for a slice
+ * without an event, and in a guest.  It is left alone until
  * somebody has done something that it may be waiting for, or nobody else can go on.
  * Timers expire only when nobody can: their moment is none of the choices.
  *
@@ -47,9 +48,8 @@
 #define GUEST_SLICE     20000
 /* A loop that writes a word with each PAUSE would never spin. */
 #define MAX_PAUSES      100
-/* The same access, which finds the same value, so many times in a turn is a loop. */
-#define MAX_REPEATS     3
-#define NR_SEEN         512
+/* Different accesses that are remembered to see that a turn goes round in a loop */
+#define NR_SEEN         1024
 /* Rounds in which all spin until the clock moves; how often it may do that */
 #define STUCK           2
 #define MAX_WARPS       300
@@ -101,9 +101,10 @@ typedef struct SearchParty {
         vaddr pc;
         uint64_t value;
         int object;
-        unsigned n;
-    } seen[NR_SEEN];            /* in this turn */
+        uint64_t at;
+    } seen[NR_SEEN];            /* in this turn, and when last */
     unsigned nr_seen;
+    uint64_t nr_accesses, last_new;
 } SearchParty;
 
 TcgSearchState tcg_search_state;
@@ -457,24 +458,29 @@ static void sc_spin(CPUState *cpu, uint64_t on)
 }
 
 /* Does it go round in a loop that waits for somebody? */
-static bool sc_repeats(SearchParty *p, int object, vaddr pc, uint64_t value)
+static bool sc_repeats(SearchParty *p, int object, bool write, vaddr pc, uint64_t value)
 {
     unsigned i;
+    bool nothing_new;
 
     if (object < NR_FIXED) {
         return false;
     }
+    p->nr_accesses++;
     for (i = 0; i < p->nr_seen; i++) {
         if (p->seen[i].pc == pc && p->seen[i].object == object &&
             p->seen[i].value == value) {
-            return ++p->seen[i].n >= MAX_REPEATS;
+            nothing_new = p->last_new < p->seen[i].at;
+            p->seen[i].at = p->nr_accesses;
+            return write && nothing_new;
         }
     }
+    p->last_new = p->nr_accesses;
     if (i < NR_SEEN) {
         p->seen[i].pc = pc;
         p->seen[i].object = object;
         p->seen[i].value = value;
-        p->seen[i].n = 1;
+        p->seen[i].at = p->nr_accesses;
         p->nr_seen++;
     }
     return false;
@@ -498,7 +504,7 @@ static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc)
     } else {
         p->reads |= bit;
     }
-    if (sc_repeats(p, object, pc, value) && !p->spins) {
+    if (sc_repeats(p, object, write, pc, value) && !p->spins) {
         sc_spin(cpu, 0);
         cpu_exit(cpu);
     }
