@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+import races
+
 # gdb's numbers of the registers with a function's first arguments
 ARGUMENT = {1: 5, 2: 4, 3: 3}
 BEGIN = "__x64_sys_getpgrp"
@@ -268,11 +270,11 @@ class Search:
             self.machine = Machine(self.args, self.case, self.smp, self.parties, self.out)
             say("%s: at the beginning of its round after %.1f s" % (self.case, time.monotonic() - begin))
 
-    def send(self, choices):
+    def send(self, choices, more=[]):
         self.start()
         self.nr += 1
         path = new_dir(os.path.join(self.out, "run-%d" % self.nr))
-        self.machine.round.send([path, "choices=" + text(choices), "alarm=%d" % ALARM])
+        self.machine.round.send([path, "choices=" + text(choices), "alarm=%d" % ALARM] + more)
         return path
 
     def wait(self):
@@ -415,6 +417,32 @@ class Search:
         print(self.lanes(trace))
         return verdict
 
+    def races(self):
+        """What the list of words lacks, as far as runs without a preemption can tell."""
+        rows, nr, listed = {}, 0, 0
+        first = self.send(())
+        path, trace = self.wait()[:2]
+        runs = [()] + [((0, c),) for i, k, cpu, mask, state, o in trace.decisions[:1] if k == "f"
+                       for c in range(32) if c != cpu and mask >> c & 1]
+        for choices in runs:
+            path = self.send(choices, ["races=on"])
+            verdict = self.wait()[2]
+            with open(os.path.join(path, "qemu.log"), errors="replace") as f:
+                more, l, n = races.report(f.read().splitlines(), None, self.machine.where)
+            nr, listed = nr + n, listed + l
+            for place, (n, functions) in more.items():
+                row = rows.setdefault(place, [0, set()])
+                row[0] += n
+                row[1] |= functions
+        print("%s: %d runs without preemption, %d accesses to the kernel's memory; pairs that conflict "
+              "and that nothing orders: %d at listed words, and" % (self.case, len(runs), nr, listed))
+        for (place, atomic), (n, functions) in sorted(rows.items(), key=lambda r: (r[0][0] == "elsewhere", r[0])):
+            some = sorted(functions)
+            print("  %-28s %s %4d  %s%s" % (place, "atomic" if atomic else "plain ", n,
+                  "; ".join(some[:12 if place == "elsewhere" else 3]),
+                  "; and %d more" % (len(some) - 12) if place == "elsewhere" and len(some) > 12 else ""))
+        return rows
+
     def lanes(self, trace):
         cpus = sorted({int(w[1]) for w in trace.lines if w[0] in "as"})
         width = 36
@@ -455,6 +483,7 @@ def main():
         p.add_argument("--" + name, type=int)
     p.add_argument("--fresh", action="store_true")
     p.add_argument("--all", action="store_true")
+    p.add_argument("--races", action="store_true")
     p.add_argument("cases", nargs="+")
     args = p.parse_args()
     with open(args.words) as f:
@@ -464,6 +493,9 @@ def main():
         case, smp, parties = case.split(":")
         search = Search(args, case, smp, parties)
         try:
+            if args.races:
+                search.races()
+                continue
             if args.choices:
                 choices = tuple(tuple(int(x) for x in c.split(":")) for c in args.choices.split("+"))
                 failed += search.replay(choices) == "failed"

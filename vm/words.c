@@ -69,6 +69,19 @@ void words(void)
 	      OF(struct kvm_memory_slot, gmem.file), OF(struct file, f_mapping),
 	      OF(struct address_space, i_pages.xa_head), OF(struct xa_node, slots));
 	SLOT("invalidate_lock", invalidate_lock);
+	/* What the scenario is about, as a whole: to say where an access was. */
+	WORD1("@vcpu", sizeof(struct vcpu_svm), RUN, 1, 0);
+	WORD2("@vmcb", sizeof(struct vmcb), RUN, 1, OF(struct vcpu_svm, vmcb), 0);
+	WORD2("@lapic", sizeof(struct kvm_lapic), RUN, 1, OF(struct kvm_vcpu, arch.apic), 0);
+	WORD2("@kvm", sizeof(struct kvm_svm), RUN, 1, OF(struct kvm_vcpu, kvm), 0);
+	WORD1("@slot", sizeof(struct kvm_memory_slot), "kvm_gmem_get_pfn", 2, 0);
+	WORD2("@file", sizeof(struct file), "kvm_gmem_get_pfn", 2,
+	      OF(struct kvm_memory_slot, gmem.file), 0);
+	WORD3("@inode", sizeof(struct inode), "kvm_gmem_get_pfn", 2,
+	      OF(struct kvm_memory_slot, gmem.file), OF(struct file, f_inode), 0);
+	WORD4("@page_tree", sizeof(struct xa_node), "kvm_gmem_get_pfn", 2,
+	      OF(struct kvm_memory_slot, gmem.file), OF(struct file, f_mapping),
+	      OF(struct address_space, i_pages.xa_head), 0);
 	WORD1("slot_file", sizeof(void *), "kvm_gmem_get_pfn", 2,
 	      OF(struct kvm_memory_slot, gmem.file));
 }

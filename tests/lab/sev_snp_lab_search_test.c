@@ -7,6 +7,7 @@
  * To meet is to call getpgrp(), which has no other use here.  Without a search nobody
  * waits there, and the round goes as it happens to.
  */
+#include <sched.h>
 #include <sys/syscall.h>
 #include <linux/sizes.h>
 
@@ -84,6 +85,11 @@ static void destroy(struct snp_vm *s, gpa_t gpa)
 static void create(struct snp_vm *s, gpa_t gpa)
 {
 	snp_order(s, guest_create, s->ap[1].vcpu->id, gpa, 0);
+}
+
+static void create_other(struct snp_vm *s, gpa_t gpa)
+{
+	snp_order(s, guest_create, s->ap[2].vcpu->id, gpa, 0);
 }
 
 static void guest_init(struct snp_order *order)
@@ -199,6 +205,41 @@ SEARCH_TEST(punch_beside_rebuilt, 2, 2)
 	beside_run(s, punch);
 }
 
+/* Another task takes the CPU from the vCPU, wherever that is, for as long as it takes. */
+static sem_t intruder;
+static bool is_in, may_go;
+
+static void *intrude(void *arg)
+{
+	while (sem_wait(&intruder))
+		;
+	WRITE_ONCE(is_in, true);
+	wait_until(READ_ONCE(may_go));
+	return NULL;
+}
+
+static void punch_behind_intruder(struct snp_vm *s, gpa_t gpa)
+{
+	sem_post(&intruder);
+	wait_until(READ_ONCE(is_in));
+	punch(s, gpa);
+	WRITE_ONCE(may_go, true);
+}
+
+SEARCH_TEST(punch_beside_preempted, 2, 2)
+{
+	struct snp_vm *s = setup(1, "punch beside a vCPU that was preempted");
+	const struct sched_param param = { .sched_priority = 1 };
+	pthread_t thread;
+
+	sem_init(&intruder, 0, 0);
+	kvm_pthread_create(&thread, NULL, intrude, NULL);
+	pin_task_to_cpu(thread, snp_nth_cpu(&s->cpus, 1));
+	TEST_ASSERT(!pthread_setschedparam(thread, SCHED_FIFO, &param), "No real-time thread");
+	ap_create(&s->ap[1], page(1));
+	beside_run(s, punch_behind_intruder);
+}
+
 SEARCH_TEST(slot_deletion, 2, 2)
 {
 	struct snp_vm *s = setup(1, "memslot deleted beside reload");
@@ -244,6 +285,22 @@ SEARCH_TEST(punch_beside_create, 3, 2)
 	ap_prepare(ap, page(2));
 	beside_order(s, create, page(2), page(2));
 	ap_check_failed(ap);
+	meet();
+}
+
+/* AP Create of another vCPU kicks all of them, without waiting. */
+SEARCH_TEST(punch_beside_other_create, 4, 2)
+{
+	struct snp_vm *s = setup(2, "punch beside AP Create of another vCPU");
+	struct snp_ap *ap = &s->ap[1], *other = &s->ap[2];
+
+	ap_start(ap, page(1));
+	ap_start(other, page(3));
+	ap_prepare(other, page(2));
+	beside_order(s, create_other, page(2), page(1));
+	ap->last = ap_heartbeat(ap);
+	ap_check_failed(ap);
+	ap_check_frozen(ap);
 	meet();
 }
 

@@ -808,6 +808,16 @@ static void sched_set_choices(Object *obj, const char *value, Error **errp)
     TCG_SCHED(obj)->search.choices = g_strdup(value);
 }
 
+static bool sched_get_races(Object *obj, Error **errp)
+{
+    return TCG_SCHED(obj)->search.races;
+}
+
+static void sched_set_races(Object *obj, bool value, Error **errp)
+{
+    TCG_SCHED(obj)->search.races = value;
+}
+
 static void sched_init(Object *obj)
 {
     TcgSched *s = TCG_SCHED(obj);
@@ -847,6 +857,7 @@ static void sched_class_init(ObjectClass *oc, void *data)
     object_class_property_add_str(oc, "points", sched_get_points, sched_set_points);
     object_class_property_add_str(oc, "symbols", sched_get_symbols,
                                   sched_set_symbols);
+    object_class_property_add_bool(oc, "races", sched_get_races, sched_set_races);
     object_class_property_add_str(oc, "words", sched_get_words, sched_set_words);
     object_class_property_add_str(oc, "choices", sched_get_choices,
                                   sched_set_choices);

@@ -134,6 +134,7 @@ static struct {
     uint64_t insns;
     unsigned stuck, warps;
     GString *trace;
+    GString *regions;
 } sc;
 
 static SearchParty *sc_party(CPUState *cpu)
@@ -152,6 +153,8 @@ static void G_GNUC_PRINTF(1, 2) sc_trace(const char *fmt, ...)
 
 /*
  * o OBJECT NAME ADDRESS SIZE
+ * r NAME ADDRESS SIZE                  a region, which is no word
+ * m CPU r|w ADDRESS SIZE PC BYTES      any access, with races=on; of the instruction
  * d INDEX CPU OBJECT r|w PC ENABLED    a decision: before an access; a mask of CPUs
  * f INDEX CPU CANDIDATES CHOSEN        a decision: CPU sleeps or spins
  * s CPU                                it runs from here on
@@ -353,6 +356,11 @@ static void sc_add_object(CPUState *cpu, SearchWord *word, uint64_t base, unsign
             return;
         }
     }
+    if (word->name[0] == '@') {
+        g_string_append_printf(sc.regions, "r %s.%u %" VADDR_PRIx " %u\n", word->name + 1,
+                               nth, addr, word->size);
+        return;
+    }
     if (sc.nr_objects == MAX_OBJECTS) {
         error_report("x-sched: more than %d words", MAX_OBJECTS);
         exit(EXIT_FAILURE);
@@ -375,6 +383,7 @@ void tcg_search_prepare(void)
             at = cpu;
         }
     }
+    sc.regions = g_string_new(NULL);
     sc.objects[OBJECT_RMP].name = g_strdup("rmp");
     sc.objects[OBJECT_IPI].name = g_strdup("ipi");
     sc.nr_objects = NR_FIXED;
@@ -400,6 +409,16 @@ void tcg_search_begin(const TcgSearchOptions *options)
     for (unsigned i = 0; i < sc.nr_objects; i++) {
         sc_trace("o %u %s %" VADDR_PRIx " %u\n", i, sc.objects[i].name,
                  sc.objects[i].addr, sc.objects[i].size);
+    }
+    g_string_append(sc.trace, sc.regions->str);
+    if (options->races) {
+        CPUState *cpu;
+
+        /* The upper half, whose last byte would make the end 0 */
+        CPU_FOREACH(cpu) {
+            cpu_watchpoint_insert(cpu, 1ull << 63, (1ull << 63) - 1,
+                                  BP_GDB | BP_MEM_ACCESS, NULL);
+        }
     }
     for (unsigned i = 0; i < MAX_CPUS; i++) {
         sc.party[i].let_go = sc.party[i].waits;
@@ -567,6 +586,13 @@ static void sc_event(CPUState *cpu, int object, bool write, uintptr_t ra)
     sc_commit(cpu, object, write, pc);
 }
 
+static void sc_trace_access(CPUState *cpu, vaddr addr, vaddr len, int flags, vaddr pc)
+{
+    sc_trace("m %d %c %" VADDR_PRIx " %u %" VADDR_PRIx " %08" PRIx64 "\n", cpu->cpu_index,
+             flags & BP_MEM_WRITE ? 'w' : 'r', addr, (unsigned)len, pc,
+             sc_read(cpu, pc, 4));
+}
+
 bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags, uintptr_t ra)
 {
     if (likely(tcg_search_state == TCG_SEARCH_OFF)) {
@@ -577,12 +603,19 @@ bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags, uintptr_t
 
         if (addr < o->addr + o->size && o->addr < addr + len) {
             if (tcg_search_state == TCG_SEARCH_ROUND) {
+                if (sc.options.races) {
+                    sc_trace_access(cpu, addr, len, flags, sc_pc(cpu, ra));
+                }
                 sc_event(cpu, i, flags & BP_MEM_WRITE && !(flags & BP_MEM_READ), ra);
             }
             return true;
         }
     }
-    return false;
+    if (tcg_search_state != TCG_SEARCH_ROUND || !sc.options.races) {
+        return false;
+    }
+    sc_trace_access(cpu, addr, len, flags, sc_pc(cpu, ra));
+    return true;
 }
 
 static void sc_pause(CPUState *cpu)

@@ -20,6 +20,7 @@ typedef struct TcgSearchOptions {
     uint64_t limit;             /* of instructions */
     char *words;
     char *choices;
+    bool races;                 /* tell of all accesses to the kernel's memory */
 } TcgSearchOptions;
 
 extern TcgSearchState tcg_search_state;
