@@ -166,6 +166,7 @@ class Trace:
         write = collections.defaultdict(lambda: "")
         reads = collections.defaultdict(int)
         current = None
+        spinning = set()
         for line in lines:
             w = line.split()
             if not w:
@@ -183,10 +184,15 @@ class Trace:
                     sorted(cpus.items()), current, cpu, obj, w[4], w[5], mask), obj))
             elif w[0] == "f":
                 mask = int(w[3], 16)
-                self.decisions.append((int(w[1]), "f", int(w[4]), mask, digest(
-                    sorted(cpus.items()), current, "f", mask), -1))
+                # A CPU that spins could go on.
+                kind = "y" if int(w[2]) in spinning else "f"
+                self.decisions.append((int(w[1]), kind, int(w[4]), mask, digest(
+                    sorted(cpus.items()), current, kind, mask), -1))
             elif w[0] == "s":
                 current = int(w[1])
+                spinning.discard(current)
+            elif w[0] == "p":
+                spinning.add(int(w[1]))
             elif w[0] == "a":
                 cpu, obj = int(w[1]), int(w[2])
                 self.users[obj][w[3] == "w"] |= 1 << cpu
@@ -331,7 +337,7 @@ class Search:
                     if verdict == "passed":
                         shutil.rmtree(path)
                     else:
-                        kept = os.path.join(self.out, verdict + "-" + (text(choices) or "none"))
+                        kept = os.path.join(self.out, verdict + "-" + digest(choices))
                         shutil.rmtree(kept, ignore_errors=True)
                         os.rename(path, kept)
                     done += 1
@@ -390,14 +396,14 @@ class Search:
 
     def branch(self, choices, cost, mine, new, levels):
         for index, kind, cpu, mask, obj in mine:
-            if new is not None and (kind == "f" or obj not in new):
+            if new is not None and (kind != "d" or obj not in new):
                 continue
             if kind == "d" and obj not in self.shared and obj > 1:
                 continue
             for other in range(32):
                 if other != cpu and mask >> other & 1:
                     child = choices + ((index, other),)
-                    price = cost + (kind == "d")
+                    price = cost + (kind != "f")
                     if price <= self.level:
                         self.stack.append((child, price))
                     elif price <= self.args.bound:

@@ -14,7 +14,7 @@
  * if it writes a word again and nothing that it has accessed since the last time was new,
  * be it the instruction, the word or the value that was there, if it runs for a slice
  * without an event, and in a guest.  It is left alone until
- * somebody has done something that it may be waiting for, or nobody else can go on.
+ * somebody has done something new that it may be waiting for, or nobody else can go on.
  * Timers expire only when nobody can: their moment is none of the choices.
  *
  * What happened is told on stderr, see sc_report().
@@ -40,7 +40,7 @@
 #define MAX_OFFSETS     6
 #define MAX_BASES       8
 #define MAX_OBJECTS     64
-#define MAX_CHOICES     64
+#define MAX_CHOICES     512
 #define MAX_CPUS        32
 #define MAX_HELD        8
 /* Without an event, outside of a guest and inside */
@@ -102,7 +102,7 @@ typedef struct SearchParty {
         uint64_t value;
         int object;
         uint64_t at;
-    } seen[NR_SEEN];            /* in this turn, and when last */
+    } seen[NR_SEEN];            /* since it last spun in vain, and when last */
     unsigned nr_seen;
     uint64_t nr_accesses, last_new;
 } SearchParty;
@@ -476,22 +476,23 @@ static void sc_spin(CPUState *cpu, uint64_t on)
     sc_trace("p %d\n", cpu->cpu_index);
 }
 
-/* Does it go round in a loop that waits for somebody? */
-static bool sc_repeats(SearchParty *p, int object, bool write, vaddr pc, uint64_t value)
+/* Is it new?  If not, does it go round in a loop that waits for somebody? */
+static bool sc_is_new(SearchParty *p, int object, bool write, vaddr pc, uint64_t value,
+                      bool *loop)
 {
     unsigned i;
-    bool nothing_new;
 
+    *loop = false;
     if (object < NR_FIXED) {
-        return false;
+        return true;
     }
     p->nr_accesses++;
     for (i = 0; i < p->nr_seen; i++) {
         if (p->seen[i].pc == pc && p->seen[i].object == object &&
             p->seen[i].value == value) {
-            nothing_new = p->last_new < p->seen[i].at;
+            *loop = write && p->last_new < p->seen[i].at;
             p->seen[i].at = p->nr_accesses;
-            return write && nothing_new;
+            return false;
         }
     }
     p->last_new = p->nr_accesses;
@@ -502,7 +503,7 @@ static bool sc_repeats(SearchParty *p, int object, bool write, vaddr pc, uint64_
         p->seen[i].at = p->nr_accesses;
         p->nr_seen++;
     }
-    return false;
+    return true;
 }
 
 /* @cpu does what it has come to. */
@@ -513,6 +514,7 @@ static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc)
     SearchParty *p = sc_party(cpu);
     const uint64_t value = o->addr ? sc_read(cpu, o->addr, o->size) : 0;
     CPUState *other;
+    bool is_new, loop;
 
     sc_trace("a %d %d %c %" PRIx64 " %" VADDR_PRIx "\n", cpu->cpu_index, object,
              write ? 'w' : 'r', value, pc);
@@ -523,9 +525,14 @@ static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc)
     } else {
         p->reads |= bit;
     }
-    if (sc_repeats(p, object, write, pc, value) && !p->spins) {
+    is_new = sc_is_new(p, object, write, pc, value, &loop);
+    if (loop && !p->spins) {
         sc_spin(cpu, 0);
         cpu_exit(cpu);
+    }
+    if (!is_new) {
+        /* Nobody waits for what has been there before. */
+        return;
     }
     CPU_FOREACH(other) {
         SearchParty *q = sc_party(other);
@@ -533,6 +540,7 @@ static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc)
         if (other != cpu && q->spins && !q->in_guest &&
             (!q->spins_on || (write && (q->spins_on & bit)))) {
             q->spins = false;
+            q->nr_seen = 0;
         }
     }
 }
@@ -771,16 +779,11 @@ void tcg_search_run(int64_t quota)
         if (cpu != sc.cpu) {
             sc_trace("s %d\n", cpu->cpu_index);
             sc.cpu = cpu;
-            p->nr_seen = 0;
-            p->spins = false;
             p->pauses = 0;
             p->reads = 0;
         }
         /* Woken by an interrupt, or because nobody else can go on */
-        if (p->spins) {
-            p->spins = false;
-            p->nr_seen = 0;
-        }
+        p->spins = false;
         slice = p->in_guest ? GUEST_SLICE : SLICE;
         current_cpu = cpu;
         executed = tcg_sched_exec(cpu, MAX(slice - p->slice, 1));
