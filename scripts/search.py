@@ -423,7 +423,7 @@ class Search:
         print(self.lanes(trace))
         return verdict
 
-    def races(self):
+    def races(self, quiet=False):
         """What the list of words lacks, as far as runs without a preemption can tell."""
         rows, nr, listed = {}, 0, 0
         first = self.send(())
@@ -440,6 +440,8 @@ class Search:
                 row = rows.setdefault(place, [0, set()])
                 row[0] += n
                 row[1] |= functions
+        if quiet:
+            return rows
         print("%s: %d runs without preemption, %d accesses to the kernel's memory; pairs that conflict "
               "and that nothing orders: %d at listed words, and" % (self.case, len(runs), nr, listed))
         for (place, atomic), (n, functions) in sorted(rows.items(), key=lambda r: (r[0][0] == "elsewhere", r[0])):
@@ -477,6 +479,15 @@ class Search:
             self.machine.end()
 
 
+def places(rows):
+    """In a sentence, what the race detector has found"""
+    there = sorted({place for place, atomic in rows if place != "elsewhere"})
+    other = sum(len(functions) for (place, atomic), (n, functions) in rows.items() if place == "elsewhere")
+    if other:
+        there.append("elsewhere by %d pairs of functions (RACES=1)" % other)
+    return ", ".join(there) or "none"
+
+
 def short(value):
     return value[:2] + ".." + value[-4:] if len(value) > 8 else value
 
@@ -498,6 +509,7 @@ def main():
     for case in args.cases:
         case, smp, parties = case.split(":")
         search = Search(args, case, smp, parties)
+        unlisted = ""
         try:
             if args.races:
                 search.races()
@@ -507,6 +519,8 @@ def main():
                 failed += search.replay(choices) == "failed"
                 continue
             first = search.run()
+            if not first:
+                unlisted = places(search.races(quiet=True))
         except Broken as e:
             say("%s: %s" % (case, e))
             sys.exit(2)
@@ -523,9 +537,9 @@ def main():
                 cost, args.name, case, text(choices)))
         else:
             print("scenario %s, kernel %s, %s CPUs: all interleavings with at most %d preemptions at accesses "
-                  "to {%s}: %d runs (%s), %d classes, %s; %.0f s, %d ms a run" % (
+                  "to {%s}: %d runs (%s), %d classes, %s; unlisted conflicting accesses: %s; %.0f s, %d ms a run" % (
                   case, args.name, smp, args.bound, ", ".join(words + ["rmp", "ipi"]), search.runs, levels,
-                  len(search.classes), "%d unclear" % search.unclear if search.unclear else "none fails",
+                  len(search.classes), "%d unclear" % search.unclear if search.unclear else "none fails", unlisted,
                   search.seconds, search.milliseconds / max(search.runs, 1)))
         sys.stdout.flush()
     if unclear:
