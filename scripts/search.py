@@ -154,9 +154,11 @@ def digest(*parts):
 class Trace:
     """What one run has written, and the hashes of its happens-before relation."""
 
-    def __init__(self, lines):
+    def __init__(self, lines, last=-1):
         self.objects = {}
-        self.decisions = []     # index, kind, cpu, mask, hash of what was before, object
+        # index, kind, cpu, mask, hash of what was before, object, does it write, turn
+        self.decisions = []
+        self.window = {}        # see Search.chain()
         self.users = collections.defaultdict(lambda: [0, 0])    # masks: who reads, who writes
         self.lines = []
         self.why = None
@@ -167,6 +169,8 @@ class Trace:
         reads = collections.defaultdict(int)
         current = None
         spinning = set()
+        turn = 0
+        preempted = None        # whose preemption is the last of the choices
         for line in lines:
             w = line.split()
             if not w:
@@ -180,22 +184,37 @@ class Trace:
             if w[0] == "d":
                 index, cpu, obj = int(w[1]), int(w[2]), int(w[3])
                 mask = int(w[6], 16)
+                if index == last:
+                    preempted = cpu
                 self.decisions.append((index, "d", cpu, mask, digest(
-                    sorted(cpus.items()), current, cpu, obj, w[4], w[5], mask), obj))
+                    sorted(cpus.items()), current, cpu, obj, w[4], w[5], mask), obj, w[4] == "w", turn))
             elif w[0] == "f":
                 mask = int(w[3], 16)
+                if preempted is not None:
+                    self.window["any"] = 1
                 # A CPU that spins could go on.
                 kind = "y" if int(w[2]) in spinning else "f"
                 self.decisions.append((int(w[1]), kind, int(w[4]), mask, digest(
-                    sorted(cpus.items()), current, kind, mask), -1))
+                    sorted(cpus.items()), current, kind, mask), -1, False, turn))
             elif w[0] == "s":
                 current = int(w[1])
+                turn += 1
                 spinning.discard(current)
             elif w[0] == "p":
                 spinning.add(int(w[1]))
             elif w[0] == "a":
                 cpu, obj = int(w[1]), int(w[2])
                 self.users[obj][w[3] == "w"] |= 1 << cpu
+                if w[3] == "w" and self.decisions:
+                    d = self.decisions[-1]
+                    if d[1] == "d" and d[2] == cpu and d[5] == obj and not d[6]:
+                        self.decisions[-1] = d[:6] + (True, d[7])
+                if preempted == cpu:
+                    preempted = None
+                elif preempted is not None:
+                    if self.objects.get(obj) == "ipi":
+                        self.window["any"] = 1
+                    self.window[obj] = self.window.get(obj, 0) | (w[3] == "w")
                 if self.objects.get(obj) == "ipi":
                     # Where it comes in between matters to all.
                     both = digest(sorted(cpus.items()), cpu)
@@ -208,6 +227,8 @@ class Trace:
                     cpus[cpu] = digest(cpus[cpu], write[obj], reads[obj], obj, "w")
                     write[obj], reads[obj] = cpus[cpu], 0
             elif w[0] == "t":
+                if preempted is not None:
+                    self.window["any"] = 1
                 both = digest(sorted(cpus.items()), "t")
                 for c in cpus:
                     cpus[c] = digest(cpus[c], both)
@@ -253,7 +274,7 @@ class Search:
         self.results = os.path.join(self.out, "results.jsonl")
         self.known = {}
         self.seconds = 0.0
-        key = "%s %s\n" % (args.key, parties)
+        key = "%s %s 2\n" % (args.key, parties)
         keyfile = os.path.join(self.out, "key")
         old = open(keyfile).read() if os.path.exists(keyfile) else None
         if args.fresh or old != key:
@@ -283,10 +304,10 @@ class Search:
         self.machine.round.send([path, "choices=" + text(choices), "alarm=%d" % ALARM] + more)
         return path
 
-    def wait(self):
+    def wait(self, last=lambda path: -1):
         path, how, code, ms = self.machine.round.line(ALARM + 60, self.machine.not_over).split()
         with open(os.path.join(path, "qemu.log"), errors="replace") as f:
-            trace = Trace(f.read().splitlines())
+            trace = Trace(f.read().splitlines(), last(path))
         verdict, why = judge(path, how, int(code), trace)
         return path, trace, verdict, why, int(ms)
 
@@ -298,6 +319,8 @@ class Search:
         self.seen = {}
         self.users = collections.defaultdict(lambda: [0, 0])
         self.shared = set()
+        self.chains = {}
+        self.skipped = 0
         self.branches = []      # of all runs: choices, cost, decisions that are theirs
         self.classes = set()
         self.objects = {}
@@ -325,11 +348,13 @@ class Search:
                         continue
                     flying[self.send(choices)] = choices, cost_of
                 if flying:
-                    path, trace, verdict, why, ms = self.wait()
+                    path, trace, verdict, why, ms = self.wait(
+                        lambda p: flying[p][0][-1][0] if flying[p][0] else -1)
                     choices, cost_of = flying.pop(path)
                     run = {"choices": text(choices), "verdict": verdict, "why": why, "ms": ms,
                            "hash": trace.hash, "instructions": trace.instructions,
-                           "decisions": trace.decisions, "users": list(trace.users.items())}
+                           "decisions": trace.decisions, "users": list(trace.users.items()),
+                           "window": [[str(o), n] for o, n in trace.window.items()]}
                     if not self.objects:
                         self.objects = trace.objects
                     with open(self.results, "a") as f:
@@ -367,7 +392,7 @@ class Search:
             self.unclear += 1
         last = choices[-1][0] if choices else -1
         mine = []
-        for index, kind, cpu, mask, state, obj in run["decisions"]:
+        for index, kind, cpu, mask, state, obj, writes, turn in run["decisions"]:
             if index <= last:
                 continue
             # The same state, with at least as many preemptions left
@@ -375,7 +400,9 @@ class Search:
                 self.pruned += 1
                 break
             self.seen[state] = cost
-            mine.append((index, kind, cpu, mask, obj))
+            mine.append((index, kind, cpu, mask, obj, writes, turn))
+        if choices in self.chains:
+            self.chain(*self.chains.pop(choices), dict(run["window"]), levels)
         self.branches.append((choices, cost, mine))
         self.branch(choices, cost, mine, None, levels)
 
@@ -395,19 +422,42 @@ class Search:
                 self.branch(choices, cost, mine, new, levels)
 
     def branch(self, choices, cost, mine, new, levels):
-        for index, kind, cpu, mask, obj in mine:
+        chains = collections.defaultdict(list)
+        for index, kind, cpu, mask, obj, writes, turn in mine:
             if new is not None and (kind != "d" or obj not in new):
                 continue
             if kind == "d" and obj not in self.shared and obj > 1:
                 continue
             for other in range(32):
                 if other != cpu and mask >> other & 1:
-                    child = choices + ((index, other),)
                     price = cost + (kind != "f")
-                    if price <= self.level:
-                        self.stack.append((child, price))
+                    if price == self.args.bound and kind == "d":
+                        chains[turn, other].append((index, obj, writes))
                     elif price <= self.args.bound:
-                        levels[price].append((child, price))
+                        self.push(choices + ((index, other),), price, levels)
+        for (turn, other), events in chains.items():
+            self.chain(choices, cost + 1, other, events, None, levels)
+
+    def push(self, child, price, levels):
+        (self.stack if price <= self.level else levels[price]).append((child, price))
+
+    def chain(self, choices, price, other, events, window, levels):
+        """
+        The last preemption that there may be, by the same CPU before one of these events
+        in a row.  They are tried from the last one back.  @window is what others did in
+        the one that was tried before, until the CPU was back: events that have nothing to
+        do with that may as well be in front of it, which is the same interleaving.
+        """
+        events = list(events)
+        while events:
+            index, obj, writes = events.pop()
+            if window is None or "any" in window or obj == 1 or str(obj) in window and (
+                    writes or window[str(obj)]):
+                child = choices + ((index, other),)
+                self.chains[child] = choices, price, other, events
+                self.push(child, price, levels)
+                return
+            self.skipped += 1
 
     # ---- one interleaving ----
 
@@ -416,7 +466,7 @@ class Search:
         path, trace, verdict, why, ms = self.wait()
         print("%s %s: %s (%s), %d instructions, %d ms; logs: %s" % (
             self.case, text(choices) or "-", verdict, why, trace.instructions, ms, path))
-        kept = os.path.join(self.out, verdict + "-" + (text(choices) or "none"), "qemu.log")
+        kept = os.path.join(self.out, verdict + "-" + digest(choices), "qemu.log")
         if os.path.exists(kept):
             same = open(kept).read() == open(os.path.join(path, "qemu.log")).read()
             print("the same run, byte for byte" if same else "NOT the run that the search saw")
@@ -428,7 +478,7 @@ class Search:
         rows, nr, listed = {}, 0, 0
         first = self.send(())
         path, trace = self.wait()[:2]
-        runs = [()] + [((0, c),) for i, k, cpu, mask, state, o in trace.decisions[:1] if k == "f"
+        runs = [()] + [((0, c),) for i, k, cpu, mask, state, o, x, y in trace.decisions[:1] if k == "f"
                        for c in range(32) if c != cpu and mask >> c & 1]
         for choices in runs:
             path = self.send(choices, ["races=on"])
