@@ -101,6 +101,7 @@ typedef struct SearchParty {
         vaddr pc;
         uint64_t value;
         int object;
+        bool write;
         uint64_t at;
     } seen[NR_SEEN];            /* since it last spun in vain, and when last */
     unsigned nr_seen;
@@ -489,7 +490,7 @@ static bool sc_is_new(SearchParty *p, int object, bool write, vaddr pc, uint64_t
     p->nr_accesses++;
     for (i = 0; i < p->nr_seen; i++) {
         if (p->seen[i].pc == pc && p->seen[i].object == object &&
-            p->seen[i].value == value) {
+            p->seen[i].write == write && p->seen[i].value == value) {
             *loop = write && p->last_new < p->seen[i].at;
             p->seen[i].at = p->nr_accesses;
             return false;
@@ -500,6 +501,7 @@ static bool sc_is_new(SearchParty *p, int object, bool write, vaddr pc, uint64_t
         p->seen[i].pc = pc;
         p->seen[i].object = object;
         p->seen[i].value = value;
+        p->seen[i].write = write;
         p->seen[i].at = p->nr_accesses;
         p->nr_seen++;
     }
