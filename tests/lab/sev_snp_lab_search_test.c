@@ -154,6 +154,12 @@ static void ap_check_failed(struct snp_ap *ap)
 		ap_fail(ap);
 }
 
+/* Cold: the TLB flush for an SPTE would kick all vCPUs, and wait for them. */
+static void chill(struct snp_vm *s)
+{
+	snp_zap(s, page(0), NR_PAGES);
+}
+
 static void ap_run_meet(struct snp_ap *ap)
 {
 	ap->before_run = ap_meet;
@@ -165,6 +171,7 @@ static void beside_run(struct snp_vm *s, void (*fn)(struct snp_vm *s, gpa_t gpa)
 {
 	struct snp_ap *ap = &s->ap[1];
 
+	chill(s);
 	ap_run_meet(ap);
 	meet();
 	fn(s, page(1));
@@ -270,6 +277,7 @@ static void beside_order(struct snp_vm *s, void (*fn)(struct snp_vm *s, gpa_t gp
 {
 	struct job job = { .fn = punch, .s = s, .gpa = vmsa };
 
+	chill(s);
 	job_start(&job);
 	meet();
 	fn(s, gpa);
@@ -353,6 +361,7 @@ SEARCH_TEST(punch_beside_punch, 3, 3)
 	struct job job = { .fn = punch, .s = s, .gpa = page(1) };
 
 	ap_create(ap, page(1));
+	chill(s);
 	ap_run_meet(ap);
 	job_start(&job);
 	meet();
@@ -369,6 +378,7 @@ SEARCH_TEST(two_vcpus, 3, 3)
 
 	ap_create(&s->ap[1], page(1));
 	ap_create(&s->ap[2], page(2));
+	chill(s);
 	ap_run_meet(&s->ap[1]);
 	ap_run_meet(&s->ap[2]);
 	meet();
