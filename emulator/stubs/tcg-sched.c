@@ -19,3 +19,7 @@ bool tcg_sched_delay_ipi(CPUState *from, CPUState *to, TcgSchedDeliver *deliver,
 {
     return false;
 }
+
+void tcg_sched_broken(const char *what)
+{
+}

@@ -136,7 +136,6 @@ static char **fork_child(const char *server, const char *line)
 
     fork_renew_notifier(qemu_get_aio_context());
     fork_renew_notifier(iohandler_get_aio_context());
-    rcu_register_thread();
     fork_renew_files(server, words[0]);
     for (char **w = words + 1; *w; w++) {
         if (g_str_has_prefix(*w, "alarm=")) {
@@ -165,6 +164,7 @@ char **tcg_fork_serve(const char *server)
         exit(EXIT_FAILURE);
     }
     qemu_ram_foreach_block(fork_allow, NULL);
+    /* In a copy, this also makes the thread that forked a reader. */
     rcu_enable_atfork();
     dprintf(out, "ready\n");
 

@@ -143,6 +143,9 @@ void helper_rmpupdate(CPUX86State *env)
                         state.page_size, state.immutable, state.asid, rc,
                         rmp_raw(env->snp.rmp, spa).lo);
     trace_rc(env, "RMPUPDATE", spa, rc, rmpupdate_rules);
+    if (rc == RMP_FAIL_INUSE) {
+        tcg_sched_broken("vmsa-in-use");
+    }
     set_result(env, rc, false);
 }
 

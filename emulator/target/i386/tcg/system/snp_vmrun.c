@@ -432,6 +432,9 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
     }
     rule = vmsa_take(env, &v);
     if (rule) {
+        if (env->snp.rmp && rmp_hv_owned(env->snp.rmp, env->snp.vmsa, RMP_PAGE_4K)) {
+            tcg_sched_broken("vmsa-freed");
+        }
         refuse(env, rule, ra);
     }
 
