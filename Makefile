@@ -16,7 +16,7 @@ export PROG ROOT DISK HOST FIXED SELFTESTS SILENCE
 .DEFAULT_GOAL := help
 .PHONY: help help-all run check check-all conformance fuzz shell mutants pair explore replay matrix series
 .PHONY: apply unapply selftests paths packages report soak rates livelock
-.PHONY: merge linux-guest update clean distclean
+.PHONY: merge linux-guest qemu-bugs update clean distclean
 
 # On the command line is nothing that the command does not read.
 given := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
@@ -47,7 +47,7 @@ fuzz:
 shell:
 	$(reads)MODE=shell scripts/run
 
-mutants pair matrix series report explore soak merge rates livelock linux-guest:
+mutants pair matrix series report explore soak merge rates livelock linux-guest qemu-bugs:
 	$(reads)scripts/$@
 
 apply unapply:

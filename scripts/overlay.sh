@@ -133,3 +133,23 @@ fix_lacks()
 		fix_has "$1" "$2" "${_n##*0}" || printf '%s\n' "$_p"
 	done
 }
+
+# The fixes for QEMU's own bugs: of the newest release; where an older one differs, the
+# folder named after it has patches of its own, and diffs of patches.
+QEMU_FIXES=$TOP/patches/qemu
+
+# qemu_fixes RELEASE FOLDER [NUMBER] : into the new folder, all fixes for this release, or one
+qemu_fixes()
+{
+	mkdir -p "$2"
+	for _p in "$QEMU_FIXES"/*.patch "$QEMU_FIXES/$1"/*.patch; do
+		_n=${_p##*/} _n=${_n%%-*}
+		[ -e "$_p" ] && [ "${3:-$_n}" = "$_n" ] || continue
+		cp "$_p" "$2/"
+		[ ! -e "$QEMU_FIXES/$1/$_n.diff" ] ||
+			patch -s "$2/${_p##*/}" "$QEMU_FIXES/$1/$_n.diff" >&2 || die "$_n.diff does not fit its patch"
+	done
+}
+
+# qemu_group PATCH : the group in which it is posted
+qemu_group() { sed -n '/^---$/q; s/^Group: //p' "$1"; }

@@ -21,7 +21,7 @@ bare_build()
 		-nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack \
 		-Wl,-z,max-page-size=4096,--no-warn-rwx-segments \
 		-I"$_folder" -I"$bare" -I"${here-.}" ${BARE_CFLAGS-} -T "$bare/image.lds" -o "$_folder/$_name.elf" \
-		"$bare/start.S" "$bare/machine.c" "$bare/snp.c" "$@" &&
+		"$bare/start.S" "$bare"/*.c "$@" &&
 	${OBJCOPY:-objcopy} -O binary -R .bss "$_folder/$_name.elf" "$_folder/$_name.bin"
 }
 
@@ -42,20 +42,26 @@ bare_start()
 	trap 'exit 1' HUP INT TERM
 }
 
-# bare_run SECONDS QEMU IMAGE OUTPUT ARGUMENT... : what the image says on its
-# serial port goes to OUTPUT.  QEMU_ARGS= are more arguments, BARE_SNP= more
-# properties of the x-snp-host.
-bare_run()
+# bare_plain SECONDS QEMU IMAGE OUTPUT ARGUMENT... : what the image says on its
+# serial port goes to OUTPUT.  QEMU_ARGS= are more arguments.
+bare_plain()
 {
 	_limit=$1 _qemu=$2 _image=$3 _output=$4
 	shift 4
 	: >"$_output"
 	# shellcheck disable=SC2086 # QEMU_ARGS is words
-	timeout -k 5 "$_limit" "$_qemu" -object "x-snp-host,id=snp0,pa-reduction=5${BARE_SNP-}" \
+	timeout -k 5 "$_limit" "$_qemu" \
 		-machine q35,kernel-irqchip=split,vmport=off,usb=off \
 		-accel tcg,thread=multi -m 128 -nodefaults -no-user-config \
 		-display none -cpu \
 		EPYC-Genoa,check=off,+svm,+npt,-hypervisor,phys-bits=48,+lbrv,+nrip-save,+flushbyasid,+decodeassists \
 		-global apic.vapic=off -no-reboot -device amd-iommu -device edu \
 		-bios "$_image" -serial "file:$_output" "$@" ${QEMU_ARGS-} </dev/null
+}
+
+# bare_run SECONDS QEMU IMAGE OUTPUT ARGUMENT... : the same with an SNP host; BARE_SNP=
+# are more properties of it
+bare_run()
+{
+	bare_plain "$@" -object "x-snp-host,id=snp0,pa-reduction=5${BARE_SNP-}"
 }

@@ -14,9 +14,6 @@
 #define PORT_RESET      0xcf9
 #define RESET_FULL      0x0e
 
-#define PCI_PSP         0x14ca1022
-#define PCI_EDU         0x11e81234
-
 static struct { uint16_t off0, sel, flags, off1; uint32_t off2, zero; } idt[32];
 uint64_t area_pt[AREA_REGIONS][512] __attribute__((aligned(4096)));
 static unsigned tests;
@@ -163,7 +160,7 @@ void exception(struct frame *f)
 
 /* ---- set-up ---- */
 
-static uint32_t pci_config(unsigned devfn, unsigned reg, uint32_t *value)
+uint32_t pci_config(unsigned devfn, unsigned reg, const uint32_t *value)
 {
     outl(0xcf8, 0x80000000u | devfn << 8 | reg);
     if (value) {
@@ -172,17 +169,13 @@ static uint32_t pci_config(unsigned devfn, unsigned reg, uint32_t *value)
     return inl(0xcfc);
 }
 
-/* Give a BAR of the device @id an address and switch memory and DMA on */
-static void pci_place(uint32_t id, unsigned bar, uint32_t addr)
+unsigned pci_find(uint32_t id)
 {
-    uint32_t command = 6;
     unsigned devfn;
 
     for (devfn = 0; devfn < 256; devfn++) {
         if (pci_config(devfn, 0, 0) == id) {
-            pci_config(devfn, 0x10 + 4 * bar, &addr);
-            pci_config(devfn, 4, &command);
-            return;
+            return devfn;
         }
     }
     bail("no PCI device", id);
@@ -198,6 +191,16 @@ void dma(bool to_ram, uint64_t spa)
     mmio_write64(EDU_BAR + 0x98, to_ram ? 3 : 1);
     while (mmio_read64(EDU_BAR + 0x98) & 1) {
     }
+}
+
+/* Give a BAR of the device @id an address and switch memory and DMA on */
+static void pci_place(uint32_t id, unsigned bar, uint32_t addr)
+{
+    uint32_t command = 6;
+    unsigned devfn = pci_find(id);
+
+    pci_config(devfn, 0x10 + 4 * bar, &addr);
+    pci_config(devfn, 4, &command);
 }
 
 struct tss { uint32_t reserved; uint64_t rsp0; uint32_t rest[23]; } __attribute__((packed));
@@ -250,6 +253,8 @@ void machine_init(void)
     }
     asm volatile("mov %%cr3, %%rax; mov %%rax, %%cr3" : : : "rax", "memory");
 
+#ifndef BARE_PLAIN
     pci_place(PCI_PSP, 2, PSP_BAR);
+#endif
     pci_place(PCI_EDU, 0, EDU_BAR);
 }

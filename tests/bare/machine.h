@@ -40,9 +40,12 @@
 #define MSR_RMP_BASE    0xc0010132
 #define MSR_RMP_END     0xc0010133
 
+#define PCI_PSP         0x14ca1022
+#define PCI_EDU         0x11e81234
 #define PSP_BAR         0xe0000000ull
 #define EDU_BAR         0xe1000000ull
 #define IOMMU_BASE      0xfed80000ull
+#define LAPIC           0xfee00000ull
 
 static inline void outb(uint16_t port, uint8_t value)
 {
@@ -110,6 +113,12 @@ static inline void mmio_write64(uint64_t addr, uint64_t value)
     *(volatile uint64_t *)addr = value;
 }
 
+/* A field of what the hardware knows by offset */
+#define F8(base, off)   (*(volatile uint8_t *)((base) + (off)))
+#define F16(base, off)  (*(volatile uint16_t *)((base) + (off)))
+#define F32(base, off)  (*(volatile uint32_t *)((base) + (off)))
+#define F64(base, off)  (*(volatile uint64_t *)((base) + (off)))
+
 /* start.S: the exceptions' entry points; the page directories of 4 GB */
 extern uint64_t exception_entry[32];
 extern uint64_t pml4[512], pd[2048];
@@ -165,6 +174,31 @@ void dma(bool to_ram, uint64_t spa);
 void machine_init_cpu(unsigned cpu);
 /* Where an unexpected exception goes instead of bail() */
 extern void (*on_disaster)(const struct frame *f);
+
+/* A register of the configuration space, after it was set to *@value if there is one */
+uint32_t pci_config(unsigned devfn, unsigned reg, const uint32_t *value);
+/* Device and function of the device @id */
+unsigned pci_find(uint32_t id);
+
+/* cpus.c: start processor @cpu; it waits for cpu_run() */
+void start_cpu(unsigned cpu);
+/* Run @fn(@arg) on processor @cpu; cpu_wait() for it */
+void cpu_run(unsigned cpu, void (*fn)(uint64_t), uint64_t arg);
+void cpu_wait(unsigned cpu);
+bool cpu_busy(unsigned cpu);
+
+/*
+ * cross.c: how often did processor 1 run code that was overwritten before?  @second:
+ * beside other code of the page; @twice: it is written twice
+ */
+unsigned cross_modify(uint64_t page, bool second, bool twice);
+#define CROSS_TURNS     4000
+
+/*
+ * svm.c: the save area @save of a guest without SEV: @code at CPL 0 in 64-bit mode, on
+ * our page tables, and its stack
+ */
+void plain_save(uint64_t save, const void *code, uint64_t rsp);
 
 /* TAP: one numbered line.  @got and @want are printed if they differ. */
 void is(uint64_t got, uint64_t want, const char *name);

@@ -562,7 +562,6 @@ static uint64_t plain_guest_np(uint64_t np, const void *code, uint64_t rsi,
 {
     static uint64_t stack[64];
     uint64_t v = VMCB(plain.vcpu), s = v + V_SAVE;
-    struct { uint16_t limit; uint64_t base; } __attribute__((packed)) t;
     struct regs r = { .rax = v, .rsi = rsi };
 
     vmcb_init(plain.vcpu);
@@ -570,32 +569,9 @@ static uint64_t plain_guest_np(uint64_t np, const void *code, uint64_t rsi,
     F32(v, V_ASID) = plain.asid;
     F8(v, V_TLB) = plain.tlb;
     F32(v, V_EXCEPTIONS) = 1 << PF | 1 << GP | 1 << UD | 1 << 8;
-    F16(s, 0x10) = SEL_CODE;
-    F16(s, 0x12) = 0xa9b;
-    F32(s, 0x14) = ~0u;
-    F16(s, 0x20) = SEL_DATA;
-    F16(s, 0x22) = 0xc93;
-    F32(s, 0x24) = ~0u;
-    memcpy((void *)s, (void *)(s + 0x20), 16);
-    memcpy((void *)(s + 0x30), (void *)(s + 0x20), 16);
-    asm volatile("sgdt %0" : "=m"(t));
-    F32(s, 0x64) = t.limit;
-    F64(s, 0x68) = t.base;
-    asm volatile("sidt %0" : "=m"(t));
-    F32(s, 0x84) = t.limit;
-    F64(s, 0x88) = t.base;
-    F64(s, 0xd0) = 0x1d00;
-    F64(s, 0x148) = 0x220;
-    F64(s, 0x150) = (uint64_t)pml4;
-    F64(s, 0x158) = 0x80010033;
-    F64(s, 0x160) = 0x400;
-    F64(s, 0x168) = 0xffff0ff0;
-    F64(s, 0x170) = 2;
-    F64(s, 0x178) = (uint64_t)code;
     stack[32] = (uint64_t)i_vmmcall;
-    F64(s, 0x1d8) = (uint64_t)&stack[32];
-    F64(s, 0x1f8) = rsi;
-    F64(s, 0x268) = 0x0007040600070406;
+    plain_save(s, code, (uint64_t)&stack[32]);
+    F64(s, S_RAX) = rsi;
     /* plain SVM hands over the other registers as they are */
     attempt(&r, i_vmrun);
     *info2 = F64(v, V_INFO2);

@@ -13,7 +13,7 @@
 /* One check of a rule of emulator/README.md; a line of KTAP tells of all */
 void check(const char *rule, uint64_t got, uint64_t want, const char *what);
 
-/* ---- main.c: memory and processors ---- */
+/* ---- main.c: memory ---- */
 
 #define NONE            (~0ull)         /* struct fault: no exception */
 #define PF              14
@@ -54,11 +54,6 @@ void report(void);
 /* A page of the host's, never handed out before */
 uint64_t fresh(void);
 
-/* Run @fn(@arg) on processor @cpu; cpu_wait() for it */
-void cpu_run(unsigned cpu, void (*fn)(uint64_t), uint64_t arg);
-void cpu_wait(unsigned cpu);
-bool cpu_busy(unsigned cpu);
-
 /* One of insn.S on an address: how it went */
 struct fault touch(const void *code, uint64_t addr);
 /* RMPUPDATE as it is; PSMASH */
@@ -91,11 +86,6 @@ void flush_tlb(void);
 #define NPF_VMPL        (1ull << 36)
 
 /* VMCB control area and VMSA, by offset (APM tables B-1 and B-4) */
-#define F8(base, off)   (*(volatile uint8_t *)((base) + (off)))
-#define F16(base, off)  (*(volatile uint16_t *)((base) + (off)))
-#define F32(base, off)  (*(volatile uint32_t *)((base) + (off)))
-#define F64(base, off)  (*(volatile uint64_t *)((base) + (off)))
-
 enum {
     V_EXCEPTIONS = 0x08, V_MISC1 = 0x0c, V_MISC2 = 0x10, V_CR = 0x00,
     V_IOPM = 0x40, V_MSRPM = 0x48, V_ASID = 0x58, V_TLB = 0x5c,
@@ -205,7 +195,7 @@ INSN(store1); INSN(store16); INSN(xchg); INSN(add); INSN(lock_add);
 INSN(lock_bts); INSN(lock_xadd); INSN(cmpxchg); INSN(cmpxchg8b);
 INSN(cmpxchg16b); INSN(sgdt); INSN(fxsave); INSN(setc); INSN(stos);
 INSN(movs); INSN(exec); INSN(invlpg); INSN(invlpga); INSN(flush); INSN(vmrun);
-INSN(vmsave); INSN(stgi); INSN(vmmcall); INSN(vmgexit); INSN(vmgexit_f2);
+INSN(vmload); INSN(vmsave); INSN(stgi); INSN(vmmcall); INSN(vmgexit); INSN(vmgexit_f2);
 INSN(rmpupdate); INSN(rmpadjust); INSN(psmash); INSN(pvalidate);
 INSN(rmpquery); INSN(rmpread); INSN(invlpgb); INSN(tlbsync);
 INSN(lock_rmpupdate); INSN(lock_psmash); INSN(lock_pvalidate);

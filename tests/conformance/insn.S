@@ -40,6 +40,7 @@ i_\name:
 /* SVM and SNP */
         insn    vmrun, "clgi; vmrun %rax; stgi"
         insn    invlpga, "invlpga %rax, %ecx"
+        insn    vmload, "vmload %rax"
         insn    vmsave, "vmsave %rax"
         insn    stgi, "stgi"
         insn    vmmcall, "vmmcall"

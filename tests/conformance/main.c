@@ -1,5 +1,5 @@
 /*
- * Results, processors and the platform's start.
+ * Results and the platform's start.
  *
  * KTAP goes to the first serial port: one line per rule, after all of its
  * checks, wherever they were made; a check that fails is told at once.
@@ -78,69 +78,6 @@ void report(void)
     print("1..");
     print_number(nr_rules, 10);
     print("\n");
-}
-
-/* ---- processors ---- */
-
-#define LAPIC_ICR_LO    0xfee00300
-#define LAPIC_ICR_HI    0xfee00310
-#define AP_START        0x8000
-
-static struct job {
-    void (*volatile fn)(uint64_t);
-    volatile uint64_t arg;
-    volatile bool up;
-} job[CPUS];
-
-extern const char ap_start[], ap_end[];
-
-void ap_main(uint64_t cpu);
-void ap_main(uint64_t cpu)
-{
-    machine_init_cpu(cpu);
-    job[cpu].up = true;
-    for (;;) {
-        if (job[cpu].fn) {
-            job[cpu].fn(job[cpu].arg);
-            __atomic_store_n(&job[cpu].fn, NULL, __ATOMIC_RELEASE);
-        }
-        asm volatile("pause");
-    }
-}
-
-void cpu_run(unsigned cpu, void (*fn)(uint64_t), uint64_t arg)
-{
-    job[cpu].arg = arg;
-    __atomic_store_n(&job[cpu].fn, fn, __ATOMIC_RELEASE);
-}
-
-bool cpu_busy(unsigned cpu)
-{
-    return __atomic_load_n(&job[cpu].fn, __ATOMIC_ACQUIRE);
-}
-
-void cpu_wait(unsigned cpu)
-{
-    while (cpu_busy(cpu)) {
-        asm volatile("pause");
-    }
-}
-
-static void start_cpu(unsigned cpu)
-{
-    unsigned i;
-
-    memcpy((void *)AP_START, ap_start, ap_end - ap_start);
-    mmio_write(LAPIC_ICR_HI, cpu << 24);
-    mmio_write(LAPIC_ICR_LO, 0x4500);               /* INIT */
-    for (i = 0; i < 100000; i++) {
-        inb(0x80);                                  /* about a microsecond */
-    }
-    mmio_write(LAPIC_ICR_HI, cpu << 24);
-    mmio_write(LAPIC_ICR_LO, 0x4600 | AP_START >> 12);
-    while (!job[cpu].up) {
-        asm volatile("pause");
-    }
 }
 
 /* ---- helpers ---- */

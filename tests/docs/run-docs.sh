@@ -162,6 +162,32 @@ listed()
 	done | nothing
 }
 
+# sourced : every rule of the emulator names the text that it was taken from, or is a
+# strict choice
+sourced()
+{
+	awk -F ' [|] ' '
+		/^[|] rule [|]/ { on = $2 == "source" || $2 ~ /^why/; want = $2 == "source"; if (!on) print "a table without sources: " $0 }
+		/^$/ { want = 0 }
+		want && /^[|] [A-Z]+-/ {
+			n++
+			sub(/^[|] /, "", $1)
+			if ($2 == "-" ? $0 !~ /strict choice/ : $2 !~ /(APM[23] ([0-9]+[.][0-9]|[A-Z])|ABI[ ,]|Linux |PPR|VeriSMo|SVSM|MSVC|AMD on|logs?\>|^as )/)
+				print $1 ": no source, and no strict choice"
+		}
+		END { if (n < 250) print n " rules" }' emulator/README.md | nothing
+}
+
+# Each bug of tests/qemu has a finding that says how to see it, and each of these a patch.
+bugs_found()
+{
+	sed '/^#/d' tests/qemu/bugs | cut -f 1 | while read -r b; do
+		grep -lq "make qemu-bugs BUG=$b\$" docs/findings/qemu-*.md || echo "no finding: bug $b"
+		ls patches/qemu/*"$(printf %04d "$b")"-*.patch patches/qemu/*/"$(printf %04d "$b")"-*.patch 2>/dev/null | grep -q . ||
+			echo "no patch: bug $b"
+	done | nothing
+}
+
 check "links lead somewhere" links
 check "paths are there" paths
 check "commands: make knows the goals and the variables" known
@@ -170,4 +196,6 @@ check "commands set what they read" heeded
 check "mutants: headers name cases that there are" headers
 check "the judge knows cases that there are" known_cases
 check "docs/cases.md has every case" listed
+check "the emulator's rules name their sources" sourced
+check "QEMU's bugs have findings and patches" bugs_found
 done_testing

@@ -533,7 +533,7 @@ struct snp_status {
 #define SNP_STATUS_RMP_INIT     (1u << 0)
 #define SNP_STATUS_NO_ALIASES   (1u << 1)
 
-/* FWCMD-05 */
+/* FWCMD-05 (ABI SNP_PLATFORM_STATUS) */
 static SevStatus snp_fw_platform_status(SnpFw *fw, void *buf)
 {
     struct snp_addr *in = buf;
@@ -619,7 +619,7 @@ static SevStatus snp_fw_df_flush(SnpFw *fw, void *buf)
     return snp_fw_flush_asids(fw, true);
 }
 
-/* FWCMD-17 */
+/* FWCMD-17 (ABI SNP_PAGE_RECLAIM) */
 static SevStatus snp_fw_page_reclaim(SnpFw *fw, void *buf)
 {
     struct snp_addr *in = buf;
@@ -671,7 +671,7 @@ static bool snp_fw_tcb_above(uint64_t tcb, uint64_t limit)
     return false;
 }
 
-/* FWCMD-22 */
+/* FWCMD-22 (ABI SNP_COMMIT) */
 static SevStatus snp_fw_config(SnpFw *fw, void *buf)
 {
     struct snp_config *in = buf;

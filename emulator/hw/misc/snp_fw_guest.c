@@ -91,7 +91,7 @@ static void snp_fw_save_context(const SnpGuest *guest)
 
 /* ---- SNP_GCTX_CREATE, SNP_DECOMMISSION ---- */
 
-/* FWCMD-08 */
+/* FWCMD-08 (ABI SNP_GCTX_CREATE) */
 static SevStatus snp_fw_gctx_create(SnpFw *fw, void *buf)
 {
     struct snp_gctx *in = buf;
@@ -122,7 +122,7 @@ static SevStatus snp_fw_gctx_create(SnpFw *fw, void *buf)
     return SEV_SUCCESS;
 }
 
-/* FWCMD-16 */
+/* FWCMD-16 (ABI SNP_DECOMMISSION) */
 static SevStatus snp_fw_decommission(SnpFw *fw, void *buf)
 {
     struct snp_gctx *in = buf;
@@ -219,7 +219,7 @@ struct snp_activate {
     uint32_t asid;
 } QEMU_PACKED;
 
-/* FWCMD-10 */
+/* FWCMD-10 (ABI SNP_ACTIVATE) */
 static SevStatus snp_fw_activate(SnpFw *fw, void *buf)
 {
     struct snp_activate *in = buf;
@@ -245,7 +245,7 @@ static SevStatus snp_fw_activate(SnpFw *fw, void *buf)
     status = snp_fw_bind_asid(fw, asid, SNP_ASID_SNP);
     if (status == SEV_SUCCESS) {
         guest->asid = asid;
-        /* ENC-01: a new key for whatever is left in memory */
+        /* ENC-01 (APM2 15.34): a new key for whatever is left in memory */
         snp_host_new_key(asid);
         snp_fw_save_context(guest);
     }
@@ -410,7 +410,7 @@ static SevStatus snp_fw_check_cpuid(SnpFw *fw, uint64_t spa)
     return SEV_SUCCESS;
 }
 
-/* FWCMD-11..14 */
+/* FWCMD-11..14 (ABI SNP_LAUNCH_UPDATE) */
 static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
 {
     struct snp_launch_update *in = buf;

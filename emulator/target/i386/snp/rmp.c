@@ -41,7 +41,7 @@ static uint64_t base_of(uint64_t page)
     return page & ~(uint64_t)(RMP_PAGES_PER_2M - 1);
 }
 
-/* RMPUPDATE-22: only an assigned entry has a size */
+/* RMPUPDATE-22 (APM3 RMPUPDATE): only an assigned entry has a size */
 static bool lo_large(uint64_t lo)
 {
     return BOTH(lo, RMP_LO_ASSIGNED | RMP_LO_PAGE_SIZE);
@@ -207,7 +207,7 @@ static uint64_t true_lo(const Rmp *rmp, uint64_t page)
     return lo;
 }
 
-/* ENC-01 */
+/* ENC-01 (APM2 15.34) */
 unsigned rmp_key_locked(const Rmp *rmp, uint64_t spa)
 {
     return rmp_covered(rmp, spa) ?
@@ -243,7 +243,7 @@ bool rmp_setup(Rmp *rmp, void *table, uint64_t base, uint64_t end,
         .entry = (RmpEntry *)((char *)table + RMP_BOOKKEEPING_SIZE),
         .base = base,
         .end = end,
-        /* GEOM-04 */
+        /* GEOM-04 (APM2 15.36.4) */
         .pages = pages,
         .max_asid = max_asid,
         .erratum_2m = erratum_2m,
@@ -261,7 +261,7 @@ void rmp_destroy(Rmp *rmp)
 
 RmpEntry rmp_raw(const Rmp *rmp, uint64_t spa)
 {
-    /* GEOM-05 */
+    /* GEOM-05 (APM2 15.36.5, 15.36.10) */
     if (!rmp_covered(rmp, spa)) {
         return (RmpEntry) { 0, 0 };
     }
@@ -290,7 +290,7 @@ static bool update_input_bad(const Rmp *rmp, uint64_t spa,
     if (spa & (size - 1) & ~(RMP_PAGE_4K - 1)) {
         return true;
     }
-    /* RMPUPDATE-05 */
+    /* RMPUPDATE-05 (APM3 RMPUPDATE) */
     if (!state->assigned && (state->immutable || state->asid)) {
         return true;
     }
@@ -312,7 +312,7 @@ static int update_refused_4k(const Rmp *rmp, uint64_t page)
     if (lo_in_use(own) || (lo_large(head) && lo_in_use(head))) {
         return RMP_FAIL_INUSE;
     }
-    /* RMPUPDATE-08 */
+    /* RMPUPDATE-08 (APM3 RMPUPDATE) */
     if (own & RMP_LO_IMMUTABLE) {
         return RMP_FAIL_PERMISSION;
     }
@@ -350,7 +350,7 @@ static int update_refused_2m(const Rmp *rmp, uint64_t base)
         }
         assigned |= lo & RMP_LO_ASSIGNED;
     }
-    /* RMPUPDATE-11 */
+    /* RMPUPDATE-11 (APM3 RMPUPDATE) */
     return assigned ? RMP_FAIL_OVERLAP : RMP_OK;
 }
 
@@ -364,7 +364,7 @@ int rmp_update(Rmp *rmp, uint64_t spa, const RmpState *state, bool *changed)
     if (update_input_bad(rmp, spa, state)) {
         return RMP_FAIL_INPUT;
     }
-    /* RMPUPDATE-07 */
+    /* RMPUPDATE-07 (APM2 15.36.22) */
     if (!rmp_covered(rmp, spa)) {
         return RMP_FAIL_INPUT;
     }
@@ -387,7 +387,7 @@ int rmp_update(Rmp *rmp, uint64_t spa, const RmpState *state, bool *changed)
     rmp_lock(rmp);
     rc = large ? update_refused_2m(rmp, page) : update_refused_4k(rmp, page);
     if (rc == RMP_OK) {
-        /* RMPUPDATE-28 */
+        /* RMPUPDATE-28 (APM2 15.34) */
         if (rmp->rekey) {
             rmp->rekey(page << 12, large ? RMP_PAGE_2M : RMP_PAGE_4K,
                        rmp_key_locked(rmp, spa), lo_key(lo));
@@ -433,7 +433,7 @@ int rmp_smash(Rmp *rmp, uint64_t spa)
     uint64_t page = spa >> 12;
     int rc;
 
-    /* PSMASH-02 */
+    /* PSMASH-02 (APM2 15.36.11) */
     if (page != base_of(page) || !rmp_covered(rmp, spa)) {
         return RMP_FAIL_INPUT;
     }
@@ -456,7 +456,7 @@ int rmp_read(Rmp *rmp, uint64_t spa, RmpState *state)
     lo = true_lo(rmp, page);
     rmp_unlock(rmp);
 
-    /* ARCH-01, ARCH-03 */
+    /* ARCH-01, ARCH-03 (APM3 RMPREAD) */
     *state = (RmpState) {
         .gpa = lo & RMP_LO_GPA_MASK,
         .assigned = !!(lo & RMP_LO_ASSIGNED),
@@ -485,7 +485,7 @@ static bool guest_owns(const Rmp *rmp, uint64_t spa, uint64_t gpa,
 {
     uint64_t offset;
 
-    /* CHK-COV */
+    /* CHK-COV (APM2 15.36.10) */
     if (!rmp_covered(rmp, spa)) {
         return false;
     }
@@ -494,7 +494,7 @@ static bool guest_owns(const Rmp *rmp, uint64_t spa, uint64_t gpa,
     if (l->in_use) {
         return false;
     }
-    /* CHK-GOWN */
+    /* CHK-GOWN (APM2 15.36.10) */
     if (!(l->e.lo & RMP_LO_ASSIGNED) || lo_asid(l->e.lo) != asid) {
         return false;
     }
@@ -503,11 +503,11 @@ static bool guest_owns(const Rmp *rmp, uint64_t spa, uint64_t gpa,
     if ((l->e.lo & RMP_LO_GPA_MASK) + offset != (gpa & ~(RMP_PAGE_4K - 1))) {
         return false;
     }
-    /* CHK-MUT */
+    /* CHK-MUT (APM2 15.36.10) */
     return !(l->e.lo & RMP_LO_IMMUTABLE);
 }
 
-/* CHK-SIZE: ACC-PGSZ, ACC-PGS2; a 1 GB leaf counts as 2 MB */
+/* CHK-SIZE (APM2 15.36.10): ACC-PGSZ, ACC-PGS2; a 1 GB leaf counts as 2 MB */
 static bool leaf_matches(const Lookup *l, uint64_t leaf_size)
 {
     return l->large == (leaf_size >= RMP_PAGE_2M);
@@ -532,7 +532,7 @@ bool rmp_hv_owned(const Rmp *rmp, uint64_t spa, uint64_t leaf_size)
                          __ATOMIC_RELAXED)) {
         return true;
     }
-    /* HOST-01, HOST-06, HOST-07 */
+    /* HOST-01, HOST-06, HOST-07 (APM2 15.36.10) */
     if (lo_busy(load_lo(rmp, page))) {
         return false;
     }
@@ -560,7 +560,7 @@ RmpVerdict rmp_check_private(const Rmp *rmp, uint64_t spa, uint64_t gpa,
         !leaf_matches(&l, leaf_size)) {
         return RMP_GUEST_NPF;
     }
-    /* CHK-VAL, ACC-02 */
+    /* CHK-VAL, ACC-02 (APM2 15.36.10) */
     if (!(l.e.lo & RMP_LO_VALIDATED)) {
         return RMP_GUEST_VC;
     }
@@ -599,7 +599,7 @@ int rmp_adjust_operands(uint64_t gva, bool size_2m, uint64_t rdx,
     if (target <= vmpl) {
         return RMP_FAIL_PERMISSION;
     }
-    /* RMPADJUST-05, and the bits that mean nothing */
+    /* RMPADJUST-05 (APM2 15.36.7), and the bits that mean nothing */
     if (mask > 0x1f ||
         (mask && !(mask & RMP_PERM_READ)) ||
         (mask & RMP_PERM_SSS && mask & (RMP_PERM_XUSER | RMP_PERM_XSUPER)) ||
@@ -630,12 +630,12 @@ static int pvalidate_locked(Rmp *rmp, uint64_t spa, uint64_t gpa,
         *verdict = RMP_GUEST_NPF;
         return RMP_OK;
     }
-    /* PVALIDATE-05 */
+    /* PVALIDATE-05 (APM2 15.36.6, 15.36.11) */
     if (!size_2m && (l.large || leaf_size >= RMP_PAGE_2M)) {
         *verdict = RMP_GUEST_NPF_SIZEM;
         return RMP_OK;
     }
-    /* PVALIDATE-06 */
+    /* PVALIDATE-06 (APM2 15.36.6) */
     if (size_2m && (!l.large || leaf_size < RMP_PAGE_2M)) {
         return RMP_FAIL_SIZEMISMATCH;
     }
@@ -644,7 +644,7 @@ static int pvalidate_locked(Rmp *rmp, uint64_t spa, uint64_t gpa,
         *verdict = RMP_GUEST_NPF;
         return RMP_OK;
     }
-    /* PVALIDATE-07 */
+    /* PVALIDATE-07 (APM2 15.36.6) */
     if (!!(l.e.lo & RMP_LO_VALIDATED) == validate) {
         *unchanged = true;
         return RMP_OK;
@@ -683,12 +683,12 @@ static int adjust_locked(Rmp *rmp, uint64_t spa, uint64_t gpa,
         *verdict = RMP_GUEST_NPF;
         return RMP_OK;
     }
-    /* RMPADJUST-08 */
+    /* RMPADJUST-08 (APM2 15.36.11) */
     if (!size_2m && l.large) {
         *verdict = RMP_GUEST_NPF_SIZEM;
         return RMP_OK;
     }
-    /* RMPADJUST-09 */
+    /* RMPADJUST-09 (APM2 15.36.11) */
     if (size_2m && !l.large) {
         return RMP_FAIL_SIZEMISMATCH;
     }
@@ -703,7 +703,7 @@ static int adjust_locked(Rmp *rmp, uint64_t spa, uint64_t gpa,
         *verdict = RMP_GUEST_VC;
         return RMP_OK;
     }
-    /* RMPADJUST-11 */
+    /* RMPADJUST-11 (APM2 15.36.7) */
     if (mask & ~perms_of(&l, vmpl)) {
         return RMP_FAIL_PERMISSION;
     }
@@ -861,7 +861,7 @@ unsigned rmp_key(Rmp *rmp, uint64_t spa)
 
 /* ---- firmware ---- */
 
-/* FWPAGE-01..11.  Lock held. */
+/* FWPAGE-01..11 (ABI, page states).  Lock held. */
 static RmpPageState page_state(const Rmp *rmp, uint64_t spa, Lookup *l)
 {
     uint64_t lo;
@@ -913,13 +913,13 @@ RmpPageState rmp_page_state(Rmp *rmp, uint64_t spa, bool *size_2m)
 
 void rmp_fw_init(Rmp *rmp)
 {
-    /* GEOM-07, and GEOM-08's regions around the ends */
+    /* GEOM-07 (APM2 15.36.4), and GEOM-08's regions around the ends */
     uint64_t first = rmp->base >> 12, last = rmp->end >> 12;
     uint64_t from = base_of(first), to = base_of(last) + RMP_PAGES_PER_2M;
     uint64_t page;
 
     rmp_lock(rmp);
-    /* FWCMD-01 */
+    /* FWCMD-01 (ABI SNP_INIT) */
     __atomic_store_n(&rmp->counted, false, __ATOMIC_RELEASE);
     for (page = 0; page < rmp->pages; page++) {
         store(rmp, page, 0, 0);
@@ -1042,18 +1042,18 @@ static int launch_update_locked(Rmp *rmp, uint64_t spa, unsigned asid,
 {
     Lookup l;
 
-    /* FWCMD-11, in the order of its row */
+    /* FWCMD-11 (ABI SNP_LAUNCH_UPDATE), in the order of its row */
     if (page_state(rmp, spa, &l) != RMP_PAGE_PRE_GUEST) {
         return RMP_FAIL_PERMISSION;
     }
     if (lo_asid(l.e.lo) != asid) {
         return RMP_FAIL_INPUT;
     }
-    /* FWCMD-12: a VMSA is a 4 KB page */
+    /* FWCMD-12 (ABI SNP_LAUNCH_UPDATE): a VMSA is a 4 KB page */
     if (l.large != size_2m || (size_2m && vmsa)) {
         return RMP_FAIL_SIZEMISMATCH;
     }
-    /* FWCMD-12, FWCMD-13 */
+    /* FWCMD-12, FWCMD-13 (ABI SNP_LAUNCH_UPDATE) */
     l.e.lo &= ~(RMP_LO_IMMUTABLE | RMP_LO_VMSA);
     l.e.lo |= RMP_LO_VALIDATED | (vmsa ? RMP_LO_VMSA : 0);
     l.e.hi = RMP_PERM_LAUNCH | (uint64_t)perms[0] << 8 |

@@ -30,7 +30,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RMP_BOOKKEEPING_SIZE    0x4000      /* GEOM-03 */
+#define RMP_BOOKKEEPING_SIZE    0x4000      /* GEOM-03 (APM2 15.36.4) */
 #define RMP_PAGE_4K             0x1000ull
 #define RMP_PAGE_2M             0x200000ull
 #define RMP_PAGES_PER_2M        512
@@ -55,11 +55,11 @@
 #define RMP_PERM_XUSER          0x04
 #define RMP_PERM_XSUPER         0x08
 #define RMP_PERM_SSS            0x10
-#define RMP_PERM_ASSIGN         0x0f    /* RMPUPDATE-20 */
-#define RMP_PERM_LAUNCH         0x1f    /* FWCMD-11 */
+#define RMP_PERM_ASSIGN         0x0f    /* RMPUPDATE-20 (APM2 15.36.7) */
+#define RMP_PERM_LAUNCH         0x1f    /* FWCMD-11 (ABI SNP_LAUNCH_UPDATE) */
 #define RMP_NR_VMPL             4
 
-/* INSN-07: what the instructions return in EAX */
+/* INSN-07 (APM3): what the instructions return in EAX */
 enum {
     RMP_OK                  = 0,
     RMP_FAIL_INPUT          = 1,
@@ -75,7 +75,7 @@ typedef struct RmpEntry {
     uint64_t hi;
 } RmpEntry;
 
-/* ARCH-01: the memory operand of RMPUPDATE and RMPREAD, little endian */
+/* ARCH-01 (APM3): the memory operand of RMPUPDATE and RMPREAD, little endian */
 typedef struct RmpState {
     uint64_t gpa;
     uint8_t assigned;
@@ -93,7 +93,7 @@ typedef struct Rmp {
     RmpEntry *entry;            /* host address of page 0's entry */
     uint64_t base;              /* RMP_BASE */
     uint64_t end;               /* RMP_END, inclusive */
-    uint64_t pages;             /* 4 KB pages covered, GEOM-04 */
+    uint64_t pages;             /* 4 KB pages covered, GEOM-04 (APM2 15.36.4) */
     unsigned max_asid;          /* highest ASID an entry may carry */
     bool erratum_2m;            /* HOST-08 */
     uint16_t *busy;             /* assigned or in use, pages by 2 MB; atomic */
@@ -152,13 +152,13 @@ typedef enum RmpPageState {
 /*
  * Take the table at @table (host address of RMP_BASE, 8-byte aligned) into
  * use.  @base and @end are the MSRs' values.  False, with @rmp untouched, if
- * they do not make a table (GEOM-01..03).
+ * they do not make a table (GEOM-01..03: APM2 15.36.4).
  */
 bool rmp_setup(Rmp *rmp, void *table, uint64_t base, uint64_t end,
                unsigned max_asid, bool erratum_2m);
 void rmp_destroy(Rmp *rmp);
 
-/* GEOM-04, GEOM-05 */
+/* GEOM-04, GEOM-05 (APM2 15.36.5, 15.36.10) */
 static inline bool rmp_covered(const Rmp *rmp, uint64_t spa)
 {
     return (spa >> 12) < rmp->pages;
@@ -239,7 +239,7 @@ RmpVerdict rmp_check_private(const Rmp *rmp, uint64_t spa, uint64_t gpa,
 
 /*
  * The caller holds the lock from the check to the mark, so that no other
- * processor takes the page in between (INUSE-01, VMRUN-26).
+ * processor takes the page in between (INUSE-01, VMRUN-26: APM2 15.36.12).
  */
 void rmp_lock(Rmp *rmp);
 void rmp_unlock(Rmp *rmp);
@@ -312,7 +312,7 @@ int rmp_fw_reclaim(Rmp *rmp, uint64_t spa, bool size_2m);
 int rmp_fw_launch_update(Rmp *rmp, uint64_t spa, unsigned asid, bool size_2m,
                          bool vmsa, const uint8_t perms[3]);
 
-/* FWCMD-10: is any page still assigned to @asid? */
+/* FWCMD-10 (ABI SNP_ACTIVATE): is any page still assigned to @asid? */
 bool rmp_asid_has_pages(Rmp *rmp, unsigned asid);
 
 #endif

@@ -150,7 +150,7 @@ bool snp_tlb_walked(CPUArchState *env, vaddr addr, MMUAccessType access,
                     int *page_size);
 
 /* ---- svm_helper.c ---- */
-/* VMRUN before anything is saved: #GP(0) of VMRUN-01, -02 */
+/* VMRUN before anything is saved: #GP(0) of VMRUN-01, -02 (APM2 15.36.12) */
 void snp_vmrun_begin(CPUArchState *env, uint64_t vmcb, uintptr_t ra);
 /* VMRUN checks on the control area; #VMEXIT(INVALID) and friends */
 void snp_vmrun_check_control(CPUArchState *env, uint64_t nested_ctl,
@@ -166,9 +166,9 @@ void snp_vmexit_begin(CPUArchState *env, uint64_t exit_code,
 bool snp_vmexit_save(CPUArchState *env);
 /* After the host's state was loaded from HSAVE */
 void snp_vmexit_end(CPUArchState *env);
-/* VMSAVE-01 */
+/* VMSAVE-01 (APM2 15.36.12) */
 void snp_vmsave_check(CPUArchState *env, uint64_t vmcb, uintptr_t ra);
-/* Automatic exits after a write: CR and EFER traps (EXIT-12) */
+/* Automatic exits after a write: CR and EFER traps (EXIT-12: APM2 15.35.10) */
 void snp_write_trap(CPUArchState *env, uint32_t exit_code, uint64_t value,
                     uintptr_t ra);
 #endif

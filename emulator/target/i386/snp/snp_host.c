@@ -310,7 +310,7 @@ void snp_host_flush_tlbs(uint64_t spa, uint64_t size)
     }
 }
 
-/* ---- WBINVD bookkeeping, FWCMD-07 ---- */
+/* ---- WBINVD bookkeeping, FWCMD-07 (ABI SNP_DF_FLUSH) ---- */
 
 void snp_host_mark_cores(void)
 {
@@ -342,7 +342,7 @@ void snp_host_wbinvd(unsigned cpu_index)
 
 /*
  * A processor sets SYSCFG.SNP_EN.  Every processor must name the same table
- * (GEOM-01).  NULL if the MSRs do not describe one.
+ * (GEOM-01: APM2 15.36.4).  NULL if the MSRs do not describe one.
  */
 Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end)
 {
@@ -468,7 +468,7 @@ void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
 {
     SnpHost *s = the_host;
     uint64_t top = above_4g_end ? above_4g_end : below_4g_size;
-    /* GEOM-02: the firmware wants 1 MB granularity */
+    /* GEOM-02 (APM2 15.36.4): the firmware wants 1 MB granularity */
     uint64_t size = ROUND_UP((top >> 12) * sizeof(RmpEntry) +
                              RMP_BOOKKEEPING_SIZE, MiB);
 
@@ -568,7 +568,7 @@ void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
     }
     switch (leaf) {
     case 0x80000007:
-        *edx |= CPUID_APM_INVTSC;   /* CPUID-07 */
+        *edx |= CPUID_APM_INVTSC;   /* CPUID-07 (APM3 E, 8000_0007) */
         break;
     case 0x8000000A:
         if (*eax) {

@@ -38,7 +38,7 @@ void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
 #define snp_host_reserve_rmp(below_4g_size, above_4g_end, errp)
 #endif
 
-/* CPUID 8000_000A EBX (CPUID-04) */
+/* CPUID 8000_000A EBX (CPUID-04: APM3 E, 8000_001F) */
 #define SNP_SVM_ASIDS       0x8000
 
 /* CPUID 8000_001F (CPUID-01, CPUID-02): C-bit position, ASID limits. */

@@ -3,7 +3,7 @@
  * faults, flags and TLB maintenance.  What they do to the table is
  * target/i386/snp/rmp.c.
  *
- * 64-bit mode is checked by the decoder (INSN-01).
+ * 64-bit mode is checked by the decoder (INSN-01: APM3).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -78,7 +78,7 @@ static const char *const pvalidate_rules[8] = {
 
 static void check_cpl0(CPUX86State *env, uintptr_t ra)
 {
-    /* INSN-03 */
+    /* INSN-03 (APM3) */
     if (env->hflags & HF_CPL_MASK) {
         raise_exception_err_ra(env, EXCP0D_GPF, 0, ra);
     }
@@ -89,12 +89,12 @@ static void check_cpl0(CPUX86State *env, uintptr_t ra)
 /* True if the instruction may go on; otherwise INSN-04 has set the result. */
 static bool hv_insn(CPUX86State *env, uintptr_t ra)
 {
-    /* INSN-02 */
+    /* INSN-02 (APM3) */
     if (!env->snp.rmp) {
         raise_exception_ra(env, EXCP06_ILLOP, ra);
     }
     check_cpl0(env, ra);
-    /* INSN-04 */
+    /* INSN-04 (APM3) */
     if (env->hflags & HF_GUEST_MASK) {
         set_result(env, RMP_FAIL_PERMISSION, false);
         return false;
@@ -115,7 +115,7 @@ void helper_rmpupdate(CPUX86State *env)
         return;
     }
     tcg_sched_point(env_cpu(env), TCG_SCHED_RMPUPDATE, ra);
-    /* RMPUPDATE-03 */
+    /* RMPUPDATE-03 (APM3 RMPUPDATE) */
     lo = cpu_ldq_data_ra(env, env->regs[R_ECX], ra);
     hi = cpu_ldq_data_ra(env, env->regs[R_ECX] + 8, ra);
     state = (RmpState) {
@@ -134,7 +134,7 @@ void helper_rmpupdate(CPUX86State *env)
     }
     rc = rmp_update(env->snp.rmp, spa, &state, &changed);
     if (changed) {
-        /* RMPUPDATE-28 */
+        /* RMPUPDATE-28 (APM2 15.34) */
         snp_host_contents_changed(spa, size);
         /* RMPUPDATE-29 */
         snp_host_flush_tlbs(spa, size);
@@ -257,7 +257,7 @@ void helper_pvalidate(CPUX86State *env)
     int rc;
 
     guest_insn(env, ra);
-    /* PVALIDATE-01 */
+    /* PVALIDATE-01 (APM3 PVALIDATE) */
     if (env->snp.vmpl) {
         raise_exception_err_ra(env, EXCP0D_GPF, 0, ra);
     }
@@ -305,7 +305,7 @@ void helper_rmpadjust(CPUX86State *env)
         if (verdict != RMP_GUEST_OK) {
             raise_verdict(env, &t, gva, verdict, ra);
         }
-        /* RMPADJUST-15: no flush */
+        /* RMPADJUST-15 (APM2 15.36.15): no flush */
         trace_snp_rmpadjust(cpu_nr(env), gva, t.gpa, t.spa, rdx, rc);
     }
     trace_rc(env, "RMPADJUST", gva, rc, rmpadjust_rules);
@@ -345,11 +345,11 @@ void helper_vmgexit(CPUX86State *env)
 {
     const uintptr_t ra = GETPC();
 
-    /* VMGEXIT-01 */
+    /* VMGEXIT-01 (APM2 15.35.6) */
     if (env->snp.guest & SNP_GUEST_ES) {
         cpu_vmexit(env, SVM_EXIT_VMGEXIT, 0, ra);
     }
-    /* VMGEXIT-02 */
+    /* VMGEXIT-02 (APM2 15.35.6) */
     cpu_svm_check_intercept_param(env, SVM_EXIT_VMMCALL, 0, ra);
     raise_exception_ra(env, EXCP06_ILLOP, ra);
 }

@@ -18,7 +18,7 @@
 #include "snp/snp_host.h"
 #include "trace.h"
 
-/* CHK-HVOWN on a write: HOST-01..11, NSNP-01, ACC-05 */
+/* CHK-HVOWN (APM2 15.36.10) on a write: HOST-01..11, NSNP-01, ACC-05 */
 static bool fill_hv_owned(CPUX86State *env, uint64_t *spa, uint64_t page_size,
                           MMUAccessType access, int *prot)
 {
@@ -30,9 +30,9 @@ static bool fill_hv_owned(CPUX86State *env, uint64_t *spa, uint64_t page_size,
     if (access == MMU_DATA_STORE && (*prot & PAGE_WRITE)) {
         return false;
     }
-    /* HOST-02, ACC-06: reads and fetches are not checked */
+    /* HOST-02, ACC-06 (APM2 15.36.10): reads and fetches are not checked */
     *prot &= ~PAGE_WRITE;
-    /* ENC-01: but they have not the key */
+    /* ENC-01 (APM2 15.34): but they have not the key */
     if (rmp_key(rmp, *spa)) {
         *spa = snp_host_ciphertext(*spa);
     }
@@ -50,14 +50,14 @@ static bool fill_private(CPUX86State *env, uint64_t gpa, uint64_t spa,
     case RMP_GUEST_OK:
         break;
     case RMP_GUEST_VC:
-        *fault = SNP_FAULT_VC;      /* ACC-02, ACC-04 */
+        *fault = SNP_FAULT_VC;      /* ACC-02, ACC-04 (APM2 15.36.10) */
         return false;
     default:
-        *fault = SNP_NPF_RMP;       /* ACC-01, ACC-04 */
+        *fault = SNP_NPF_RMP;       /* ACC-01, ACC-04 (APM2 15.36.10) */
         return false;
     }
 
-    /* CHK-VMPL, ACC-03 */
+    /* CHK-VMPL, ACC-03 (APM2 15.36.10) */
     if (!(perms & RMP_PERM_READ)) {
         *prot &= ~PAGE_READ;
     }
@@ -153,7 +153,7 @@ int snp_effective_cbit(CPUX86State *env, bool c_bit_in_pte,
 
 void snp_raise_not_validated(CPUX86State *env, vaddr gva, uintptr_t ra)
 {
-    /* ACC-14; KVM never sees it */
+    /* ACC-14 (APM2 15.36.10); KVM never sees it */
     env->cr[2] = gva;
     raise_exception_err_ra(env, EXCP1D_VC, SNP_VC_NOT_VALIDATED, ra);
 }

@@ -93,12 +93,12 @@ bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
         wrmsr_syscfg(env, val, ra);
         return true;
     case MSR_AMD_HWCR:
-        /* MSR-02: SmmLock is sticky */
+        /* MSR-02 (APM2 15.32): SmmLock is sticky */
         qatomic_set(&env->snp.hwcr, val | (env->snp.hwcr & HWCR_SMM_LOCK));
         return true;
     case MSR_AMD_RMP_BASE:
     case MSR_AMD_RMP_END:
-        /* SYSCFG-06; the low 13 bits are fixed, GEOM-02 */
+        /* SYSCFG-06; the low 13 bits are fixed, GEOM-02 (APM2 15.36.4) */
         if (env->snp.rmp || (val >> snp_spa_bits(env))) {
             msr_gp(env, msr, "SYSCFG-06", ra);
         }
@@ -109,7 +109,7 @@ bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
         }
         return true;
     case MSR_AMD_GHCB:
-        /* EXIT-13 */
+        /* EXIT-13 (APM2 15.35.7) */
         if (!(env->snp.guest & SNP_GUEST_ES)) {
             msr_gp(env, msr, "EXIT-13", ra);
         }
@@ -177,7 +177,7 @@ bool snp_rdmsr(CPUX86State *env, uint32_t msr, uint64_t *val, uintptr_t ra)
         *val = env->snp.ghcb;
         return true;
     case MSR_AMD_SEV_STATUS:
-        /* EXIT-14; MSR-04: 0 while no encrypted guest runs */
+        /* EXIT-14 (APM2 15.34.10); MSR-04: 0 while no encrypted guest runs */
         *val = snp_guest_runs(env) ? env->snp.sev_status : 0;
         return true;
     case MSR_AMD_VM_PAGE_FLUSH:

@@ -167,7 +167,7 @@ void snp_tlb_guest_flush(CPUX86State *env)
     }
 }
 
-/* TLB-04 */
+/* TLB-04 (APM3 INVLPGA) */
 void snp_tlb_invlpga(CPUX86State *env, vaddr addr, uint32_t asid)
 {
     SnpTlb *t = env->snp.tlb;
@@ -308,7 +308,7 @@ void snp_tlb_vmrun(CPUX86State *env, uint8_t tlb_ctl)
     a = &t->asid[env->snp.tlb_asid];
     t->vmrun++;
     t->us = qemu_clock_get_us(QEMU_CLOCK_VIRTUAL);
-    /* TLB-02 */
+    /* TLB-02 (APM2 15.36.15, B) */
     if (tlb_ctl == TLB_CONTROL_FLUSH_ALL_ASID) {
         t->all_flushed = t->now++;
     } else if ((tlb_ctl & 3) == 3) {

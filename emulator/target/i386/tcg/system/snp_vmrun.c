@@ -99,7 +99,7 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
     env->snp.vmpl = 0;
     env->snp.vmsa = 0;
     env->snp.tlb_asid = asid < SNP_SVM_ASIDS ? asid : 0;
-    /* VMRUN-03 */
+    /* VMRUN-03 (APM2 15.34.3) */
     if (!(env->snp.syscfg & SYSCFG_SMEE)) {
         return;
     }
@@ -164,7 +164,7 @@ static const char *state_refused(CPUX86State *env, const Vmsa *v)
     if (v->cr4 & cr4_reserved_bits(env)) {
         return "VMRUN-20 CR4";
     }
-    /* Nested paging is on: VMRUN-04 */
+    /* Nested paging is on: VMRUN-04 (APM2 15.34.3) */
     if (!snp_pat_valid(v->g_pat)) {
         return "VMRUN-20 G_PAT";
     }
@@ -394,7 +394,7 @@ static void save_fpu(CPUX86State *env, Vmsa *v)
     }
 }
 
-/* SWAP-05: FPU and vector state as after reset */
+/* SWAP-05 (APM2 B): FPU and vector state as after reset */
 static void reset_fpu(CPUX86State *env)
 {
     static const Vmsa reset = { .mxcsr = 0x1f80, .x87_fcw = 0x40 };
@@ -441,7 +441,7 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
     /* From here on VMRUN succeeds */
     if (v.sev_features & VMSA_SNP_ACTIVE) {
         env->snp.kind |= SNP_GUEST_SNP;
-        /* EXIT-09 */
+        /* EXIT-09 (APM2 15.36.12) */
         env->intercept |= 1ull << (SVM_EXIT_CPUID - SVM_EXIT_INTR) |
                           1ull << (SVM_EXIT_IOIO - SVM_EXIT_INTR);
     }
@@ -450,7 +450,7 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
     env->snp.vmpl = v.vmpl;
     env->snp.sev_features = v.sev_features;
     env->snp.pcpu_id = v.pcpu_id;
-    /* EXIT-02 */
+    /* EXIT-02 (APM2 15.35.7) */
     env->snp.ghcb = vmcb_ldq(env, offsetof(struct vmcb, control.ghcb));
     x86_stq_phys(env_cpu(env), env->vm_vmcb +
                  offsetof(struct vmcb, control.exit_info_2), 0);
@@ -514,7 +514,7 @@ void snp_vmrun_commit(CPUX86State *env, uintptr_t ra)
         env->snp.sev_status |= SEV_STATUS_SEV;
     }
     if (env->snp.guest & SNP_GUEST_ES) {
-        /* EXIT-14 */
+        /* EXIT-14 (APM2 15.34.10) */
         env->snp.sev_status |= SEV_STATUS_ES | env->snp.sev_features << 2;
     }
     trace_snp_vmrun(cpu_nr(env), env->vm_vmcb, env->snp.vmsa, env->snp.asid,
@@ -677,7 +677,7 @@ void snp_write_trap(CPUX86State *env, uint32_t exit_code, uint64_t value,
     }
 }
 
-/* EXIT-01: what the hypervisor is told, the VMSA is told too */
+/* EXIT-01 (APM2 15.36.9): what the hypervisor is told, the VMSA is told too */
 static void save_exit_info(CPUX86State *env, Vmsa *v)
 {
     v->guest_exitcode = vmcb_ldq(env, offsetof(struct vmcb, control.exit_code));
@@ -700,7 +700,7 @@ static void save_vmsa(CPUX86State *env)
     if (env->hflags & HF_INHIBIT_IRQ_MASK) {
         int_state |= SVM_INTERRUPT_SHADOW_MASK;
     }
-    /* SWAP-07 */
+    /* SWAP-07 (APM2 B) */
     if (eflags & IF_MASK) {
         int_state |= SVM_GUEST_INTERRUPT_MASK;
     }
@@ -740,7 +740,7 @@ static void save_vmsa(CPUX86State *env)
     v.rax = env->regs[R_EAX];
     v.cpl = env->hflags & HF_CPL_MASK;
     v.g_pat = env->pat;
-    v.pcpu_id = cs->cpu_index + 1;      /* TLB-01: not 0 */
+    v.pcpu_id = cs->cpu_index + 1;      /* TLB-01 (APM2 15.36.15): not 0 */
     save_type_b(env, &v);
     save_fpu(env, &v);
     save_exit_info(env, &v);
