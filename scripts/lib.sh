@@ -44,7 +44,7 @@ PYTHON=/usr/bin/python3
 
 # QEMU's releases that the emulator can be built from, and the one if QEMU= names none
 QEMU_KNOWN="10.2 10.0"
-QEMU=${QEMU:-10.0}
+QEMU=${QEMU:-10.2}
 
 # Not every shell expands the tilde of "make run KDIR=~/linux".
 for _v in KERNEL KDIR QEMU_SRC CONFIG OUT; do

@@ -37,19 +37,23 @@ tree_copy_selftests()
 	tree_copy "$1" "$2" Makefile Kbuild Kconfig scripts include arch/x86 tools usr/include $_tl
 }
 
-# tree_sync PRISTINE TREE STATE [PATCH...] : bring TREE to PRISTINE + PATCHes +
-# what lies under STATE/add.  Compared by content: an unchanged file keeps its
-# time stamp, so make and ninja rebuild what changed and nothing else.  STATE
-# remembers what was replaced before.
+# tree_sync PRISTINE TREE STATE [PATCH...] [-- PATCH...] : bring TREE to PRISTINE + PATCHes
+# + what lies under STATE/add + the PATCHes after the dashes.  Compared by content: an
+# unchanged file keeps its time stamp, so make and ninja rebuild what changed and nothing
+# else.  STATE remembers what was replaced before.
 tree_sync()
 {
-	_tp=$1 _tt=$2 _ts=$3
+	_tp=$1 _tt=$2 _ts=$3 _added=
 	shift 3
 	mkdir -p "$_ts/add"
 	rm -rf "$_ts/over"; mkdir -p "$_ts/over"
 	for _p in "$@"; do
-		sed -n 's,^--- a/,,p; s,^+++ b/,,p' "$_p" | cut -f 1 | sort -u |
-		while read -r _f; do
+		if [ "$_p" = -- ]; then
+			cp -a "$_ts/add/." "$_ts/over/"
+			_added=1
+			continue
+		fi
+		patch_files "$_p" | while read -r _f; do
 			[ -e "$_ts/over/$_f" ] || [ ! -e "$_tp/$_f" ] || {
 				mkdir -p "$_ts/over/$(dirname "$_f")"
 				cp "$_tp/$_f" "$_ts/over/$_f"
@@ -58,7 +62,7 @@ tree_sync()
 		patch -s -p1 --no-backup-if-mismatch -d "$_ts/over" <"$_p" >&2 ||
 			die "${_p#"$TOP"/} does not apply to $_tp"
 	done
-	cp -a "$_ts/add/." "$_ts/over/"
+	[ -n "$_added" ] || cp -a "$_ts/add/." "$_ts/over/"
 	(cd "$_ts/over" && find . -type f | sort) >"$_ts/files.new"
 	if [ -r "$_ts/files" ]; then
 		comm -23 "$_ts/files" "$_ts/files.new" | while read -r _f; do

@@ -12,8 +12,8 @@ case ${SNP_ASIDS-} in
 esac
 [ "${SNP_ASIDS:-1}" -le 509 ] || die "SNP_ASIDS is 1 to 509, not '$SNP_ASIDS'"
 case ${SNP_CPU-} in
-''|milan|genoa) ;;
-*)	die "SNP_CPU is milan or genoa, not '$SNP_CPU'" ;;
+''|milan|genoa|turin) ;;
+*)	die "SNP_CPU is milan, genoa or turin, not '$SNP_CPU'" ;;
 esac
 [ -z "${SNP_CPU-}" ] || [ -z "${PA_REDUCTION-}" ] || die "SNP_CPU has a PA_REDUCTION of its own"
 for _f in ${FAULT-}; do
@@ -51,7 +51,7 @@ esac
 # SCHED= (options of emulator/accel/tcg/tcg-sched.c, and shift= of -icount) makes
 # it a machine whose every step follows from its inputs: one thread, a clock that
 # counts instructions, nothing random.
-# SNP_CPU=milan or genoa is a processor as sold: its widths of addresses, number of
+# SNP_CPU=milan, genoa or turin is a processor as sold: its widths of addresses, number of
 # ASIDs and the SME bit.
 # FAULT="contention=N seed=N fail=CMD:STATUS@N+... delay=N" is what seldom happens: see
 # emulator/README.md.
@@ -69,6 +69,8 @@ machine_args()
 	case ${SNP_CPU-} in
 	milan)	_cpu=EPYC-Milan _pa=5 _snp=,sme=on,asids=509 ;;
 	genoa)	_bits=52 _pa=6 _snp=,sme=on,asids=1006 ;;
+	# Zen 5, by its numbers: not each QEMU has a model of it.
+	turin)	_cpu=EPYC-Genoa,family=26,model=2,stepping=1 _bits=52 _pa=6 _snp=,sme=on,asids=1006 ;;
 	esac
 	for _f in ${FAULT-}; do
 		case $_f in

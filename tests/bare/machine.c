@@ -181,6 +181,18 @@ unsigned pci_find(uint32_t id)
     bail("no PCI device", id);
 }
 
+#define EDU_BUFFER      0x40000
+
+void dma(bool to_ram, uint64_t spa)
+{
+    mmio_write64(EDU_BAR + 0x80, to_ram ? EDU_BUFFER : spa);
+    mmio_write64(EDU_BAR + 0x88, to_ram ? spa : EDU_BUFFER);
+    mmio_write64(EDU_BAR + 0x90, 16);
+    mmio_write64(EDU_BAR + 0x98, to_ram ? 3 : 1);
+    while (mmio_read64(EDU_BAR + 0x98) & 1) {
+    }
+}
+
 /* Give a BAR of the device @id an address and switch memory and DMA on */
 static void pci_place(uint32_t id, unsigned bar, uint32_t addr)
 {

@@ -168,6 +168,8 @@ int memcmp(const void *a, const void *b, unsigned long len);
 
 /* Exceptions, paging of AREA, PCI devices; ends the test if one is missing */
 void machine_init(void);
+/* One transfer of the educational device: to (or from) 16 bytes of RAM */
+void dma(bool to_ram, uint64_t spa);
 /* One processor's part of it */
 void machine_init_cpu(unsigned cpu);
 /* Where an unexpected exception goes instead of bail() */

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.." || exit 2
 
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
-unset KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK SMP MEM PROG ROOT DISK HOST FIXED SELFTESTS
+unset KERNEL TESTS ARGS KDIR QEMU QEMU_SRC CONFIG LOOPS TIMEOUT STOCK SMP MEM PROG ROOT DISK HOST FIXED SELFTESTS
 unset PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN STALE SNP_CPU FAULT
 cache=${SNP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snp-vmsa-selftests}
 SNP_BUILD=$tmp/build
@@ -42,7 +42,7 @@ check "the help in two levels: five commands, and all" sh -c '
 check "a variable that a command does not read" refuses "make: \*\*\*" make run M=00
 check "... who does" sh -c 'make run M=00 2>&1 | grep -q "^reads: make run does not read M=; these do: mutants explore replay"'
 check "... nobody" sh -c 'make run XYZ=1 KERNEL=7.3 2>&1 | grep -q "^reads: make run does not read XYZ=; nothing here does"'
-check "... those that it reads" scripts/reads run KERNEL TESTS ARGS KDIR QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG OUT JOBS \
+check "... those that it reads" scripts/reads run KERNEL TESTS ARGS KDIR QEMU QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG OUT JOBS \
 	SMP MEM SANITIZE QUIET SCHED PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN PROG ROOT DISK HOST FIXED SELFTESTS SILENCE
 check "make without a goal is the help" sh -c 'make | grep -q "^make run"'
 
@@ -210,7 +210,7 @@ for n in 0 00 510 1000 x; do
 	check "SNP_ASIDS=$n" refuses "SNP_ASIDS is 1 to 509, not '$n'" env SNP_ASIDS=$n scripts/run
 done
 check "STALE=no" refuses "STALE is off, detect or use, not 'no'" env STALE=no scripts/run
-check "SNP_CPU that is not sold" refuses "SNP_CPU is milan or genoa, not 'rome'" env SNP_CPU=rome scripts/run
+check "SNP_CPU that is not sold" refuses "SNP_CPU is milan, genoa or turin, not 'rome'" env SNP_CPU=rome scripts/run
 check "SNP_CPU and PA_REDUCTION" refuses "SNP_CPU has a PA_REDUCTION of its own" env SNP_CPU=milan PA_REDUCTION=5 scripts/run
 check "a FAULT that is none" refuses "FAULT is some of contention=N" env FAULT=chance=3 scripts/run
 check "a FAULT without a number" refuses "FAULT=contention=x: see" env FAULT=contention=x scripts/run
@@ -233,6 +233,8 @@ check "KDIR is too old for SNP selftests" refuses "know no SEV-SNP .6.16 or newe
 mkdir -p "$tmp/old/arch/x86/kvm/svm"
 echo snp_vm_launch >"$tmp/old/tools/testing/selftests/kvm/lib/x86/sev.c"
 check "unknown test of KDIR: before anything is built" refuses "no test 'sev_none' in the kvm target of KDIR" env KDIR="$tmp/old" TESTS=sev_none scripts/run
+check "QEMU is none that is known" refuses "QEMU is 10.2 or 10.0, not '9.2'" env QEMU=9.2 scripts/build-qemu
+check "... to fetch" refuses "QEMU is 10.2 or 10.0, not '9.2'" scripts/fetch qemu 9.2
 check "QEMU_SRC is no QEMU" refuses "QEMU_SRC=.* is no QEMU source tree" env QEMU_SRC="$tmp" scripts/build-qemu
 for wrong in CPUS=abc CPUS=0 CPUS=-1 MEM_GUEST=1G CONVERT=yes KEXEC=yes; do
 	check "linux-guest: $wrong" refuses "^linux-guest: $wrong is n" env "$wrong" scripts/linux-guest

@@ -292,6 +292,38 @@ static void geometry(void)
     check("GEOM-08", release(end & -M2, true), 2, "as 2 MB too");
 }
 
+/* fw_cfg's DMA, its signature to @spa: the control word afterwards */
+static uint32_t fw_cfg_dma(uint64_t spa)
+{
+    static volatile struct {
+        uint32_t control, length;
+        uint64_t address;
+    } request __attribute__((aligned(16)));
+
+    request.control = __builtin_bswap32(2 | 8);     /* read from item 0 */
+    request.length = __builtin_bswap32(4);
+    request.address = __builtin_bswap64(spa);
+    outl(0x514, 0);
+    outl(0x518, __builtin_bswap32((uint64_t)&request));
+    return __builtin_bswap32(request.control);
+}
+
+static void dma_without_iommu(void)
+{
+    uint64_t p = fresh(), base = rdmsr(MSR_RMP_BASE);
+
+    F32(p, 0) = 0;
+    check("DMA-04", fw_cfg_dma(p), 0, "fw_cfg writes to a Hypervisor page");
+    check("DMA-04", F32(p, 0), 0x554d4551, "its signature");
+    check("DMA-04", fw_cfg_dma(base + K4), 1, "not to the RMP");
+    F32(p, 0) = 0;
+    check("DMA-04", rmpupdate(p, 0x5000, true, false, false, ASID), 0,
+          "a guest's page");
+    check("DMA-04", fw_cfg_dma(p), 1, "fw_cfg does not write to it");
+    make_shared(p);
+    check("DMA-04", F32(p, 0) == 0x554d4551, 0, "nothing was written");
+}
+
 static void rmpupdate_4k(void)
 {
     uint64_t p = fresh(), q;
@@ -701,11 +733,30 @@ static void contents(void)
     (void)same;
 }
 
+/* The IOMMU's part; tests/fw has more */
+static void device_writes(void)
+{
+    const uint64_t page = fresh();
+
+    fill(page, 0x42);
+    dma(false, page);
+    fill(page, 0);
+    dma(true, page);
+    check("DMA-01", mmio_read64(page), 0x4242424242424242ull,
+          "a device writes to a page that is the hypervisor's");
+    make(page, 0x5000, false, false, OTHER_ASID);
+    dma(true, page + 16);
+    make_shared(page);
+    check("DMA-01", mmio_read64(page + 16), 0,
+          "... and not to one that is a guest's");
+}
+
 void rules_host(void)
 {
     cpuid_and_msrs();
     insns();
     geometry();
+    dma_without_iommu();
     rmpupdate_4k();
     rmpupdate_2m();
     stores();
@@ -713,4 +764,5 @@ void rules_host(void)
     large_leaves();
     host_tables();
     contents();
+    device_writes();
 }

@@ -51,6 +51,7 @@ if [ -n "${CHECK_ALL-}" ]; then
 	cpu 6 46
 	cpu milan 43
 	cpu genoa 46
+	cpu turin 46
 fi
 check "5 bits for encryption, the default tests: PASS" passes cpu-default PA_REDUCTION=5
 

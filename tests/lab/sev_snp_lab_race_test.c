@@ -8,6 +8,7 @@
 #include "test_util.h"
 #include "kvm_util.h"
 #include "processor.h"
+#include "sev_vc.h"
 #include "snp_test.h"
 
 #define RMP_FAIL_INUSE	3
@@ -222,6 +223,92 @@ SNP_TEST(create_beside_create, 1)
 			    s->what, order->rmp);
 		ap_check_unharmed(ap);
 	}
+}
+
+/* Behind what ucall writes to; one entry fewer fits. */
+#define PSC_OFFSET	(offsetof(struct ghcb, shared_buffer) + sizeof(u64))
+#define PSC_BAD_END	(VMGEXIT_PSC_MAX_ENTRY - 1)
+
+/* Ask for entries 0 to arg[0], or to what the header says; the first two ask for something. */
+static void guest_share(struct snp_order *order)
+{
+	struct ghcb *ghcb = ghcb_begin();
+	struct snp_psc_desc *desc = (void *)ghcb + PSC_OFFSET;
+	u32 i;
+
+	desc->hdr.cur_entry = 0;
+	if (order->arg[0])
+		desc->hdr.end_entry = order->arg[0];
+	for (i = 0; i < 2; i++)
+		desc->entries[i] = page(2 * i) | (u64)SNP_PAGE_STATE_SHARED << 52;
+	order->arg[1] = this_sev_cpu()->ghcb_gpa + PSC_OFFSET;
+	ghcb_set(ghcb, sw_scratch, order->arg[1]);
+	GUEST_ASSERT_EQ(ghcb_exit(ghcb, SVM_VMGEXIT_PSC, 0, 0).resp, 0);
+	order->ret = ghcb->save.sw_exit_info_2;
+}
+
+static struct psc_hdr *flipped;
+static bool flip_over;
+
+static void *flip(void *arg)
+{
+	while (!READ_ONCE(flip_over)) {
+		WRITE_ONCE(flipped->end_entry, flipped->end_entry ^ PSC_BAD_END);
+		cpu_relax();
+	}
+	return NULL;
+}
+
+/* Returns how many pages KVM asked userspace about. */
+static u64 share(struct snp_vm *s, u64 end_entry)
+{
+	struct kvm_run *run = s->server->vcpu->run;
+	u64 nr_pages = 0;
+	bool done;
+
+	for (done = __snp_order(s, guest_share, end_entry, 0, 0); !done;
+	     done = ap_run_to_sync(s->server)) {
+		if (s->server->err || run->exit_reason != KVM_EXIT_HYPERCALL)
+			ap_fail(s->server);
+		nr_pages += run->hypercall.args[1];
+		run->hypercall.ret = 0;
+	}
+	return nr_pages;
+}
+
+/*
+ * The header of a page state change is written by another vCPU while KVM looks at it.
+ * KVM refuses all of the request, or goes by the header that it has checked.
+ */
+SNP_TEST(header_beside_check, 1)
+{
+	const u64 invalid_header = 1ull << 32 | 1;
+	u64 nr_pages, i, nr_refused = 0, nr_taken = 0;
+	struct snp_vm *s = setup(1);
+	pthread_t thread;
+
+	s->what = "page state change whose header changes";
+	snp_step("%s", s->what);
+	TEST_ASSERT(!share(s, PSC_BAD_END) && s->order->ret == invalid_header,
+		    "%s: KVM answered an invalid one with 0x%lx", s->what, s->order->ret);
+	flipped = addr_gpa2hva(s->vm, s->order->arg[1]);
+	kvm_pthread_create(&thread, NULL, flip, NULL);
+	pin_task_to_cpu(thread, snp_nth_cpu(&s->cpus, 1));
+	for (i = 0; i < 200; i++) {
+		nr_pages = share(s, 0);
+		if (s->order->ret == invalid_header)
+			nr_refused++;
+		else
+			nr_taken++;
+		TEST_ASSERT(nr_pages == (s->order->ret ? 0 : 1) &&
+			    (!s->order->ret || s->order->ret == invalid_header),
+			    "%s: KVM changed %lu pages, and answered 0x%lx", s->what, nr_pages,
+			    s->order->ret);
+	}
+	WRITE_ONCE(flip_over, true);
+	kvm_pthread_join(thread, NULL);
+	TEST_ASSERT(nr_refused && nr_taken, "%s: never entered the window, %lu refused, %lu taken",
+		    s->what, nr_refused, nr_taken);
 }
 
 SNP_TEST_MAIN

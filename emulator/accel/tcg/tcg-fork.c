@@ -14,6 +14,9 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include "qapi/error.h"
+#include "exec/icount.h"
+#include "system/tcg.h"
+#include "exec/target_page.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/notify.h"
@@ -133,7 +136,6 @@ static char **fork_child(const char *server, const char *line)
 
     fork_renew_notifier(qemu_get_aio_context());
     fork_renew_notifier(iohandler_get_aio_context());
-    rcu_register_thread();
     fork_renew_files(server, words[0]);
     for (char **w = words + 1; *w; w++) {
         if (g_str_has_prefix(*w, "alarm=")) {
@@ -162,6 +164,7 @@ char **tcg_fork_serve(const char *server)
         exit(EXIT_FAILURE);
     }
     qemu_ram_foreach_block(fork_allow, NULL);
+    /* In a copy, this also makes the thread that forked a reader. */
     rcu_enable_atfork();
     dprintf(out, "ready\n");
 
@@ -303,7 +306,7 @@ static bool fork_can_be_deleted(UserCreatable *uc)
     return false;
 }
 
-static void fork_class_init(ObjectClass *oc, void *data)
+static void fork_class_init(ObjectClass *oc, const void *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
 
@@ -318,7 +321,7 @@ static const TypeInfo fork_info = {
     .parent = TYPE_OBJECT,
     .instance_size = sizeof(TcgFork),
     .class_init = fork_class_init,
-    .interfaces = (InterfaceInfo[]) {
+    .interfaces = (const InterfaceInfo[]) {
         { TYPE_USER_CREATABLE },
         { }
     },

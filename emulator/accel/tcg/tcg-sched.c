@@ -25,6 +25,9 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "exec/icount.h"
+#include "system/tcg.h"
+#include "exec/target_page.h"
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
@@ -41,6 +44,7 @@
 #include "tcg-accel-ops.h"
 #include "tcg-fork.h"
 #include "tcg-sched.h"
+#include "tcg-search.h"
 #include "trace.h"
 
 #define TYPE_TCG_SCHED "x-sched"
@@ -95,6 +99,7 @@ struct TcgSched {
     char *server;
     SchedSymbol symbols[MAX_SYMBOLS];
     unsigned nr_symbols;
+    TcgSearchOptions search;
 
     /* the processor whose turn it is */
     CPUState *cpu;
@@ -157,9 +162,14 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 
 /* ---- whose turn it is ---- */
 
-static bool sched_runnable(CPUState *cpu)
+bool tcg_sched_runnable(CPUState *cpu)
 {
     return cpu_can_run(cpu) && (!cpu->halted || cpu_has_work(cpu));
+}
+
+static bool sched_runnable(CPUState *cpu)
+{
+    return tcg_sched_runnable(cpu) && !tcg_search_waits(cpu);
 }
 
 static bool sched_pct_by_events(TcgSched *s)
@@ -262,12 +272,15 @@ static void sched_start(TcgSched *s)
     if (s->server) {
         sched_server(s);
     }
+    if (s->search.begin) {
+        tcg_search_arm(&s->search);
+    }
     s->rng = s->seed;
     s->cpu = NULL;
     s->last_cpu = -1;
     if (s->nr_symbols) {
         /* Code that was translated before does not know of them */
-        tb_flush(first_cpu);
+        queue_tb_flush(first_cpu);
     }
     s->slice_left = 0;
     s->start_ns = icount_get();
@@ -290,6 +303,10 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
 
     if (!s) {
         tcg_fork_point();
+        return;
+    }
+    if (tcg_search_state == TCG_SEARCH_ROUND) {
+        tcg_search_point(cpu, point, ra);
         return;
     }
     if (point == TCG_SCHED_PAUSE) {
@@ -407,6 +424,10 @@ int tcg_sched_symbol(uint64_t pc)
 
 void tcg_sched_at_symbol(CPUState *cpu, unsigned symbol, uintptr_t ra)
 {
+    if (tcg_search_state != TCG_SEARCH_OFF) {
+        tcg_search_symbol(cpu, sched->symbols[symbol].first, ra);
+        return;
+    }
     sched->symbol = symbol;
     tcg_sched_point(cpu, TCG_SCHED_SYMBOL, ra);
 }
@@ -414,7 +435,7 @@ void tcg_sched_at_symbol(CPUState *cpu, unsigned symbol, uintptr_t ra)
 /* ---- the loop ---- */
 
 /* Returns how many instructions @cpu has executed, at most @budget. */
-static int64_t sched_exec(CPUState *cpu, int64_t budget)
+int64_t tcg_sched_exec(CPUState *cpu, int64_t budget)
 {
     int64_t executed;
     int r;
@@ -444,7 +465,7 @@ static int64_t sched_exec(CPUState *cpu, int64_t budget)
 }
 
 /* Work that is queued for a processor; false if the machine has to stop. */
-static bool sched_work(void)
+bool tcg_sched_work(void)
 {
     bool go = true;
     CPUState *cpu;
@@ -452,7 +473,7 @@ static bool sched_work(void)
     CPU_FOREACH(cpu) {
         if (cpu->stop || !cpu_work_list_empty(cpu)) {
             current_cpu = cpu;
-            qemu_wait_io_event_common(cpu);
+            qemu_process_cpu_events_common(cpu);
         }
         go &= !cpu->stopped;
     }
@@ -464,7 +485,18 @@ static void sched_run(TcgSched *s)
 {
     int64_t quota = QUOTA, deadline, budget, executed;
 
-    while (quota > 0 && sched_work()) {
+    if (tcg_search_ready()) {
+        tcg_search_prepare();
+        if (s->server) {
+            sched_server(s);
+        }
+        tcg_search_begin(&s->search);
+    }
+    if (tcg_search_state == TCG_SEARCH_ROUND) {
+        tcg_search_run(quota);
+        return;
+    }
+    while (!tcg_search_ready() && quota > 0 && tcg_sched_work()) {
         deadline = qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL,
                                               QEMU_TIMER_ATTR_ALL);
         if (deadline == 0) {
@@ -509,7 +541,7 @@ static void sched_run(TcgSched *s)
                                  s->insns);
         }
         current_cpu = s->cpu;
-        executed = sched_exec(s->cpu, budget);
+        executed = tcg_sched_exec(s->cpu, budget);
         current_cpu = NULL;
         s->slice_left -= executed;
         quota -= MAX(executed, 1);
@@ -580,6 +612,8 @@ static void sched_server(TcgSched *s)
 {
     g_auto(GStrv) options = tcg_fork_serve(s->server);
 
+    /* The copy may be one for others, further on. */
+    g_clear_pointer(&s->server, g_free);
     for (char **w = options; *w; w++) {
         char *value = strchr(*w, '=');
 
@@ -588,7 +622,6 @@ static void sched_server(TcgSched *s)
             object_property_parse(OBJECT(s), *w, value, &error_fatal);
         }
     }
-    g_clear_pointer(&s->server, g_free);
 }
 
 /* ---- the object ---- */
@@ -756,6 +789,38 @@ static void sched_set_server(Object *obj, const char *value, Error **errp)
     TCG_SCHED(obj)->server = g_strdup(value);
 }
 
+static char *sched_get_words(Object *obj, Error **errp)
+{
+    return g_strdup(TCG_SCHED(obj)->search.words);
+}
+
+static void sched_set_words(Object *obj, const char *value, Error **errp)
+{
+    g_free(TCG_SCHED(obj)->search.words);
+    TCG_SCHED(obj)->search.words = g_strdup(value);
+}
+
+static char *sched_get_choices(Object *obj, Error **errp)
+{
+    return g_strdup(TCG_SCHED(obj)->search.choices);
+}
+
+static void sched_set_choices(Object *obj, const char *value, Error **errp)
+{
+    g_free(TCG_SCHED(obj)->search.choices);
+    TCG_SCHED(obj)->search.choices = g_strdup(value);
+}
+
+static bool sched_get_races(Object *obj, Error **errp)
+{
+    return TCG_SCHED(obj)->search.races;
+}
+
+static void sched_set_races(Object *obj, bool value, Error **errp)
+{
+    TCG_SCHED(obj)->search.races = value;
+}
+
 static void sched_init(Object *obj)
 {
     TcgSched *s = TCG_SCHED(obj);
@@ -764,6 +829,7 @@ static void sched_init(Object *obj)
     s->depth = 3;
     s->horizon = 1000;
     s->after = 1;
+    s->search.parties = 2;
     object_property_add_uint64_ptr(obj, "seed", &s->seed, OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint32_ptr(obj, "slice", &s->slice, OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint32_ptr(obj, "depth", &s->depth, OBJ_PROP_FLAG_READWRITE);
@@ -772,6 +838,11 @@ static void sched_init(Object *obj)
     object_property_add_uint32_ptr(obj, "ipi", &s->ipi, OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint32_ptr(obj, "hold", &s->hold, OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint64_ptr(obj, "limit", &s->limit, OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint64_ptr(obj, "begin", &s->search.begin, OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "parties", &s->search.parties,
+                                   OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint64_ptr(obj, "round-limit", &s->search.limit,
+                                   OBJ_PROP_FLAG_READWRITE);
 }
 
 static bool sched_can_be_deleted(UserCreatable *uc)
@@ -779,7 +850,7 @@ static bool sched_can_be_deleted(UserCreatable *uc)
     return false;
 }
 
-static void sched_class_init(ObjectClass *oc, void *data)
+static void sched_class_init(ObjectClass *oc, const void *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
 
@@ -789,6 +860,10 @@ static void sched_class_init(ObjectClass *oc, void *data)
     object_class_property_add_str(oc, "points", sched_get_points, sched_set_points);
     object_class_property_add_str(oc, "symbols", sched_get_symbols,
                                   sched_set_symbols);
+    object_class_property_add_bool(oc, "races", sched_get_races, sched_set_races);
+    object_class_property_add_str(oc, "words", sched_get_words, sched_set_words);
+    object_class_property_add_str(oc, "choices", sched_get_choices,
+                                  sched_set_choices);
     object_class_property_add_str(oc, "server", sched_get_server,
                                   sched_set_server);
 }
@@ -799,7 +874,7 @@ static const TypeInfo sched_info = {
     .instance_size = sizeof(TcgSched),
     .instance_init = sched_init,
     .class_init = sched_class_init,
-    .interfaces = (InterfaceInfo[]) {
+    .interfaces = (const InterfaceInfo[]) {
         { TYPE_USER_CREATABLE },
         { }
     },

@@ -57,6 +57,15 @@ typedef void TcgSchedDeliver(CPUState *to, uint32_t what);
 bool tcg_sched_delay_ipi(CPUState *from, CPUState *to, TcgSchedDeliver *deliver,
                          uint32_t what);
 
+/*
+ * @cpu is about to access @len bytes at @addr, @flags says how (BP_MEM_*).  True if that
+ * was one of the words that a search looks at.  May put the instruction off.
+ */
+bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags, uintptr_t ra);
+
+/* What no host must do has been done: a search ends here. */
+void tcg_sched_broken(const char *what);
+
 /* Round robin is about to create @cpu's thread: true if x-sched runs it. */
 bool tcg_sched_start_vcpu(CPUState *cpu);
 

@@ -10,7 +10,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "exec/address-spaces.h"
+#include "system/address-spaces.h"
 #include "hw/i386/apic_internal.h"
 #include "hw/pci/msi.h"
 #include "amd_iommu.h"
@@ -24,8 +24,6 @@
 #define AMDVI_MMIO_XT_PPR               0x0178
 #define AMDVI_MMIO_XT_GALOG             0x0180
 #define AMDVI_MMIO_CONTROL_INTCAPXTEN   (1ull << 51)
-
-#define AMDVI_MMIO_STATUS_EVT_INT       (1u << 1)
 
 #define AMDVI_EVENT_RMP_FAULT           0xdull
 #define AMDVI_EVENT_FLAG_RW             0x020ull
@@ -155,64 +153,26 @@ void amdvi_snp_enforce(bool on)
 
 /* ---- the event log ---- */
 
-static void amdvi_snp_event_interrupt(AMDVIState *s)
+bool amdvi_snp_event_interrupt(AMDVIState *s)
 {
     uint64_t control = ldq_le_p(&s->mmior[AMDVI_MMIO_CONTROL]);
     uint64_t xt = ldq_le_p(&s->mmior[AMDVI_MMIO_XT_EVENT]);
-    MemTxAttrs attrs = { .requester_id = pci_requester_id(&s->pci.dev) };
+    X86IOMMUIrq irq = {
+        .dest_mode = extract64(xt, 2, 1),
+        .dest = extract64(xt, 8, 24) | extract64(xt, 56, 8) << 24,
+        .vector = extract64(xt, 32, 8),
+        .delivery_mode = extract64(xt, 40, 1),
+    };
     MSIMessage msg = {};
 
-    if (!s->evtlog_intr) {
-        return;
+    if (!snp_host_enabled() || !(control & AMDVI_MMIO_CONTROL_INTCAPXTEN)) {
+        return false;
     }
-    if (control & AMDVI_MMIO_CONTROL_INTCAPXTEN) {
-        X86IOMMUIrq irq = {
-            .dest_mode = extract64(xt, 2, 1),
-            .dest = extract64(xt, 8, 24) | extract64(xt, 56, 8) << 24,
-            .vector = extract64(xt, 32, 8),
-            .delivery_mode = extract64(xt, 40, 1),
-        };
-
-        if (xt) {
-            x86_iommu_irq_to_msi_message(&irq, &msg);
-            apic_get_class(NULL)->send_msi(&msg);
-        }
-    } else if (msi_enabled(&s->pci.dev)) {
-        msg = msi_get_message(&s->pci.dev, 0);
-        address_space_stl_le(&address_space_memory, msg.address, msg.data,
-                             attrs, NULL);
+    if (xt) {
+        x86_iommu_irq_to_msi_message(&irq, &msg);
+        apic_get_class(NULL)->send_msi(&msg);
     }
-}
-
-/*
- * Append to the event log as hardware does.  amdvi_log_event() is not up to it:
- * its overflow test is always true, and it neither wraps nor tells software
- * where the log ends.
- */
-static void amdvi_snp_log_event(AMDVIState *s, uint64_t quad0, uint64_t quad1)
-{
-    uint64_t size = (uint64_t)s->evtlog_len * AMDVI_EVENT_LEN;
-    uint64_t evt[2] = { cpu_to_le64(quad0), cpu_to_le64(quad1) };
-    uint64_t status = ldq_le_p(&s->mmior[AMDVI_MMIO_STATUS]);
-    uint64_t tail;
-
-    if (!s->evtlog_enabled || !s->evtlog || !size ||
-        (status & AMDVI_MMIO_STATUS_EVT_OVF)) {
-        return;
-    }
-    s->evtlog_tail %= size;
-    tail = (s->evtlog_tail + AMDVI_EVENT_LEN) % size;
-    if (tail == s->evtlog_head) {
-        status |= AMDVI_MMIO_STATUS_EVT_OVF;
-    } else {
-        address_space_write(&address_space_memory, s->evtlog + s->evtlog_tail,
-                            MEMTXATTRS_UNSPECIFIED, evt, sizeof(evt));
-        s->evtlog_tail = tail;
-        stq_le_p(&s->mmior[AMDVI_MMIO_EVENT_TAIL], tail);
-        status |= AMDVI_MMIO_STATUS_EVT_INT;
-    }
-    stq_le_p(&s->mmior[AMDVI_MMIO_STATUS], status);
-    amdvi_snp_event_interrupt(s);
+    return true;
 }
 
 /* ---- DMA ---- */
@@ -258,6 +218,7 @@ void amdvi_snp_check(AMDVIState *s, uint16_t devid, hwaddr iova,
 
     if (!rmp_hv_owned(rmp, spa, AMDVI_PAGE_SIZE)) {
         bool write = access & IOMMU_WO;
+        uint64_t evt[2];
 
         trace_amdvi_snp_rmp_fault(PCI_BUS_NUM(devid), PCI_SLOT(devid),
                                   PCI_FUNC(devid), iova, spa, write);
@@ -265,7 +226,9 @@ void amdvi_snp_check(AMDVIState *s, uint16_t devid, hwaddr iova,
         if (amdvi_snp_is_continued(s, devid, iova, write)) {
             return;
         }
-        amdvi_snp_log_event(s, devid | AMDVI_EVENT_RMP_FAULT << 60 |
-                            (write ? AMDVI_EVENT_FLAG_RW << 48 : 0), iova);
+        evt[0] = devid | AMDVI_EVENT_RMP_FAULT << 60 |
+                 (write ? AMDVI_EVENT_FLAG_RW << 48 : 0);
+        evt[1] = iova;
+        amdvi_log_event(s, evt);
     }
 }

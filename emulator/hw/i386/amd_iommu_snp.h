@@ -11,7 +11,7 @@
 #define HW_I386_AMD_IOMMU_SNP_H
 
 #include "exec/hwaddr.h"
-#include "exec/memory.h"
+#include "system/memory.h"
 
 typedef struct AMDVIState AMDVIState;
 
@@ -64,6 +64,9 @@ AMDVISnpReg amdvi_snp_reg_write(AMDVIState *s, hwaddr reg);
 
 /* DMA-03: may COMPLETION_WAIT store 8 bytes at @addr? */
 bool amdvi_snp_may_store(AMDVIState *s, hwaddr addr);
+
+/* The event log's interrupt is not an MSI (IntCapXTEn): it was sent */
+bool amdvi_snp_event_interrupt(AMDVIState *s);
 
 /*
  * DMA-01: hold a translation of @iova that the page tables gave against the

@@ -319,7 +319,7 @@ static const VMStateDescription vmstate_amd_psp = {
     .unmigratable = 1,
 };
 
-static void amd_psp_class_init(ObjectClass *klass, void *data)
+static void amd_psp_class_init(ObjectClass *klass, const void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
     PCIDeviceClass *k = PCI_DEVICE_CLASS(klass);
@@ -343,7 +343,7 @@ static const TypeInfo amd_psp_info = {
     .parent = TYPE_PCI_DEVICE,
     .instance_size = sizeof(AMDPSPState),
     .class_init = amd_psp_class_init,
-    .interfaces = (InterfaceInfo[]) {
+    .interfaces = (const InterfaceInfo[]) {
         { INTERFACE_CONVENTIONAL_PCI_DEVICE },
         { },
     },

@@ -13,8 +13,8 @@
 
 #include "qemu/osdep.h"
 #include "qemu/guest-random.h"
-#include "exec/address-spaces.h"
-#include "exec/memory.h"
+#include "system/address-spaces.h"
+#include "system/memory.h"
 #include "hw/boards.h"
 #include "qapi/error.h"
 #include "qemu/bswap.h"
@@ -304,13 +304,19 @@ struct snp_secrets {
 
 #define SNP_SECRETS_VERSION     2
 
+#define SNP_CPUID_MAX           64
+
 struct snp_cpuid_page {
     uint32_t count;
     uint32_t reserved1;
     uint64_t reserved2;
+    struct snp_cpuid_function {
+        uint32_t eax_in, ecx_in;
+        uint64_t xcr0_in, xss_in;
+        uint32_t reg[4];            /* EAX, EBX, ECX, EDX */
+        uint64_t reserved;
+    } QEMU_PACKED function[SNP_CPUID_MAX];
 } QEMU_PACKED;
-
-#define SNP_CPUID_MAX           64
 
 static bool snp_fw_sha384(const void *data, size_t len, uint8_t *digest)
 {
@@ -358,19 +364,48 @@ static void snp_fw_write_secrets(const SnpGuest *guest, uint64_t spa)
     snp_fw_write(spa, page, RMP_PAGE_4K);
 }
 
+/* Take out of @f what the processor lacks.  False if there was something. */
+static bool snp_fw_correct_cpuid(struct snp_cpuid_function *f)
+{
+    bool right = true;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(f->reg); i++) {
+        uint32_t allowed = snp_host_cpuid(le32_to_cpu(f->eax_in),
+                                          le32_to_cpu(f->ecx_in), i);
+
+        right &= !(le32_to_cpu(f->reg[i]) & ~allowed);
+        f->reg[i] &= cpu_to_le32(allowed);
+    }
+    return right;
+}
+
 /*
- * FWCMD-13: the shape of a CPUID page.  The values are not held against the
- * processor's, so none is corrected.
+ * FWCMD-13: a CPUID page must tell of nothing that the processor lacks.  If it
+ * does, it gets the values that would be taken, and stays the hypervisor's to
+ * read.  Which functions that is about is a strict choice.
  */
 static SevStatus snp_fw_check_cpuid(SnpFw *fw, uint64_t spa)
 {
-    struct snp_cpuid_page head;
+    struct snp_cpuid_page page;
+    bool right = true;
 
     address_space_read(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
-                       &head, sizeof(head));
-    if (le32_to_cpu(head.count) > SNP_CPUID_MAX || head.reserved1 ||
-        head.reserved2) {
+                       &page, sizeof(page));
+    if (le32_to_cpu(page.count) > SNP_CPUID_MAX || page.reserved1 ||
+        page.reserved2) {
         return snp_fw_refuse(fw, SEV_INVALID_PARAM, "FWCMD-13: CPUID page");
+    }
+    for (unsigned i = 0; i < le32_to_cpu(page.count); i++) {
+        if (page.function[i].reserved) {
+            return snp_fw_refuse(fw, SEV_INVALID_PARAM,
+                                 "FWCMD-13: reserved field of a CPUID page");
+        }
+        right &= snp_fw_correct_cpuid(&page.function[i]);
+    }
+    if (!right) {
+        snp_fw_write(spa, &page, sizeof(page));
+        return snp_fw_refuse(fw, SEV_INVALID_PARAM,
+                             "FWCMD-13: CPUID of another processor");
     }
     return SEV_SUCCESS;
 }

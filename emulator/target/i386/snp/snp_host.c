@@ -9,18 +9,21 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-types-qom.h"
-#include "qemu/error-report.h"
 #include "qemu/units.h"
 #include "qom/object_interfaces.h"
 #include "migration/blocker.h"
 #include "system/reset.h"
+#include "system/system.h"
+#include "system/tcg.h"
 #include "qemu/lockable.h"
 #include "qemu/bitmap.h"
-#include "exec/exec-all.h"
 #include "exec/cputlb.h"
-#include "exec/address-spaces.h"
+#include "system/address-spaces.h"
+#include "system/memory.h"
 #include "hw/i386/e820_memory_layout.h"
+#include "hw/nvram/fw_cfg.h"
 #include "cpu.h"
+#include "exec/target_page.h"
 #include "accel/tcg/tcg-sched.h"
 #include "snp_host.h"
 #include "snp_msr.h"
@@ -58,6 +61,9 @@ struct SnpHost {
     unsigned long *wbinvd_wanted;   /* bitmap by cpu_index, atomic */
     SnpTlbHost *tlb;            /* atomic; NULL with stale=off */
     Error *migration_blocker;
+    IOMMUMemoryRegion dma;
+    AddressSpace dma_as;
+    Notifier machine_done;
 };
 
 static SnpHost *the_host;
@@ -368,15 +374,35 @@ Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end)
     return rmp;
 }
 
+static void drop_marks(CPUX86State *env)
+{
+    if (env->snp.rmp) {
+        rmp_use_end(env->snp.rmp, &env->snp.vmsa_use);
+        rmp_use_end(env->snp.rmp, &env->snp.vmcb_use);
+    }
+}
+
+void snp_guest_end(CPUX86State *env)
+{
+    drop_marks(env);
+    env->snp.kind = 0;
+    env->snp.guest = 0;
+    env->snp.cbit = 0;
+    env->snp.vmsa = 0;
+}
+
+void snp_cpu_reset(CPUX86State *env)
+{
+    snp_guest_end(env);
+    snp_tlb_reset(env);
+}
+
 static void snp_cpu_disable(CPUState *cs)
 {
     CPUX86State *env = cpu_env(cs);
 
     /* A guest may be inside: what it holds goes while there is a table */
-    if (env->snp.rmp) {
-        rmp_use_end(env->snp.rmp, &env->snp.vmsa_use);
-        rmp_use_end(env->snp.rmp, &env->snp.vmcb_use);
-    }
+    drop_marks(env);
     env->snp.syscfg &= ~(SYSCFG_SNP_EN | SYSCFG_VMPL_EN);
     env->snp.rmp = NULL;
     tlb_flush(cs);
@@ -437,7 +463,8 @@ bool snp_host_ready_for_init(const char **why)
 
 /* ---- the RMP's place in memory ---- */
 
-void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end)
+void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
+                          Error **errp)
 {
     SnpHost *s = the_host;
     uint64_t top = above_4g_end ? above_4g_end : below_4g_size;
@@ -457,16 +484,62 @@ void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end)
     s->rmp_end = s->rmp_base + size - 1;
     if (s->rmp_base % MiB || s->rmp_base < 16 * MiB ||
         s->rmp_end >= below_4g_size) {
-        error_report("x-snp-host: an RMP of %" PRIu64 " MiB does not fit at "
-                     "0x%" PRIx64 "; set rmp-base to a 1 MiB boundary in RAM "
-                     "below 4 GiB, or give the machine more memory (-m)",
-                     size / MiB, s->rmp_base);
-        exit(EXIT_FAILURE);
+        error_setg(errp, "x-snp-host: an RMP of %" PRIu64 " MiB does not fit "
+                   "at 0x%" PRIx64 "; set rmp-base to a 1 MiB boundary in RAM "
+                   "below 4 GiB, or give the machine more memory (-m)",
+                   size / MiB, s->rmp_base);
+        return;
     }
     e820_add_entry(s->rmp_base, size, E820_RESERVED);
     memory_region_init_io(&s->cipher, OBJECT(s), &cipher_ops, s,
                           "snp-ciphertext", CIPHER_SIZE);
     memory_region_add_subregion(get_system_memory(), CIPHER_WINDOW, &s->cipher);
+}
+
+/* ---- DMA of what no IOMMU is in front of ---- */
+
+#define TYPE_SNP_HOST_DMA "snp-host-dma"
+
+/* DMA-04 */
+static IOMMUTLBEntry snp_dma_translate(IOMMUMemoryRegion *mr, hwaddr addr,
+                                       IOMMUAccessFlags flag, int idx)
+{
+    const hwaddr page = addr & TARGET_PAGE_MASK;
+    Rmp *rmp = snp_host_rmp();
+
+    return (IOMMUTLBEntry) {
+        .target_as = &address_space_memory,
+        .iova = page,
+        .translated_addr = page,
+        .addr_mask = ~TARGET_PAGE_MASK,
+        .perm = !rmp || rmp_hv_owned(rmp, page, RMP_PAGE_4K) ? IOMMU_RW :
+                                                               IOMMU_NONE,
+    };
+}
+
+static void snp_dma_class_init(ObjectClass *oc, void *data)
+{
+    IOMMU_MEMORY_REGION_CLASS(oc)->translate = snp_dma_translate;
+}
+
+static const TypeInfo snp_dma_info = {
+    .name = TYPE_SNP_HOST_DMA,
+    .parent = TYPE_IOMMU_MEMORY_REGION,
+    .class_init = snp_dma_class_init,
+};
+
+static void snp_host_machine_done(Notifier *n, void *data)
+{
+    SnpHost *s = container_of(n, SnpHost, machine_done);
+    FWCfgState *fw_cfg = fw_cfg_find();
+
+    if (fw_cfg && fw_cfg->dma_as) {
+        memory_region_init_iommu(&s->dma, sizeof(s->dma), TYPE_SNP_HOST_DMA,
+                                 OBJECT(s), TYPE_SNP_HOST_DMA, UINT64_MAX);
+        address_space_init(&s->dma_as, MEMORY_REGION(&s->dma),
+                           TYPE_SNP_HOST_DMA);
+        fw_cfg->dma_as = &s->dma_as;
+    }
 }
 
 /* ---- what cpu.c asks ---- */
@@ -478,6 +551,13 @@ uint64_t snp_cpu_svm_features(void)
     }
     return CPUID_SVM_LBRV | CPUID_SVM_NRIPSAVE | CPUID_SVM_FLUSHASID |
            CPUID_SVM_DECODEASSIST;
+}
+
+bool snp_host_has_rmpread(void)
+{
+    const uint32_t version = cpu_env(first_cpu)->cpuid_version;
+
+    return extract32(version, 8, 4) + extract32(version, 20, 8) >= 0x1a;
 }
 
 void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
@@ -501,12 +581,45 @@ void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
          * 64-bit host required
          */
         *eax = the_host->sme | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) |
-               BIT(6) | BIT(10) | BIT(11);
+               BIT(6) | BIT(10) | BIT(11) |
+               (snp_host_has_rmpread() ? BIT(21) : 0);
         *ebx = SNP_CBIT | (the_host->pa_reduction << 6) | (RMP_NR_VMPL << 12);
         *ecx = snp_host_max_asid();
         *edx = snp_host_min_sev_asid();
         break;
     }
+}
+
+uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg)
+{
+    /*
+     * The VMM chooses what follows from CR4, and the hypervisor bit.  Every SNP
+     * processor has x2APIC, whatever this one is told to have.
+     */
+    static const struct {
+        uint32_t eax_in;
+        unsigned reg;
+        uint32_t chosen;
+    } features[] = {
+        { 1, 2, CPUID_EXT_HYPERVISOR | CPUID_EXT_OSXSAVE | CPUID_EXT_X2APIC },
+        { 1, 3 },
+        { 7, 1 },
+        { 7, 2, CPUID_7_0_ECX_OSPKE },
+        { 7, 3 },
+        { 0x80000001, 2 },
+        { 0x80000001, 3 },
+        { 0x80000008, 1 },
+    };
+    uint32_t host[4];
+
+    for (unsigned i = 0; i < ARRAY_SIZE(features) && !ecx_in; i++) {
+        if (features[i].eax_in == eax_in && features[i].reg == reg) {
+            cpu_x86_cpuid(cpu_env(first_cpu), eax_in, 0, &host[0], &host[1],
+                          &host[2], &host[3]);
+            return host[reg] | features[i].chosen;
+        }
+    }
+    return UINT32_MAX;
 }
 
 unsigned snp_spa_bits(CPUX86State *env)
@@ -526,6 +639,10 @@ bool snp_cpu_realize(CPUX86State *env, Error **errp)
 
     if (!the_host) {
         return true;
+    }
+    if (!tcg_enabled()) {
+        error_setg(errp, "x-snp-host emulates a processor: use -accel tcg");
+        return false;
     }
     if (!(env->features[FEAT_8000_0001_ECX] & CPUID_EXT3_SVM) ||
         (env->features[FEAT_SVM] & svm) != svm ||
@@ -581,6 +698,11 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
         error_setg(errp, "there is one x-snp-host per machine");
         return;
     }
+    if (HOST_BIG_ENDIAN) {
+        error_setg(errp, "x-snp-host uses the RMP and the VMSAs in place: it "
+                   "needs a little-endian host");
+        return;
+    }
     if (s->snp_asids > s->max_asid) {
         error_setg(errp, "x-snp-host: snp-asids=%u is more than asids=%u",
                    s->snp_asids, s->max_asid);
@@ -598,6 +720,8 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
         s->tlb = snp_tlb_host_new(s->stale == SNP_STALE_USE);
     }
     qemu_register_reset(snp_host_system_reset, s);
+    s->machine_done.notify = snp_host_machine_done;
+    qemu_add_machine_init_done_notifier(&s->machine_done);
     the_host = s;
     snp_host_present = true;
 }
@@ -724,7 +848,7 @@ static bool snp_host_can_be_deleted(UserCreatable *uc)
     return false;
 }
 
-static void snp_host_class_init(ObjectClass *oc, void *data)
+static void snp_host_class_init(ObjectClass *oc, const void *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
 
@@ -774,7 +898,7 @@ static const TypeInfo snp_host_info = {
     .instance_size = sizeof(SnpHost),
     .instance_init = snp_host_init,
     .class_init = snp_host_class_init,
-    .interfaces = (InterfaceInfo[]) {
+    .interfaces = (const InterfaceInfo[]) {
         { TYPE_USER_CREATABLE },
         { }
     },
@@ -783,6 +907,7 @@ static const TypeInfo snp_host_info = {
 static void snp_host_register(void)
 {
     type_register_static(&snp_host_info);
+    type_register_static(&snp_dma_info);
 }
 
 type_init(snp_host_register)

@@ -18,13 +18,25 @@ OBJECT_DECLARE_SIMPLE_TYPE(SnpHost, SNP_HOST)
  * The RMP once some processor has set SYSCFG.SNP_EN (SYSCFG-09), else NULL.
  * Safe to call from any thread; the result stays valid until system reset.
  */
+#ifdef CONFIG_TCG
 Rmp *snp_host_rmp(void);
+#else
+static inline Rmp *snp_host_rmp(void)
+{
+    return NULL;
+}
+#endif
 
 /*
  * pc.c: choose the RMP's place and take it out of the RAM that the BIOS hands
  * out.  @above_4g_end is 0 if there is no RAM above 4 GiB.
  */
-void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end);
+#ifdef CONFIG_TCG
+void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
+                          Error **errp);
+#else
+#define snp_host_reserve_rmp(below_4g_size, above_4g_end, errp)
+#endif
 
 /* CPUID 8000_000A EBX (CPUID-04: APM3 E, 8000_001F) */
 #define SNP_SVM_ASIDS       0x8000
@@ -118,6 +130,15 @@ bool snp_host_asid_active(unsigned asid);
  * the keys go
  */
 void snp_host_forget_keys(Rmp *rmp);
+
+/* RMPREAD-02: Zen 5 (family 1Ah) has RMPREAD */
+bool snp_host_has_rmpread(void);
+
+/*
+ * FWCMD-13: which bits of a CPUID register (0 to 3: EAX, EBX, ECX, EDX) a guest
+ * may be told of: of feature bits those that the processor has
+ */
+uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg);
 
 /* SNP_ACTIVATE: what was under this ASID's key is garbage from now on */
 void snp_host_new_key(unsigned asid);

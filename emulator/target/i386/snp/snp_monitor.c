@@ -6,6 +6,7 @@
  */
 #include "qemu/osdep.h"
 #include "cpu.h"
+#include "exec/target_page.h"
 #include "monitor/hmp-target.h"
 #include "monitor/monitor.h"
 #include "qobject/qdict.h"

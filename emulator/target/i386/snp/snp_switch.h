@@ -8,11 +8,8 @@
 
 #include <stdbool.h>
 
-#ifdef CONFIG_USER_ONLY
-static inline bool snp_host_enabled(void)
-{
-    return false;
-}
+#if defined(CONFIG_USER_ONLY) || !defined(CONFIG_TCG)
+#define snp_host_enabled()      false
 #else
 extern bool snp_host_present;
 static inline bool snp_host_enabled(void)

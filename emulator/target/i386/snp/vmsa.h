@@ -88,24 +88,4 @@ QEMU_BUILD_BUG_ON(sizeof(Vmsa) != 0x670);
 /* VMSA.SEV_FEATURES (APM table B-4, 3B0h) */
 #define VMSA_SNP_ACTIVE         (1ull << 0)
 
-/* Control-area fields that SEV adds to the VMCB (APM table B-1) */
-#define VMCB_INT_STATE          0x068
-#define VMCB_INT_STATE_GUEST_IF (1u << 1)
-#define VMCB_NESTED_CTL_SEV     (1ull << 1)
-#define VMCB_NESTED_CTL_ES      (1ull << 2)
-#define VMCB_GHCB               0x0a0
-#define VMCB_LBR_CTL            0x0b8
-#define VMCB_NEXT_RIP           0x0c8
-#define VMCB_INSN_LEN           0x0d0
-#define VMCB_VMSA_PA            0x108
-#define VMCB_SAVE               0x400
-
-/* Exit codes that SEV-ES adds (APM table 15-33 and appendix C) */
-#define SVM_EXIT_EFER_WRITE_TRAP    0x08f
-#define SVM_EXIT_CR0_WRITE_TRAP     0x090
-#define SVM_EXIT_CR15_TRAP          0x09f
-#define SVM_EXIT_BUS_LOCK           0x0a5
-#define SVM_EXIT_IDLE_HLT           0x0a6
-#define SVM_EXIT_VMGEXIT            0x403
-
 #endif

@@ -1,5 +1,5 @@
 /*
- * RMPUPDATE, PSMASH, RMPADJUST, PVALIDATE, RMPQUERY, VMGEXIT, WBINVD: operands,
+ * RMPUPDATE, PSMASH, RMPREAD, RMPADJUST, PVALIDATE, RMPQUERY, VMGEXIT, WBINVD: operands,
  * faults, flags and TLB maintenance.  What they do to the table is
  * target/i386/snp/rmp.c.
  *
@@ -9,13 +9,12 @@
  */
 #include "qemu/osdep.h"
 #include "cpu.h"
-#include "exec/exec-all.h"
+#include "exec/target_page.h"
 #include "exec/cputlb.h"
 #include "exec/helper-proto.h"
-#include "exec/cpu_ldst.h"
+#include "accel/tcg/cpu-ldst.h"
 #include "tcg/helper-tcg.h"
 #include "snp/snp_host.h"
-#include "snp/vmsa.h"
 #include "accel/tcg/tcg-sched.h"
 #include "trace.h"
 
@@ -144,6 +143,9 @@ void helper_rmpupdate(CPUX86State *env)
                         state.page_size, state.immutable, state.asid, rc,
                         rmp_raw(env->snp.rmp, spa).lo);
     trace_rc(env, "RMPUPDATE", spa, rc, rmpupdate_rules);
+    if (rc == RMP_FAIL_INUSE) {
+        tcg_sched_broken("vmsa-in-use");
+    }
     set_result(env, rc, false);
 }
 
@@ -167,6 +169,30 @@ void helper_psmash(CPUX86State *env)
     }
     trace_snp_psmash(cpu_nr(env), spa, rc);
     trace_rc(env, "PSMASH", spa, rc, psmash_rules);
+    set_result(env, rc, false);
+}
+
+void helper_rmpread(CPUX86State *env)
+{
+    const uintptr_t ra = GETPC();
+    RmpState state;
+    int rc;
+
+    /* RMPREAD-02 */
+    if (!snp_host_has_rmpread()) {
+        raise_exception_ra(env, EXCP06_ILLOP, ra);
+    }
+    if (!hv_insn(env, ra)) {
+        return;
+    }
+    rc = rmp_read(env->snp.rmp, env->regs[R_EAX] & TARGET_PAGE_MASK, &state);
+    if (rc == RMP_OK) {
+        /* ARCH-01 */
+        cpu_stq_data_ra(env, env->regs[R_ECX], state.gpa, ra);
+        cpu_stq_data_ra(env, env->regs[R_ECX] + 8,
+                        state.assigned | state.page_size << 8 |
+                        state.immutable << 16 | (uint64_t)state.asid << 32, ra);
+    }
     set_result(env, rc, false);
 }
 

@@ -12,7 +12,6 @@
  */
 #include "qemu/osdep.h"
 #include "cpu.h"
-#include "exec/exec-all.h"
 #include "exec/cputlb.h"
 #include "exec/page-protection.h"
 #include "tcg/helper-tcg.h"
@@ -86,7 +85,7 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
         /* The processor's own accesses are checked where they are made */
         return true;
     case MMU_WALK_IDX:
-        /* HOST-03: the walker's use of a table counts as a write, for A and D */
+        /* HOST-03: a walker's use of a table counts as a write, for A and D */
         return rmp_hv_owned(env->snp.rmp, *spa, RMP_PAGE_4K);
     case MMU_NESTED_IDX:
         if ((env->snp.guest & SNP_GUEST_SNP) && (addr & env->snp.cbit)) {
@@ -119,7 +118,8 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
             return true;
         }
         *error = SNP_NPF_RMP;
-        trace_snp_refused(env_cpu(env)->cpu_index, "host write", addr, "HOST-01");
+        trace_snp_refused(env_cpu(env)->cpu_index, "host write", addr,
+                          "HOST-01");
         trace_snp_host_fault(env_cpu(env)->cpu_index, addr, *spa,
                              rmp_raw(env->snp.rmp, *spa).lo);
         return false;

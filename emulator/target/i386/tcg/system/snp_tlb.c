@@ -24,6 +24,7 @@
 #include "qemu/timer.h"
 #include "cpu.h"
 #include "exec/page-protection.h"
+#include "exec/target_page.h"
 #include "tcg/helper-tcg.h"
 #include "snp/snp_host.h"
 #include "trace.h"
@@ -207,8 +208,9 @@ static void report(CPUX86State *env, const Entry *e, uint64_t now_to,
                 PRIu64 " us ago and %" PRIu64 " VMRUNs before it was used, "
                 "not flushed since%s", rule, env_cpu(env)->cpu_index, e->asid,
                 guest_level(e) ? "gva" : "gpa",
-                e->page & TARGET_PAGE_MASK &
-                ~(guest_level(e) ? 0 : env->snp.cbit | SNP_NESTED_USER),
+                (uint64_t)(e->page & TARGET_PAGE_MASK &
+                           ~(guest_level(e) ? 0 :
+                             env->snp.cbit | SNP_NESTED_USER)),
                 e->to,
                 e->prot & PAGE_READ ? 'r' : '-',
                 e->prot & PAGE_WRITE ? 'w' : '-',

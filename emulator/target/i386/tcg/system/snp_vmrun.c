@@ -13,8 +13,11 @@
  */
 #include "qemu/osdep.h"
 #include "cpu.h"
-#include "exec/exec-all.h"
-#include "exec/address-spaces.h"
+#include "exec/target_page.h"
+#include "accel/tcg/probe.h"
+#include "accel/tcg/cpu-mmu-index.h"
+#include "system/address-spaces.h"
+#include "system/memory.h"
 #include "exec/cputlb.h"
 #include "tcg/helper-tcg.h"
 #include "accel/tcg/tcg-sched.h"
@@ -89,7 +92,7 @@ static bool event_allowed(CPUX86State *env)
 void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
                              uint32_t asid, uintptr_t ra)
 {
-    const bool es = nested_ctl & VMCB_NESTED_CTL_ES;
+    const bool es = nested_ctl & SVM_SEV_ES_ENABLED;
 
     env->snp.kind = 0;
     env->snp.cbit = 0;
@@ -107,7 +110,7 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
          ~(1ull << snp_host_cbit()))) {
         refuse(env, "VMRUN-20 nCR3", ra);
     }
-    if (!(nested_ctl & VMCB_NESTED_CTL_SEV)) {
+    if (!(nested_ctl & SVM_SEV_ENABLED)) {
         if (es) {
             refuse(env, "VMRUN-06", ra);
         }
@@ -119,7 +122,7 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
         !(env->hflags & HF_LMA_MASK)) {
         refuse(env, "VMRUN-04", ra);
     }
-    if (es && !(vmcb_ldq(env, VMCB_LBR_CTL) & 1)) {
+    if (es && !(vmcb_ldq(env, offsetof(struct vmcb, control.lbr_ctl)) & 1)) {
         refuse(env, "VMRUN-06", ra);
     }
     if (!es && asid < snp_host_min_sev_asid()) {
@@ -284,11 +287,13 @@ static void load_type_b(CPUX86State *env, const Vmsa *v)
     load_seg_reg(env, &v->gs, R_GS);
     load_seg(env, &v->ldtr, &env->ldt);
     load_seg(env, &v->tr, &env->tr);
-    env->kernelgsbase = canonical(env, v->kernel_gs_base);
     env->star = v->star;
+#ifdef TARGET_X86_64
+    env->kernelgsbase = canonical(env, v->kernel_gs_base);
     env->lstar = v->lstar;
     env->cstar = v->cstar;
     env->fmask = v->sfmask;
+#endif
     env->sysenter_cs = v->sysenter_cs;
     env->sysenter_esp = v->sysenter_esp;
     env->sysenter_eip = v->sysenter_eip;
@@ -310,11 +315,13 @@ static void save_type_b(CPUX86State *env, Vmsa *v)
     save_seg(&v->gs, &env->segs[R_GS]);
     save_seg(&v->ldtr, &env->ldt);
     save_seg(&v->tr, &env->tr);
-    v->kernel_gs_base = env->kernelgsbase;
     v->star = env->star;
+#ifdef TARGET_X86_64
+    v->kernel_gs_base = env->kernelgsbase;
     v->lstar = env->lstar;
     v->cstar = env->cstar;
     v->sfmask = env->fmask;
+#endif
     v->sysenter_cs = env->sysenter_cs;
     v->sysenter_esp = env->sysenter_esp;
     v->sysenter_eip = env->sysenter_eip;
@@ -419,12 +426,15 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
         return false;
     }
 
-    env->snp.vmsa = vmcb_ldq(env, VMCB_VMSA_PA);
+    env->snp.vmsa = vmcb_ldq(env, offsetof(struct vmcb, control.vmsa_pa));
     if (env->snp.vmsa & (0xfff | ~0ull << snp_spa_bits(env))) {
         refuse(env, "VMRUN-10", ra);
     }
     rule = vmsa_take(env, &v);
     if (rule) {
+        if (env->snp.rmp && rmp_hv_owned(env->snp.rmp, env->snp.vmsa, RMP_PAGE_4K)) {
+            tcg_sched_broken("vmsa-freed");
+        }
         refuse(env, rule, ra);
     }
 
@@ -440,7 +450,8 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
     env->snp.vmpl = v.vmpl;
     env->snp.sev_features = v.sev_features;
     env->snp.pcpu_id = v.pcpu_id;
-    env->snp.ghcb = vmcb_ldq(env, VMCB_GHCB);   /* EXIT-02 (APM2 15.35.7) */
+    /* EXIT-02 (APM2 15.35.7) */
+    env->snp.ghcb = vmcb_ldq(env, offsetof(struct vmcb, control.ghcb));
     x86_stq_phys(env_cpu(env), env->vm_vmcb +
                  offsetof(struct vmcb, control.exit_info_2), 0);
 
@@ -490,13 +501,13 @@ void snp_vmrun_commit(CPUX86State *env, uintptr_t ra)
         }
     }
     /*
-     * svm_helper.c delivers an injected event from here, with an IDT or stack that
-     * may be a device.  VMRUN ends its block, so nothing has to be run again.
+     * svm_helper.c delivers an injected event from here, with an IDT or stack
+     * that may be a device.  VMRUN ends its block, so nothing has to be run
+     * again.
      */
     env_cpu(env)->neg.can_do_io = true;
     snp_tlb_vmrun(env, x86_ldub_phys(env_cpu(env), env->vm_vmcb +
                                      offsetof(struct vmcb, control.tlb_ctl)));
-    env->snp.entering = false;
     env->snp.guest = env->snp.kind;
     env->snp.sev_status = 0;
     if (env->snp.guest & SNP_GUEST_SEV) {
@@ -516,7 +527,8 @@ void snp_vmrun_commit(CPUX86State *env, uintptr_t ra)
 static bool exit_advances_rip(uint64_t code)
 {
     return code == SVM_EXIT_PAUSE || code == SVM_EXIT_HLT ||
-           (code >= SVM_EXIT_EFER_WRITE_TRAP && code <= SVM_EXIT_CR15_TRAP) ||
+           (code >= SVM_EXIT_EFER_WRITE_TRAP &&
+            code <= SVM_EXIT_CR15_WRITE_TRAP) ||
            code == SVM_EXIT_IDLE_HLT || code == SVM_EXIT_VMGEXIT;
 }
 
@@ -529,7 +541,7 @@ static bool exit_is_automatic(uint64_t code, uint64_t exit_info_1)
     case SVM_EXIT_PAUSE:
     case SVM_EXIT_HLT:
     case SVM_EXIT_SHUTDOWN:
-    case SVM_EXIT_EFER_WRITE_TRAP ... SVM_EXIT_CR15_TRAP:
+    case SVM_EXIT_EFER_WRITE_TRAP ... SVM_EXIT_CR15_WRITE_TRAP:
     case SVM_EXIT_BUS_LOCK:
     case SVM_EXIT_IDLE_HLT:
     case SVM_EXIT_VMGEXIT:
@@ -595,7 +607,8 @@ static void assist_hypervisor(CPUX86State *env, uint64_t code,
          code != SVM_EXIT_SHUTDOWN && code != SVM_EXIT_TASK_SWITCH) ||
         code == SVM_EXIT_EXCP_BASE + EXCP03_INT3 ||
         code == SVM_EXIT_EXCP_BASE + EXCP04_INTO) {
-        x86_stq_phys(cs, env->vm_vmcb + VMCB_NEXT_RIP,
+        x86_stq_phys(cs, env->vm_vmcb +
+                     offsetof(struct vmcb, control.next_rip),
                      env->eip + env->snp.insn_len);
     }
     switch (code) {
@@ -616,7 +629,8 @@ static void assist_hypervisor(CPUX86State *env, uint64_t code,
 
             field[0] = fetch_insn(env, field + 1, 15);
             address_space_write(&address_space_memory,
-                                env->vm_vmcb + VMCB_INSN_LEN,
+                                env->vm_vmcb +
+                                offsetof(struct vmcb, control.insn_len),
                                 MEMTXATTRS_UNSPECIFIED, field, sizeof(field));
         }
         break;
@@ -626,7 +640,7 @@ static void assist_hypervisor(CPUX86State *env, uint64_t code,
 void snp_vmexit_begin(CPUX86State *env, uint64_t exit_code,
                       uint64_t *exit_info_1, uintptr_t ra)
 {
-    if (env->snp.entering) {
+    if (env->vmrun_pending) {
         return;
     }
     if (!(env->snp.guest & SNP_GUEST_ES)) {
@@ -688,12 +702,14 @@ static void save_vmsa(CPUX86State *env)
     }
     /* SWAP-07 (APM2 B) */
     if (eflags & IF_MASK) {
-        int_state |= VMCB_INT_STATE_GUEST_IF;
+        int_state |= SVM_GUEST_INTERRUPT_MASK;
     }
-    x86_stl_phys(cs, env->vm_vmcb + VMCB_INT_STATE, int_state);
+    x86_stl_phys(cs, env->vm_vmcb + offsetof(struct vmcb, control.int_state),
+                 int_state);
     x86_stl_phys(cs, env->vm_vmcb + offsetof(struct vmcb, control.int_ctl),
                  env->int_ctl);
-    x86_stq_phys(cs, env->vm_vmcb + VMCB_GHCB, env->snp.ghcb);
+    x86_stq_phys(cs, env->vm_vmcb + offsetof(struct vmcb, control.ghcb),
+                 env->snp.ghcb);
     /* QEMU delivers exceptions through EVENTINJ; the guest's are no news */
     if (!(vmcb_ldq(env, offsetof(struct vmcb, control.event_inj)) &
           (uint32_t)SVM_EVTINJ_VALID)) {
@@ -734,16 +750,10 @@ static void save_vmsa(CPUX86State *env)
 
 bool snp_vmexit_save(CPUX86State *env)
 {
-    if (!env->snp.entering) {
-        if (!(env->snp.guest & SNP_GUEST_ES)) {
-            return false;
-        }
-        save_vmsa(env);
+    if (!(env->snp.guest & SNP_GUEST_ES)) {
+        return false;
     }
-    /* VMRUN-26: a refused VMRUN leaves VMCB and VMSA as they are */
-    env->hflags &= ~HF_INHIBIT_IRQ_MASK;
-    env->hflags2 &= ~HF2_NPT_MASK;
-    tlb_flush_by_mmuidx(env_cpu(env), 1 << MMU_NESTED_IDX);
+    save_vmsa(env);
     return true;
 }
 
@@ -752,7 +762,8 @@ static void load_host(CPUX86State *env)
 {
     Vmsa host;
 
-    address_space_read(&address_space_memory, env->vm_hsave + VMCB_SAVE,
+    address_space_read(&address_space_memory,
+                       env->vm_hsave + offsetof(struct vmcb, save),
                        MEMTXATTRS_UNSPECIFIED, &host, sizeof(host));
     load_type_b(env, &host);
     reset_fpu(env);
@@ -760,21 +771,6 @@ static void load_host(CPUX86State *env)
     env->cr[2] = 0;
     env->dr[6] = 0xffff0ff0;
     cpu_x86_update_dr7(env, 0x400);
-}
-
-static void end_guest(CPUX86State *env)
-{
-    if (env->snp.vmsa_use.active) {
-        rmp_use_end(env->snp.rmp, &env->snp.vmsa_use);
-    }
-    if (env->snp.vmcb_use.active) {
-        rmp_use_end(env->snp.rmp, &env->snp.vmcb_use);
-    }
-    env->snp.entering = false;
-    env->snp.kind = 0;
-    env->snp.guest = 0;
-    env->snp.cbit = 0;
-    env->snp.vmsa = 0;
 }
 
 void snp_vmexit_end(CPUX86State *env)
@@ -787,14 +783,8 @@ void snp_vmexit_end(CPUX86State *env)
         load_host(env);
     }
     /* INUSE-02, INUSE-07: all state is saved, the host has not run yet */
-    end_guest(env);
+    snp_guest_end(env);
     tcg_sched_point(env_cpu(env), TCG_SCHED_VMEXIT, 0);
-}
-
-void snp_cpu_reset(CPUX86State *env)
-{
-    end_guest(env);
-    snp_tlb_reset(env);
 }
 
 void snp_vmsave_check(CPUX86State *env, uint64_t vmcb, uintptr_t ra)

@@ -1,0 +1,802 @@
+/*
+ * One round of a test, with the switches between processors chosen by a script.
+ *
+ * The parties of a round meet at its beginning: a processor that comes to the function
+ * BEGIN waits there until PARTIES have.  From there on the processors switch at events
+ * only, and only where the list of choices says so.  Without one, the same processor goes
+ * on until it sleeps or spins.  The round is over when one of them calls BEGIN again.
+ *
+ * Events are accesses to words, RMPUPDATE, VMRUN, #VMEXIT and the sending of an IPI.  A
+ * word is a field of an object of the kernel; where that is, a register says when a
+ * function is entered.  Each is a watchpoint, and the event is before the access.
+ *
+ * A processor spins if it executes PAUSE twice and nobody has written a word in between,
+ * if it writes a word again and nothing that it has accessed since the last time was new,
+ * be it the instruction, the word or the value that was there, if it runs for a slice
+ * without an event, and in a guest.  It is left alone until
+ * somebody has done something new that it may be waiting for, or nobody else can go on.
+ * Timers expire only when nobody can: their moment is none of the choices.
+ *
+ * What happened is told on stderr, see sc_report().
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/seqlock.h"
+#include "qemu/timer.h"
+#include "exec/breakpoint.h"
+#include "exec/cpu-common.h"
+#include "exec/target_page.h"
+#include "hw/core/cpu.h"
+#include "system/cpu-timers.h"
+#include "system/cpu-timers-internal.h"
+#include "system/cpus.h"
+#include "tcg-search.h"
+
+#define MAX_WORDS       48
+#define MAX_OFFSETS     6
+#define MAX_BASES       8
+#define MAX_OBJECTS     64
+#define MAX_CHOICES     512
+#define MAX_CPUS        32
+#define MAX_HELD        8
+/* Without an event, outside of a guest and inside */
+#define SLICE           300000
+#define GUEST_SLICE     20000
+/* A loop that writes a word with each PAUSE would never spin. */
+#define MAX_PAUSES      100
+/* Different accesses that are remembered to see that a turn goes round in a loop */
+#define NR_SEEN         1024
+/* Rounds in which all spin until the clock moves; how often it may do that */
+#define STUCK           2
+#define MAX_WARPS       300
+
+/* Exit codes */
+#define EXIT_LIMIT      3
+#define EXIT_FAILED     4
+
+/* Object 0, whatever the instruction is about; IPIs are no objects, but are listed. */
+enum { OBJECT_RMP, OBJECT_IPI, NR_FIXED };
+
+typedef struct SearchWord {
+    char *name;
+    unsigned size;
+    uint64_t symbol;            /* 0: the first offset is the address */
+    int reg;
+    uint64_t offset[MAX_OFFSETS];
+    unsigned nr_offsets;
+} SearchWord;
+
+typedef struct SearchObject {
+    vaddr addr;
+    unsigned size;
+    char *name;
+} SearchObject;
+
+typedef struct SearchHeld {
+    vaddr pc;
+    int object;
+} SearchHeld;
+
+typedef struct SearchParty {
+    bool waits;                 /* at the beginning */
+    bool let_go;
+    bool spins;
+    bool in_guest;
+    uint32_t irqs;              /* pending when it began to spin */
+    uint64_t spins_on;          /* words, 0 if it may be anything */
+    uint64_t reads;             /* words, since the last PAUSE */
+    uint64_t pause_writes;      /* writes of all until then */
+    unsigned pauses;
+    int64_t slice;
+    bool had_event;
+    SearchHeld held[MAX_HELD];
+    unsigned nr_held;
+    vaddr last_pc;              /* of the load that the next store may belong to */
+    int last_object;
+    struct {
+        vaddr pc;
+        uint64_t value;
+        int object;
+        bool write;
+        uint64_t at;
+    } seen[NR_SEEN];            /* since it last spun in vain, and when last */
+    unsigned nr_seen;
+    uint64_t nr_accesses, last_new;
+} SearchParty;
+
+TcgSearchState tcg_search_state;
+
+static struct {
+    TcgSearchOptions options;
+    SearchWord words[MAX_WORDS];
+    unsigned nr_words;
+    struct {
+        uint64_t symbol;
+        int reg;
+        uint64_t value;
+    } bases[MAX_WORDS * MAX_BASES];
+    unsigned nr_bases;
+    SearchObject objects[MAX_OBJECTS];
+    unsigned nr_objects;
+    struct {
+        uint64_t at;
+        int cpu;
+    } choices[MAX_CHOICES];
+    unsigned nr_choices;
+
+    SearchParty party[MAX_CPUS];
+    CPUState *cpu, *force;
+    uint64_t index;             /* of the next decision */
+    uint64_t writes;
+    uint64_t insns;
+    unsigned stuck, warps;
+    GString *trace;
+    GString *regions;
+} sc;
+
+static SearchParty *sc_party(CPUState *cpu)
+{
+    return &sc.party[cpu->cpu_index];
+}
+
+static void G_GNUC_PRINTF(1, 2) sc_trace(const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    g_string_append_vprintf(sc.trace, fmt, args);
+    va_end(args);
+}
+
+/*
+ * o OBJECT NAME ADDRESS SIZE
+ * r NAME ADDRESS SIZE                  a region, which is no word
+ * m CPU r|w ADDRESS SIZE PC BYTES      any access, with races=on; of the instruction
+ * d INDEX CPU OBJECT r|w PC ENABLED    a decision: before an access; a mask of CPUs
+ * f INDEX CPU CANDIDATES CHOSEN        a decision: CPU sleeps or spins
+ * s CPU                                it runs from here on
+ * a CPU OBJECT r|w VALUE PC            the access, and what was there before it
+ * p CPU                                spins
+ * t                                    timers expire
+ * end WHY
+ */
+static void sc_report(void)
+{
+    if (sc.trace) {
+        fwrite(sc.trace->str, 1, sc.trace->len, stderr);
+        fflush(stderr);
+    }
+}
+
+static void G_NORETURN sc_end(int code, const char *why)
+{
+    sc_trace("end %s decisions %" PRIu64 " instructions %" PRIu64 "\n", why, sc.index,
+             sc.insns);
+    sc_report();
+    /* In the midst of an instruction, perhaps: no place to clean up from */
+    _exit(code);
+}
+
+/* ---- the guest's memory and registers ---- */
+
+static uint64_t sc_read(CPUState *cpu, vaddr addr, unsigned size)
+{
+    uint64_t value = 0;
+
+    if (cpu_memory_rw_debug(cpu, addr, &value, MIN(size, 8), false) < 0) {
+        return 0;
+    }
+    return le64_to_cpu(value);
+}
+
+static uint64_t sc_register(CPUState *cpu, int reg)
+{
+    g_autoptr(GByteArray) bytes = g_byte_array_new();
+    uint64_t value = 0;
+
+    cpu->cc->gdb_read_register(cpu, bytes, reg);
+    memcpy(&value, bytes->data, MIN(bytes->len, 8));
+    return le64_to_cpu(value);
+}
+
+/* Without a change to the state, which is not up to date within a block */
+static vaddr sc_pc(CPUState *cpu, uintptr_t ra)
+{
+    uint64_t data[8];
+
+    if (!ra || !cpu_unwind_state_data(cpu, ra, data)) {
+        return cpu->cc->get_pc(cpu);
+    }
+    return data[0] < TARGET_PAGE_SIZE ?
+           (cpu->cc->get_pc(cpu) & TARGET_PAGE_MASK) | data[0] : data[0];
+}
+
+/* ---- options ---- */
+
+/* NAME:SIZE:SYMBOL:REGISTER:OFFSET.OFFSET..., joined by '+'; hexadecimal but REGISTER */
+static void sc_parse_words(const char *value)
+{
+    g_auto(GStrv) list = g_strsplit(value, "+", -1);
+
+    for (char **w = list; *w && **w; w++) {
+        g_auto(GStrv) part = g_strsplit(*w, ":", -1);
+        g_auto(GStrv) offsets = NULL;
+        SearchWord *word = &sc.words[sc.nr_words++];
+
+        if (g_strv_length(part) != 5 || sc.nr_words == MAX_WORDS) {
+            error_report("x-sched: no word, or too many: %s", *w);
+            exit(EXIT_FAILURE);
+        }
+        word->name = g_strdup(part[0]);
+        word->size = strtoul(part[1], NULL, 16);
+        word->symbol = strtoull(part[2], NULL, 16);
+        word->reg = atoi(part[3]);
+        offsets = g_strsplit(part[4], ".", MAX_OFFSETS);
+        for (char **o = offsets; *o; o++) {
+            word->offset[word->nr_offsets++] = strtoull(*o, NULL, 16);
+        }
+    }
+}
+
+/* INDEX:CPU, joined by '+' */
+static void sc_parse_choices(const char *value)
+{
+    g_auto(GStrv) list = g_strsplit(value, "+", -1);
+
+    for (char **c = list; *c && **c; c++) {
+        char *cpu = strchr(*c, ':');
+
+        if (!cpu || sc.nr_choices == MAX_CHOICES) {
+            error_report("x-sched: no choice, or too many: %s", *c);
+            exit(EXIT_FAILURE);
+        }
+        sc.choices[sc.nr_choices].at = strtoull(*c, NULL, 10);
+        sc.choices[sc.nr_choices++].cpu = atoi(cpu + 1);
+    }
+}
+
+void tcg_search_arm(const TcgSearchOptions *options)
+{
+    sc.options = *options;
+    sc_parse_words(options->words);
+    tcg_search_state = TCG_SEARCH_WAITING;
+}
+
+/* ---- before the round ---- */
+
+bool tcg_search_waits(CPUState *cpu)
+{
+    return tcg_search_state == TCG_SEARCH_WAITING && sc_party(cpu)->waits;
+}
+
+bool tcg_search_ready(void)
+{
+    unsigned n = 0;
+
+    if (tcg_search_state != TCG_SEARCH_WAITING) {
+        return false;
+    }
+    for (unsigned i = 0; i < MAX_CPUS; i++) {
+        n += sc.party[i].waits;
+    }
+    return n >= sc.options.parties;
+}
+
+static void sc_capture(CPUState *cpu, uint64_t pc)
+{
+    for (unsigned i = 0; i < sc.nr_words; i++) {
+        SearchWord *word = &sc.words[i];
+        uint64_t value;
+        unsigned j;
+
+        if (word->symbol != pc) {
+            continue;
+        }
+        if (!word->size) {
+            /* A new world: those before it are of no interest. */
+            sc.nr_bases = 0;
+            return;
+        }
+        value = sc_register(cpu, word->reg);
+        for (j = 0; j < sc.nr_bases; j++) {
+            if (sc.bases[j].symbol == pc && sc.bases[j].reg == word->reg &&
+                sc.bases[j].value == value) {
+                break;
+            }
+        }
+        if (j == sc.nr_bases && j < ARRAY_SIZE(sc.bases)) {
+            sc.bases[j].symbol = pc;
+            sc.bases[j].reg = word->reg;
+            sc.bases[j].value = value;
+            sc.nr_bases++;
+        }
+    }
+}
+
+void tcg_search_symbol(CPUState *cpu, uint64_t pc, uintptr_t ra)
+{
+    SearchParty *p = sc_party(cpu);
+
+    if (tcg_search_state == TCG_SEARCH_WAITING) {
+        sc_capture(cpu, pc);
+        if (pc == sc.options.begin) {
+            p->waits = true;
+            cpu->exception_index = EXCP_INTERRUPT;
+            cpu_loop_exit_restore(cpu, ra);
+        }
+    } else if (tcg_search_state == TCG_SEARCH_ROUND && pc == sc.options.begin) {
+        if (!p->let_go) {
+            sc_end(EXIT_SUCCESS, "passed");
+        }
+        p->let_go = false;
+    }
+}
+
+static void sc_add_object(CPUState *cpu, SearchWord *word, uint64_t base, unsigned nth)
+{
+    vaddr addr = base + word->offset[0];
+    SearchObject *object = &sc.objects[sc.nr_objects];
+
+    for (unsigned i = 1; i < word->nr_offsets; i++) {
+        /* Some pointers have flags in the bits that are 0 otherwise. */
+        addr = sc_read(cpu, addr, 8) & ~3ull;
+        if (!addr) {
+            return;
+        }
+        addr += word->offset[i];
+    }
+    if (addr >> 56 != 0xff) {
+        return;
+    }
+    for (unsigned i = NR_FIXED; i < sc.nr_objects; i++) {
+        if (sc.objects[i].addr == addr) {
+            return;
+        }
+    }
+    if (word->name[0] == '@') {
+        g_string_append_printf(sc.regions, "r %s.%u %" VADDR_PRIx " %u\n", word->name + 1,
+                               nth, addr, word->size);
+        return;
+    }
+    if (sc.nr_objects == MAX_OBJECTS) {
+        error_report("x-sched: more than %d words", MAX_OBJECTS);
+        exit(EXIT_FAILURE);
+    }
+    object->addr = addr;
+    object->size = word->size;
+    object->name = g_strdup_printf("%s.%u", word->name, nth);
+    CPU_FOREACH(cpu) {
+        cpu_watchpoint_insert(cpu, addr, word->size, BP_GDB | BP_MEM_ACCESS, NULL);
+    }
+    sc.nr_objects++;
+}
+
+void tcg_search_prepare(void)
+{
+    CPUState *cpu, *at = NULL;
+
+    CPU_FOREACH(cpu) {
+        if (sc_party(cpu)->waits) {
+            at = cpu;
+        }
+    }
+    sc.regions = g_string_new(NULL);
+    sc.objects[OBJECT_RMP].name = g_strdup("rmp");
+    sc.objects[OBJECT_IPI].name = g_strdup("ipi");
+    sc.nr_objects = NR_FIXED;
+    for (unsigned i = 0; i < sc.nr_words; i++) {
+        unsigned nth = 0;
+
+        for (unsigned j = 0; j < sc.nr_bases; j++) {
+            if (sc.bases[j].symbol == sc.words[i].symbol &&
+                sc.bases[j].reg == sc.words[i].reg) {
+                sc_add_object(at, &sc.words[i], sc.bases[j].value, nth++);
+            }
+        }
+    }
+}
+
+void tcg_search_begin(const TcgSearchOptions *options)
+{
+    sc.options = *options;
+    if (options->choices) {
+        sc_parse_choices(options->choices);
+    }
+    sc.trace = g_string_new(NULL);
+    for (unsigned i = 0; i < sc.nr_objects; i++) {
+        sc_trace("o %u %s %" VADDR_PRIx " %u\n", i, sc.objects[i].name,
+                 sc.objects[i].addr, sc.objects[i].size);
+    }
+    g_string_append(sc.trace, sc.regions->str);
+    if (options->races) {
+        CPUState *cpu;
+
+        /* The upper half, whose last byte would make the end 0 */
+        CPU_FOREACH(cpu) {
+            cpu_watchpoint_insert(cpu, 1ull << 63, (1ull << 63) - 1,
+                                  BP_GDB | BP_MEM_ACCESS, NULL);
+        }
+    }
+    for (unsigned i = 0; i < MAX_CPUS; i++) {
+        sc.party[i].let_go = sc.party[i].waits;
+        sc.party[i].waits = false;
+    }
+    tcg_search_state = TCG_SEARCH_ROUND;
+    atexit(sc_report);
+}
+
+/* ---- events ---- */
+
+static bool sc_enabled(CPUState *cpu)
+{
+    SearchParty *p = sc_party(cpu);
+
+    return tcg_sched_runnable(cpu) &&
+           (!p->spins || (cpu->interrupt_request & ~p->irqs));
+}
+
+static uint32_t sc_mask(void)
+{
+    CPUState *cpu;
+    uint32_t mask = 0;
+
+    CPU_FOREACH(cpu) {
+        mask |= sc_enabled(cpu) ? 1u << cpu->cpu_index : 0;
+    }
+    return mask;
+}
+
+/* Which CPU the script has for the next decision, or NULL */
+static CPUState *sc_choice(void)
+{
+    for (unsigned i = 0; i < sc.nr_choices; i++) {
+        if (sc.choices[i].at == sc.index) {
+            CPUState *cpu = qemu_get_cpu(sc.choices[i].cpu);
+
+            if (!cpu || !sc_enabled(cpu)) {
+                sc_end(EXIT_FAILURE, "bad-choice");
+            }
+            return cpu;
+        }
+    }
+    return NULL;
+}
+
+static void sc_spin(CPUState *cpu, uint64_t on)
+{
+    SearchParty *p = sc_party(cpu);
+
+    p->spins = true;
+    p->spins_on = on;
+    p->irqs = cpu->interrupt_request;
+    p->pauses = 0;
+    sc_trace("p %d\n", cpu->cpu_index);
+}
+
+/* Is it new?  If not, does it go round in a loop that waits for somebody? */
+static bool sc_is_new(SearchParty *p, int object, bool write, vaddr pc, uint64_t value,
+                      bool *loop)
+{
+    unsigned i;
+
+    *loop = false;
+    if (object < NR_FIXED) {
+        return true;
+    }
+    p->nr_accesses++;
+    for (i = 0; i < p->nr_seen; i++) {
+        if (p->seen[i].pc == pc && p->seen[i].object == object &&
+            p->seen[i].write == write && p->seen[i].value == value) {
+            *loop = write && p->last_new < p->seen[i].at;
+            p->seen[i].at = p->nr_accesses;
+            return false;
+        }
+    }
+    p->last_new = p->nr_accesses;
+    if (i < NR_SEEN) {
+        p->seen[i].pc = pc;
+        p->seen[i].object = object;
+        p->seen[i].value = value;
+        p->seen[i].write = write;
+        p->seen[i].at = p->nr_accesses;
+        p->nr_seen++;
+    }
+    return true;
+}
+
+/* @cpu does what it has come to. */
+static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc)
+{
+    const uint64_t bit = object < NR_FIXED ? 0 : 1ull << object;
+    SearchObject *o = &sc.objects[object];
+    SearchParty *p = sc_party(cpu);
+    const uint64_t value = o->addr ? sc_read(cpu, o->addr, o->size) : 0;
+    CPUState *other;
+    bool is_new, loop;
+
+    sc_trace("a %d %d %c %" PRIx64 " %" VADDR_PRIx "\n", cpu->cpu_index, object,
+             write ? 'w' : 'r', value, pc);
+    sc.stuck = 0;
+    p->had_event = true;
+    if (write) {
+        sc.writes++;
+    } else {
+        p->reads |= bit;
+    }
+    is_new = sc_is_new(p, object, write, pc, value, &loop);
+    if (loop && !p->spins) {
+        sc_spin(cpu, 0);
+        cpu_exit(cpu);
+    }
+    if (!is_new) {
+        /* Nobody waits for what has been there before. */
+        return;
+    }
+    CPU_FOREACH(other) {
+        SearchParty *q = sc_party(other);
+
+        if (other != cpu && q->spins && !q->in_guest &&
+            (!q->spins_on || (write && (q->spins_on & bit)))) {
+            q->spins = false;
+            q->nr_seen = 0;
+        }
+    }
+}
+
+static bool sc_was_held(SearchParty *p, int object, vaddr pc)
+{
+    for (unsigned i = 0; i < p->nr_held; i++) {
+        if (p->held[i].pc == pc && p->held[i].object == object) {
+            p->held[i] = p->held[--p->nr_held];
+            return true;
+        }
+    }
+    return false;
+}
+
+static void sc_event(CPUState *cpu, int object, bool write, uintptr_t ra)
+{
+    const vaddr pc = sc_pc(cpu, ra);
+    SearchParty *p = sc_party(cpu);
+    CPUState *to;
+
+    if (cpu != sc.cpu) {
+        return;
+    }
+    /* One instruction that loads and stores is one event. */
+    if (write && p->last_object == object && p->last_pc == pc) {
+        p->last_object = -1;
+        sc_commit(cpu, object, write, pc);
+        return;
+    }
+    if (!ra || !sc_was_held(p, object, pc)) {
+        sc_trace("d %" PRIu64 " %d %d %c %" VADDR_PRIx " %x\n", sc.index,
+                 cpu->cpu_index, object, write ? 'w' : 'r', pc, sc_mask());
+        to = sc_choice();
+        sc.index++;
+        if (to && to != cpu) {
+            sc.force = to;
+            if (ra) {
+                if (p->nr_held == MAX_HELD) {
+                    sc_end(EXIT_FAILURE, "too-many-held");
+                }
+                p->held[p->nr_held++] = (SearchHeld) { .pc = pc, .object = object };
+                cpu->exception_index = EXCP_INTERRUPT;
+                cpu_loop_exit_restore(cpu, ra);
+            }
+            cpu_exit(cpu);
+        }
+    }
+    p->last_object = write ? -1 : object;
+    p->last_pc = pc;
+    sc_commit(cpu, object, write, pc);
+}
+
+static void sc_trace_access(CPUState *cpu, vaddr addr, vaddr len, int flags, vaddr pc)
+{
+    sc_trace("m %d %c %" VADDR_PRIx " %u %" VADDR_PRIx " %08" PRIx64 "\n", cpu->cpu_index,
+             flags & BP_MEM_WRITE ? 'w' : 'r', addr, (unsigned)len, pc,
+             sc_read(cpu, pc, 4));
+}
+
+bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags, uintptr_t ra)
+{
+    if (likely(tcg_search_state == TCG_SEARCH_OFF)) {
+        return false;
+    }
+    for (unsigned i = NR_FIXED; i < sc.nr_objects; i++) {
+        SearchObject *o = &sc.objects[i];
+
+        if (addr < o->addr + o->size && o->addr < addr + len) {
+            if (tcg_search_state == TCG_SEARCH_ROUND) {
+                if (sc.options.races) {
+                    sc_trace_access(cpu, addr, len, flags, sc_pc(cpu, ra));
+                }
+                sc_event(cpu, i, flags & BP_MEM_WRITE && !(flags & BP_MEM_READ), ra);
+            }
+            return true;
+        }
+    }
+    if (tcg_search_state != TCG_SEARCH_ROUND || !sc.options.races) {
+        return false;
+    }
+    sc_trace_access(cpu, addr, len, flags, sc_pc(cpu, ra));
+    return true;
+}
+
+static void sc_pause(CPUState *cpu)
+{
+    SearchParty *p = sc_party(cpu);
+
+    if ((p->pauses && p->pause_writes == sc.writes) || p->pauses == MAX_PAUSES) {
+        sc_spin(cpu, p->reads);
+        cpu_exit(cpu);
+    } else {
+        p->pauses++;
+        p->pause_writes = sc.writes;
+    }
+    p->reads = 0;
+}
+
+void tcg_search_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
+{
+    switch (point) {
+    case TCG_SCHED_PAUSE:
+        sc_pause(cpu);
+        break;
+    case TCG_SCHED_RMPUPDATE:
+        sc_event(cpu, OBJECT_RMP, true, ra);
+        break;
+    case TCG_SCHED_VMRUN:
+        sc_event(cpu, OBJECT_RMP, true, ra);
+        sc_party(cpu)->in_guest = true;
+        /* From here on the guest's slice */
+        cpu_exit(cpu);
+        break;
+    case TCG_SCHED_VMEXIT:
+        sc_party(cpu)->in_guest = false;
+        sc_event(cpu, OBJECT_RMP, true, 0);
+        break;
+    case TCG_SCHED_IPI:
+        sc_event(cpu, OBJECT_IPI, true, 0);
+        break;
+    default:
+        break;
+    }
+}
+
+void tcg_sched_broken(const char *what)
+{
+    if (tcg_search_state == TCG_SEARCH_ROUND) {
+        sc_trace("x %s\n", what);
+        sc_end(EXIT_FAILED, "failed");
+    }
+}
+
+/* ---- the loop ---- */
+
+static CPUState *sc_next(CPUState *cpu)
+{
+    cpu = cpu ? CPU_NEXT(cpu) : NULL;
+    return cpu ? cpu : first_cpu;
+}
+
+/* NULL if all sleep */
+static CPUState *sc_pick(void)
+{
+    CPUState *cpu, *chosen = NULL;
+    uint32_t mask;
+
+    if (sc.force) {
+        cpu = sc.force;
+        sc.force = NULL;
+        return cpu;
+    }
+    if (sc.cpu && sc_enabled(sc.cpu)) {
+        return sc.cpu;
+    }
+    mask = sc_mask();
+    if (mask & (mask - 1)) {
+        chosen = sc_choice();
+    }
+    if (!mask) {
+        /* Those that spin, in turn */
+        sc.stuck++;
+        CPU_FOREACH(cpu) {
+            if (tcg_sched_runnable(cpu)) {
+                mask |= 1u << cpu->cpu_index;
+            }
+        }
+        if (!mask) {
+            return NULL;
+        }
+        cpu = sc.cpu;
+        do {
+            cpu = sc_next(cpu);
+        } while (!(mask & 1u << cpu->cpu_index));
+        return cpu;
+    }
+    if (!chosen) {
+        chosen = sc.cpu;
+        do {
+            chosen = sc_next(chosen);
+        } while (!(mask & 1u << chosen->cpu_index));
+    }
+    if (mask & (mask - 1)) {
+        sc_trace("f %" PRIu64 " %d %x %d\n", sc.index,
+                 sc.cpu ? sc.cpu->cpu_index : -1, mask, chosen->cpu_index);
+        sc.index++;
+    }
+    return chosen;
+}
+
+/* All spin: let the time pass until the next timer. */
+static void sc_warp(int64_t ns)
+{
+    if (++sc.warps > MAX_WARPS) {
+        sc_end(EXIT_LIMIT, "stuck");
+    }
+    if (ns > 0) {
+        seqlock_write_lock(&timers_state.vm_clock_seqlock, &timers_state.vm_clock_lock);
+        qatomic_set_i64(&timers_state.qemu_icount_bias,
+                        timers_state.qemu_icount_bias + ns);
+        seqlock_write_unlock(&timers_state.vm_clock_seqlock,
+                             &timers_state.vm_clock_lock);
+    }
+}
+
+void tcg_search_run(int64_t quota)
+{
+    CPUState *cpu;
+    SearchParty *p;
+
+    while (quota > 0 && tcg_sched_work()) {
+        int64_t deadline = qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL,
+                                                      QEMU_TIMER_ATTR_ALL);
+        int64_t executed, slice;
+        unsigned awake = 0;
+
+        CPU_FOREACH(cpu) {
+            awake += tcg_sched_runnable(cpu);
+        }
+        if (deadline >= 0 && (sc.stuck > STUCK * awake || (deadline == 0 && !awake))) {
+            sc_trace("t\n");
+            sc_warp(deadline);
+            sc.stuck = 0;
+            qemu_clock_run_timers(QEMU_CLOCK_VIRTUAL);
+            continue;
+        }
+        if (sc.options.limit && sc.insns >= sc.options.limit) {
+            sc_end(EXIT_LIMIT, "limit");
+        }
+        cpu = sc_pick();
+        if (!cpu) {
+            return;
+        }
+        p = sc_party(cpu);
+        if (cpu != sc.cpu) {
+            sc_trace("s %d\n", cpu->cpu_index);
+            sc.cpu = cpu;
+            p->pauses = 0;
+            p->reads = 0;
+        }
+        /* Woken by an interrupt, or because nobody else can go on */
+        p->spins = false;
+        slice = p->in_guest ? GUEST_SLICE : SLICE;
+        current_cpu = cpu;
+        executed = tcg_sched_exec(cpu, MAX(slice - p->slice, 1));
+        current_cpu = NULL;
+        sc.insns += executed;
+        quota -= MAX(executed, 1);
+        p->slice = p->had_event ? 0 : p->slice + executed;
+        p->had_event = false;
+        if (p->slice >= (p->in_guest ? GUEST_SLICE : SLICE) && !sc.force && !p->spins) {
+            p->slice = 0;
+            sc_spin(cpu, 0);
+        }
+    }
+}

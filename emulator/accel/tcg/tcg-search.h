@@ -1,0 +1,47 @@
+/*
+ * One round of a test, with the switches between processors chosen by a script.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TCG_SEARCH_H
+#define TCG_SEARCH_H
+
+#include "tcg-sched.h"
+
+typedef enum TcgSearchState {
+    TCG_SEARCH_OFF,
+    TCG_SEARCH_WAITING,         /* for all parties to come to the beginning */
+    TCG_SEARCH_ROUND,
+} TcgSearchState;
+
+typedef struct TcgSearchOptions {
+    uint64_t begin;             /* address of the function that they call there */
+    uint32_t parties;
+    uint64_t limit;             /* of instructions */
+    char *words;
+    char *choices;
+    bool races;                 /* tell of all accesses to the kernel's memory */
+} TcgSearchOptions;
+
+extern TcgSearchState tcg_search_state;
+
+/* The options are known, the machine is on its way to the round. */
+void tcg_search_arm(const TcgSearchOptions *options);
+
+/* @cpu has come to @pc; puts the instruction off where a party has to wait. */
+void tcg_search_symbol(CPUState *cpu, uint64_t pc, uintptr_t ra);
+bool tcg_search_waits(CPUState *cpu);
+bool tcg_search_ready(void);
+
+/* All parties are there: look at the words, then play the round. */
+void tcg_search_prepare(void);
+void tcg_search_begin(const TcgSearchOptions *options);
+void tcg_search_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra);
+void tcg_search_run(int64_t quota);
+
+/* tcg-sched.c */
+int64_t tcg_sched_exec(CPUState *cpu, int64_t budget);
+bool tcg_sched_work(void);
+bool tcg_sched_runnable(CPUState *cpu);
+
+#endif

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# QEMU's source tree and what emulator/ makes of it.  Sourced after lib.sh and overlay.sh.
+
+# qemu_known RELEASE : die if it is not one of them
+qemu_known()
+{
+	printf '%s\n' $QEMU_KNOWN | grep -qxF "$1" || die "QEMU is $(printf %s "$QEMU_KNOWN" | sed 's/ / or /g'), not '$1'"
+}
+
+# shellcheck disable=SC2034 # for who includes this
+QEMU_CONFIGURE="--target-list=x86_64-softmmu --without-default-features
+	--without-default-devices --with-devices-x86_64=snp-host
+	--enable-system --enable-tcg --enable-trace-backends=log
+	--disable-fdt --disable-download --disable-install-blobs
+	--disable-docs --disable-tools --disable-werror"
+
+# qemu_tree PRISTINE TREE : a copy to build in.  Debian's source has no firmware blobs, and
+# QEMU's build description insists on files that nothing here builds or uses.
+qemu_tree()
+{
+	tree_copy "$1" "$2"
+	{
+		sed -n "s/^ *'\\(edk2-.*\\.fd\\)',/\\1.bz2/p" "$2/pc-bios/meson.build"
+		sed -n "s/^ *'\\(.*\\.dtb\\)',/dtb\\/\\1/p" "$2/pc-bios/dtb/meson.build" 2>/dev/null
+	} | while read -r _f; do
+		[ -e "$2/pc-bios/$_f" ] || : >"$2/pc-bios/$_f"
+	done
+}
+
+# qemu_meson PRISTINE : QEMU wants a newer meson than Debian 12 has.  It and what QEMU's own
+# setup script imports are Python modules, so unpacked is installed.  Debian's source does not
+# have them; a release of QEMU has.
+qemu_meson()
+{
+	for _w in "$1"/python/wheels/meson-*.whl; do
+		[ ! -e "$_w" ] || return 0
+	done
+	_modules=$("$TOP/scripts/fetch" deb meson python3-pycotap python3-distlib)
+	PYTHONPATH=$_modules/usr/lib/python3/dist-packages
+	PYTHONDONTWRITEBYTECODE=1
+	export PYTHONPATH PYTHONDONTWRITEBYTECODE
+}
+
+# qemu_files : the files of emulator/, which is the current folder, that go into QEMU's tree
+qemu_files()
+{
+	find . -mindepth 2 -type f ! -path './patches*' ! -name README.md ! -name '*~'
+}
+
+# qemu_fixes_dir EMULATOR : patches/qemu beside it, or ours
+qemu_fixes_dir()
+{
+	[ -d "${1%/*}/patches/qemu" ] && printf '%s\n' "${1%/*}/patches/qemu" || printf '%s\n' "$TOP/patches/qemu"
+}
+
+# Is written for posting, and was not tried with the emulator
+QEMU_NOT_BUILT_IN=0013
+
+# qemu_patches EMULATOR RELEASE : the patches for tree_sync().  The stack is for the newest
+# release, and stands on patches/qemu.  For an older one, patches/qemu/RELEASE and then
+# patches-RELEASE/0* bring what that release lacks; 9* come after all, and may change
+# emulator/'s files.  A patch of the stack with a line "Only: RELEASE" is for that one.
+qemu_patches()
+{
+	_fixes=$(qemu_fixes_dir "$1")
+	for _p in "$_fixes/$2"/*.patch "$1/patches-$2"/0*.patch "$_fixes"/*.patch "$1"/patches/*.patch; do
+		[ -r "$_p" ] || continue
+		case $_p in "$_fixes/$QEMU_NOT_BUILT_IN"-*) continue ;; esac
+		_only=$(sed -n '/^---$/q; s/^Only: //p' "$_p")
+		[ "${_only:-$2}" != "$2" ] || printf '%s\n' "$_p"
+	done
+	for _p in -- "$1/patches-$2"/9*.patch; do
+		[ "$_p" != -- ] && [ ! -r "$_p" ] || printf '%s\n' "$_p"
+	done
+}

@@ -1,0 +1,600 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Called by scripts/search: enumerate the interleavings of rounds, see docs/schedule.md.
+
+import argparse
+import collections
+import fcntl
+import hashlib
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+
+import races
+
+# gdb's numbers of the registers with a function's first arguments
+ARGUMENT = {1: 5, 2: 4, 3: 3}
+BEGIN = "__x64_sys_getpgrp"
+LIMIT = 60000000
+ALARM = 60
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+class Broken(Exception):
+    pass
+
+
+class Server:
+    """A machine that is forked: emulator/accel/tcg/tcg-fork.c."""
+
+    def __init__(self, path):
+        self.path = path
+        for end in ".in", ".out":
+            if os.path.exists(path + end):
+                os.unlink(path + end)
+            os.mkfifo(path + end)
+        self.to = os.open(path + ".in", os.O_RDWR)
+        self.back = os.open(path + ".out", os.O_RDWR)
+        self.rest = b""
+
+    def send(self, words):
+        os.write(self.to, (" ".join(words) + "\n").encode())
+
+    def line(self, timeout, alive=None):
+        until = time.monotonic() + timeout
+        while b"\n" not in self.rest:
+            if alive and not alive():
+                raise Broken("the emulator ended, see its qemu.log")
+            if time.monotonic() > until:
+                raise Broken("no answer from the emulator in %d s" % timeout)
+            if select.select([self.back], [], [], 0.5)[0]:
+                self.rest += os.read(self.back, 65536)
+        line, self.rest = self.rest.split(b"\n", 1)
+        return line.decode()
+
+    def close(self):
+        os.close(self.to)
+        os.close(self.back)
+
+
+def new_dir(path):
+    shutil.rmtree(path, ignore_errors=True)
+    os.makedirs(path)
+    # Only once a file is there is it this machine's.
+    for log in "console.log", "ktap.log", "qemu.log":
+        open(os.path.join(path, log), "w").close()
+    return path
+
+
+def spec(words, symbols):
+    """The option words= of x-sched, and the functions that it needs."""
+    parts, functions = [], {symbols[BEGIN]}
+    for line in words:
+        name, size, function, argument, *offsets = line.split()
+        if function not in symbols:
+            raise Broken("the kernel has no function %s, see vm/words.c" % function)
+        functions.add(symbols[function])
+        parts.append("%s:%x:%s:%d:%s" % (name, int(size), symbols[function],
+                     ARGUMENT[int(argument)], ".".join("%x" % int(o) for o in offsets)))
+    return "+".join(parts), "+".join(sorted(functions))
+
+
+class Machine:
+    """One that has booted and stands at the beginning of CASE's round."""
+
+    def __init__(self, args, case, smp, parties, out):
+        self.dir = out
+        boot = new_dir(os.path.join(out, "boot"))
+        start = new_dir(os.path.join(out, "round"))
+        self.boot = Server(os.path.join(boot, "server"))
+        self.round = Server(os.path.join(start, "server"))
+        with open(os.path.join(args.out, "machine-%d" % smp)) as f:
+            machine = [x.replace("@BOOT@", self.boot.path) for x in f.read().splitlines()]
+        log = open(os.path.join(boot, "qemu.log"), "w")
+        self.qemu = subprocess.Popen(
+            [os.path.join(args.qemu, "qemu-system-x86_64")] + machine +
+            ["-kernel", os.path.join(args.kernel, "bzImage"),
+             "-initrd", os.path.join(args.out, "initramfs.cpio"),
+             "-append", args.cmdline + " snp_case=" + case,
+             "-serial", "file:%s/console.log" % boot, "-serial", "file:%s/ktap.log" % boot],
+            stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        alive = lambda: self.qemu.poll() is None
+        self.boot.line(300, alive)
+        text = subprocess.run([args.symbols, args.kernel, os.path.join(boot, "ktap.log")],
+                              capture_output=True, text=True, check=True).stdout
+        self.symbols = {}
+        self.functions = []
+        for line in text.splitlines():
+            at, name = line.split()
+            self.symbols.setdefault(name, at)
+            self.functions.append((int(at, 16), name))
+        self.functions.sort()
+        with open(args.words) as f:
+            words, functions = spec(f.read().splitlines(), self.symbols)
+        self.boot.send([start, "server=" + self.round.path, "begin=0x" + self.symbols[BEGIN],
+                        "parties=%d" % parties, "words=" + words, "symbols=" + functions,
+                        "round-limit=%d" % LIMIT, "limit=0"])
+        self.round.line(300, self.not_over)
+
+    def not_over(self):
+        """Before the round the copy should not end."""
+        if select.select([self.boot.back], [], [], 0)[0]:
+            raise Broken("the case ended before its round: %s" % os.path.join(self.dir, "round"))
+        return self.qemu.poll() is None
+
+    def where(self, pc):
+        lo, hi = 0, len(self.functions)
+        while lo < hi:
+            mid = (lo + hi) // 2
+            if self.functions[mid][0] <= pc:
+                lo = mid + 1
+            else:
+                hi = mid
+        return self.functions[lo - 1][1] if lo else "%x" % pc
+
+    def end(self):
+        for server in self.round, self.boot:
+            server.close()
+        self.qemu.terminate()
+        self.qemu.wait()
+
+
+def digest(*parts):
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+
+
+class Trace:
+    """What one run has written, and the hashes of its happens-before relation."""
+
+    def __init__(self, lines, last=-1):
+        self.objects = {}
+        # index, kind, cpu, mask, hash of what was before, object, does it write, turn
+        self.decisions = []
+        self.window = {}        # see Search.chain()
+        self.users = collections.defaultdict(lambda: [0, 0])    # masks: who reads, who writes
+        self.lines = []
+        self.why = None
+        self.broken = None
+        self.instructions = 0
+        cpus = collections.defaultdict(lambda: "")
+        write = collections.defaultdict(lambda: "")
+        reads = collections.defaultdict(int)
+        current = None
+        spinning = set()
+        turn = 0
+        preempted = None        # whose preemption is the last of the choices
+        for line in lines:
+            w = line.split()
+            if not w:
+                continue
+            if w[0] == "o" and len(w) == 5:
+                self.objects[int(w[1])] = w[2]
+                continue
+            if w[0] not in ("d", "f", "s", "a", "p", "t", "x", "end"):
+                continue
+            self.lines.append(w)
+            if w[0] == "d":
+                index, cpu, obj = int(w[1]), int(w[2]), int(w[3])
+                mask = int(w[6], 16)
+                if index == last:
+                    preempted = cpu
+                self.decisions.append((index, "d", cpu, mask, digest(
+                    sorted(cpus.items()), current, cpu, obj, w[4], w[5], mask), obj, w[4] == "w", turn))
+            elif w[0] == "f":
+                mask = int(w[3], 16)
+                if preempted is not None:
+                    self.window["any"] = 1
+                # A CPU that spins could go on.
+                kind = "y" if int(w[2]) in spinning else "f"
+                self.decisions.append((int(w[1]), kind, int(w[4]), mask, digest(
+                    sorted(cpus.items()), current, kind, mask), -1, False, turn))
+            elif w[0] == "s":
+                current = int(w[1])
+                turn += 1
+                spinning.discard(current)
+            elif w[0] == "p":
+                spinning.add(int(w[1]))
+            elif w[0] == "a":
+                cpu, obj = int(w[1]), int(w[2])
+                self.users[obj][w[3] == "w"] |= 1 << cpu
+                if w[3] == "w" and self.decisions:
+                    d = self.decisions[-1]
+                    if d[1] == "d" and d[2] == cpu and d[5] == obj and not d[6]:
+                        self.decisions[-1] = d[:6] + (True, d[7])
+                if preempted == cpu:
+                    preempted = None
+                elif preempted is not None:
+                    if self.objects.get(obj) == "ipi":
+                        self.window["any"] = 1
+                    self.window[obj] = self.window.get(obj, 0) | (w[3] == "w")
+                if self.objects.get(obj) == "ipi":
+                    # Where it comes in between matters to all.
+                    both = digest(sorted(cpus.items()), cpu)
+                    for c in list(cpus) + [cpu]:
+                        cpus[c] = digest(cpus[c], both)
+                elif w[3] == "r":
+                    cpus[cpu] = digest(cpus[cpu], write[obj], obj, "r")
+                    reads[obj] += int(cpus[cpu], 16)
+                else:
+                    cpus[cpu] = digest(cpus[cpu], write[obj], reads[obj], obj, "w")
+                    write[obj], reads[obj] = cpus[cpu], 0
+            elif w[0] == "t":
+                if preempted is not None:
+                    self.window["any"] = 1
+                both = digest(sorted(cpus.items()), "t")
+                for c in cpus:
+                    cpus[c] = digest(cpus[c], both)
+            elif w[0] == "x":
+                self.broken = w[1]
+            elif w[0] == "end":
+                self.why = w[1]
+                self.instructions = int(w[5])
+        self.hash = digest(sorted(cpus.items()))
+
+
+COMPLAINT = re.compile(r"RMPUPDATE failed|WARNING: |BUG: |Oops: |Kernel panic|rcu: INFO|general protection")
+
+
+def judge(path, how, code, trace):
+    """passed or failed or unclear, and why"""
+    with open(os.path.join(path, "console.log"), errors="replace") as f:
+        complaint = [l for l in f if COMPLAINT.search(l)]
+    if trace.broken:
+        return "failed", trace.broken
+    if complaint:
+        return "failed", re.sub(r"^\[ *[0-9.]*\] *", "", complaint[0].strip()).replace(" ", "_")
+    if how == "exit" and code == 3:
+        return "failed", "no-end:" + str(trace.why)
+    if how == "exit" and code == 0 and trace.why == "passed":
+        return "passed", "-"
+    if how == "exit" and code == 0:
+        with open(os.path.join(path, "ktap.log"), errors="replace") as f:
+            said = [l.strip() for l in f if re.match(r"# .*vCPU|not ok|  .*:[0-9]+: ", l.strip())]
+        return "failed", (said[0] if said else "test").replace(" ", "_")
+    return "unclear", "%s:%s:%s" % (how, code, trace.why)
+
+
+def text(choices):
+    return "+".join("%d:%d" % c for c in choices)
+
+
+class Search:
+    def __init__(self, args, case, smp, parties):
+        self.args, self.case, self.smp, self.parties = args, case, int(smp), int(parties)
+        self.out = os.path.join(args.out, case)
+        os.makedirs(self.out, exist_ok=True)
+        self.results = os.path.join(self.out, "results.jsonl")
+        self.known = {}
+        self.seconds = 0.0
+        key = "%s %s 2\n" % (args.key, parties)
+        keyfile = os.path.join(self.out, "key")
+        old = open(keyfile).read() if os.path.exists(keyfile) else None
+        if args.fresh or old != key:
+            if os.path.exists(self.results):
+                os.unlink(self.results)
+            with open(keyfile, "w") as f:
+                f.write(key)
+        elif os.path.exists(self.results):
+            with open(self.results) as f:
+                for line in f:
+                    if line.endswith("\n"):
+                        run = json.loads(line)
+                        self.known[run["choices"]] = run
+        self.machine = None
+        self.nr = 0
+
+    def start(self):
+        if not self.machine:
+            begin = time.monotonic()
+            self.machine = Machine(self.args, self.case, self.smp, self.parties, self.out)
+            say("%s: at the beginning of its round after %.1f s" % (self.case, time.monotonic() - begin))
+
+    def send(self, choices, more=[]):
+        self.start()
+        self.nr += 1
+        path = new_dir(os.path.join(self.out, "run-%d" % self.nr))
+        self.machine.round.send([path, "choices=" + text(choices), "alarm=%d" % ALARM] + more)
+        return path
+
+    def wait(self, last=lambda path: -1):
+        path, how, code, ms = self.machine.round.line(ALARM + 60, self.machine.not_over).split()
+        with open(os.path.join(path, "qemu.log"), errors="replace") as f:
+            trace = Trace(f.read().splitlines(), last(path))
+        verdict, why = judge(path, how, int(code), trace)
+        return path, trace, verdict, why, int(ms)
+
+    # ---- the enumeration ----
+
+    def run(self):
+        """All of it up to the bound; returns the first failure, or None."""
+        begin = time.monotonic()
+        self.seen = {}
+        self.users = collections.defaultdict(lambda: [0, 0])
+        self.shared = set()
+        self.chains = {}
+        self.skipped = 0
+        self.branches = []      # of all runs: choices, cost, decisions that are theirs
+        self.classes = set()
+        self.objects = {}
+        self.runs = self.pruned = self.failed = self.unclear = 0
+        self.first = None
+        self.milliseconds = 0
+        self.per_level = []
+        levels = collections.defaultdict(list)
+        levels[0] = [((), 0)]
+        for cost in range(self.args.bound + 1):
+            stack = self.stack = levels.pop(cost, [])
+            self.level = cost
+            done = 0
+            flying = {}
+            said = time.monotonic()
+            while stack or flying:
+                if self.first and not self.args.all:
+                    del stack[:]
+                while stack and len(flying) < self.args.parallel:
+                    choices, cost_of = stack.pop()
+                    run = self.known.get(text(choices))
+                    if run:
+                        done += 1
+                        self.take(choices, cost_of, run, levels)
+                        continue
+                    flying[self.send(choices)] = choices, cost_of
+                if flying:
+                    path, trace, verdict, why, ms = self.wait(
+                        lambda p: flying[p][0][-1][0] if flying[p][0] else -1)
+                    choices, cost_of = flying.pop(path)
+                    run = {"choices": text(choices), "verdict": verdict, "why": why, "ms": ms,
+                           "hash": trace.hash, "instructions": trace.instructions,
+                           "decisions": trace.decisions, "users": list(trace.users.items()),
+                           "window": [[str(o), n] for o, n in trace.window.items()]}
+                    if not self.objects:
+                        self.objects = trace.objects
+                    with open(self.results, "a") as f:
+                        f.write(json.dumps(run, separators=(",", ":")) + "\n")
+                    if verdict == "passed":
+                        shutil.rmtree(path)
+                    else:
+                        kept = os.path.join(self.out, verdict + "-" + digest(choices))
+                        shutil.rmtree(kept, ignore_errors=True)
+                        os.rename(path, kept)
+                    done += 1
+                    self.take(choices, cost_of, run, levels)
+                if time.monotonic() - said > 10:
+                    said = time.monotonic()
+                    rate = self.runs / (said - begin)
+                    say("%s: %d preemptions: %d runs, %d to go as far as is known, %.1f/s, about %d s; "
+                        "%d for %d preemptions" % (self.case, cost, done, len(stack), rate,
+                        len(stack) / max(rate, 0.01), len(levels[cost + 1]), cost + 1))
+            self.per_level.append(done)
+            if self.first and not self.args.all:
+                break
+        self.seconds = time.monotonic() - begin
+        return self.first
+
+    def take(self, choices, cost, run, levels):
+        """What a run says, and what else can be done in it."""
+        self.runs += 1
+        self.milliseconds += run["ms"]
+        self.classes.add(run["hash"])
+        if run["verdict"] == "failed":
+            self.failed += 1
+            if not self.first:
+                self.first = (cost, choices, run)
+        elif run["verdict"] != "passed":
+            self.unclear += 1
+        last = choices[-1][0] if choices else -1
+        mine = []
+        for index, kind, cpu, mask, state, obj, writes, turn in run["decisions"]:
+            if index <= last:
+                continue
+            # The same state, with at least as many preemptions left
+            if self.seen.get(state, 1 << 30) <= cost:
+                self.pruned += 1
+                break
+            self.seen[state] = cost
+            mine.append((index, kind, cpu, mask, obj, writes, turn))
+        if choices in self.chains:
+            self.chain(*self.chains.pop(choices), dict(run["window"]), levels)
+        self.branches.append((choices, cost, mine))
+        self.branch(choices, cost, mine, None, levels)
+
+        # An object that only one CPU writes and no other one reads is no reason to switch,
+        # until that turns out to be wrong: then it was one in all runs before, too.
+        new = set()
+        for obj, (readers, writers) in run["users"]:
+            users = self.users[obj]
+            users[0] |= readers
+            users[1] |= writers
+            everybody = users[0] | users[1]
+            if users[1] and everybody & (everybody - 1) and obj not in self.shared:
+                new.add(obj)
+        if new:
+            self.shared |= new
+            for choices, cost, mine in self.branches:
+                self.branch(choices, cost, mine, new, levels)
+
+    def branch(self, choices, cost, mine, new, levels):
+        chains = collections.defaultdict(list)
+        for index, kind, cpu, mask, obj, writes, turn in mine:
+            if new is not None and (kind != "d" or obj not in new):
+                continue
+            if kind == "d" and obj not in self.shared and obj > 1:
+                continue
+            for other in range(32):
+                if other != cpu and mask >> other & 1:
+                    price = cost + (kind != "f")
+                    if price == self.args.bound and kind == "d":
+                        chains[turn, other].append((index, obj, writes))
+                    elif price <= self.args.bound:
+                        self.push(choices + ((index, other),), price, levels)
+        for (turn, other), events in chains.items():
+            self.chain(choices, cost + 1, other, events, None, levels)
+
+    def push(self, child, price, levels):
+        (self.stack if price <= self.level else levels[price]).append((child, price))
+
+    def chain(self, choices, price, other, events, window, levels):
+        """
+        The last preemption that there may be, by the same CPU before one of these events
+        in a row.  They are tried from the last one back.  @window is what others did in
+        the one that was tried before, until the CPU was back: events that have nothing to
+        do with that may as well be in front of it, which is the same interleaving.
+        """
+        events = list(events)
+        while events:
+            index, obj, writes = events.pop()
+            if window is None or "any" in window or obj == 1 or str(obj) in window and (
+                    writes or window[str(obj)]):
+                child = choices + ((index, other),)
+                self.chains[child] = choices, price, other, events
+                self.push(child, price, levels)
+                return
+            self.skipped += 1
+
+    # ---- one interleaving ----
+
+    def replay(self, choices):
+        path = self.send(choices)
+        path, trace, verdict, why, ms = self.wait()
+        print("%s %s: %s (%s), %d instructions, %d ms; logs: %s" % (
+            self.case, text(choices) or "-", verdict, why, trace.instructions, ms, path))
+        kept = os.path.join(self.out, verdict + "-" + digest(choices), "qemu.log")
+        if os.path.exists(kept):
+            same = open(kept).read() == open(os.path.join(path, "qemu.log")).read()
+            print("the same run, byte for byte" if same else "NOT the run that the search saw")
+        print(self.lanes(trace))
+        return verdict
+
+    def races(self, quiet=False):
+        """What the list of words lacks, as far as runs without a preemption can tell."""
+        rows, nr, listed = {}, 0, 0
+        first = self.send(())
+        path, trace = self.wait()[:2]
+        runs = [()] + [((0, c),) for i, k, cpu, mask, state, o, x, y in trace.decisions[:1] if k == "f"
+                       for c in range(32) if c != cpu and mask >> c & 1]
+        for choices in runs:
+            path = self.send(choices, ["races=on"])
+            verdict = self.wait()[2]
+            with open(os.path.join(path, "qemu.log"), errors="replace") as f:
+                more, l, n = races.report(f.read().splitlines(), None, self.machine.where)
+            nr, listed = nr + n, listed + l
+            for place, (n, functions) in more.items():
+                row = rows.setdefault(place, [0, set()])
+                row[0] += n
+                row[1] |= functions
+        if quiet:
+            return rows
+        print("%s: %d runs without preemption, %d accesses to the kernel's memory; pairs that conflict "
+              "and that nothing orders: %d at listed words, and" % (self.case, len(runs), nr, listed))
+        for (place, atomic), (n, functions) in sorted(rows.items(), key=lambda r: (r[0][0] == "elsewhere", r[0])):
+            some = sorted(functions)
+            print("  %-28s %s %4d  %s%s" % (place, "atomic" if atomic else "plain ", n,
+                  "; ".join(some[:12 if place == "elsewhere" else 3]),
+                  "; and %d more" % (len(some) - 12) if place == "elsewhere" and len(some) > 12 else ""))
+        return rows
+
+    def lanes(self, trace):
+        cpus = sorted({int(w[1]) for w in trace.lines if w[0] in "as"})
+        width = 36
+        rows = ["".join(("CPU %d" % c).ljust(width) for c in cpus).rstrip()]
+        for w in trace.lines:
+            cell = None
+            if w[0] == "a":
+                cpu, obj = int(w[1]), self.objects_of(trace)[int(w[2])]
+                cell = "%s %s%s  %s" % ({"r": "read", "w": "write"}[w[3]], obj,
+                    "" if obj in ("rmp", "ipi") else "=" + short(w[4]), self.machine.where(int(w[5], 16)))
+            elif w[0] == "p":
+                cpu, cell = int(w[1]), "(waits)"
+            elif w[0] == "t":
+                rows.append("-- timers --")
+            elif w[0] == "x":
+                rows.append("<== " + w[1])
+            if cell:
+                rows.append(("".join(" " * width for c in cpus if c < cpu) + cell).rstrip())
+        return "\n".join(rows)
+
+    def objects_of(self, trace):
+        return trace.objects
+
+    def close(self):
+        if self.machine:
+            self.machine.end()
+
+
+def places(rows):
+    """In a sentence, what the race detector has found"""
+    there = sorted({place for place, atomic in rows if place != "elsewhere"})
+    other = sum(len(functions) for (place, atomic), (n, functions) in rows.items() if place == "elsewhere")
+    if other:
+        there.append("elsewhere by %d pairs of functions (RACES=1)" % other)
+    return ", ".join(there) or "none"
+
+
+def short(value):
+    return value[:2] + ".." + value[-4:] if len(value) > 8 else value
+
+
+def main():
+    p = argparse.ArgumentParser()
+    for name in "qemu", "kernel", "words", "out", "name", "key", "asked", "cmdline", "choices", "symbols":
+        p.add_argument("--" + name)
+    for name in "bound", "parallel":
+        p.add_argument("--" + name, type=int)
+    p.add_argument("--fresh", action="store_true")
+    p.add_argument("--all", action="store_true")
+    p.add_argument("--races", action="store_true")
+    p.add_argument("cases", nargs="+")
+    args = p.parse_args()
+    with open(args.words) as f:
+        words = [line.split()[0] for line in f if line.split()[1] != "0"]
+    failed = unclear = 0
+    for case in args.cases:
+        case, smp, parties = case.split(":")
+        search = Search(args, case, smp, parties)
+        unlisted = ""
+        try:
+            if args.races:
+                search.races()
+                continue
+            if args.choices:
+                choices = tuple(tuple(int(x) for x in c.split(":")) for c in args.choices.split("+"))
+                failed += search.replay(choices) == "failed"
+                continue
+            first = search.run()
+            if not first:
+                unlisted = places(search.races(quiet=True))
+        except Broken as e:
+            say("%s: %s" % (case, e))
+            sys.exit(2)
+        finally:
+            search.close()
+        unclear += search.unclear
+        levels = "+".join(str(n) for n in search.per_level)
+        if first:
+            failed += 1
+            cost, choices, run = first
+            print("scenario %s, kernel %s, %s CPUs: FAILS with %d preemptions: %s, run %d (%s), %.0f s" % (
+                case, args.name, smp, cost, run["why"], search.runs, levels, search.seconds))
+            print("again: make explore BOUND=%d KERNEL=%s CASE=%s CHOICES=%s" % (
+                cost, args.name, case, text(choices)))
+        else:
+            print("scenario %s, kernel %s, %s CPUs: all interleavings with at most %d preemptions at accesses "
+                  "to {%s}: %d runs (%s), %d classes, %s; unlisted conflicting accesses: %s; %.0f s, %d ms a run" % (
+                  case, args.name, smp, args.bound, ", ".join(words + ["rmp", "ipi"]), search.runs, levels,
+                  len(search.classes), "%d unclear" % search.unclear if search.unclear else "none fails", unlisted,
+                  search.seconds, search.milliseconds / max(search.runs, 1)))
+        sys.stdout.flush()
+    if unclear:
+        sys.exit(2)
+    sys.exit(0 if bool(failed) == (args.asked == "fails") else 1)
+
+
+main()

@@ -1,0 +1,44 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# make explore BOUND=k comes to an end and says so, finds a narrow race with the
+# preemptions that it takes and not with fewer, draws the same run again, and goes on
+# where it ended.
+cd "$(dirname "$0")/../.." || exit 2
+. tests/tap.sh
+. tests/host/host.sh
+unset SCHED M KERNEL SMP MEM TESTS FRESH RUNS ARGS CHOICES RACES ALL
+OUT=$LOGS/search
+CASE=punch_beside_entry
+export OUT CASE
+
+# search EXIT [VARIABLE=VALUE]... : the search ends so
+search()
+{
+	_want=$1 _rc=0
+	shift
+	env "$@" scripts/explore >"$OUT.out" 2>"$OUT.err" || _rc=$?
+	[ $_rc = "$_want" ] || { echo "exit $_rc"; cat "$OUT.out" "$OUT.err"; return 1; }
+}
+
+said() { grep -q -- "$1" "$OUT.out" || { cat "$OUT.out"; return 1; }; }
+
+rm -rf "$OUT"
+check "7.3: one preemption, to the end" search 0 BOUND=1
+check "... and none fails" said '^scenario punch_beside_entry, kernel 7.3, 2 CPUs: all interleavings with at most 1 preemptions .* none fails'
+runs=$(wc -l <"$OUT/7.3/$CASE/results.jsonl")
+check "again: what was run is known" search 0 BOUND=1
+check "... and not run once more" [ "$(wc -l <"$OUT/7.3/$CASE/results.jsonl")" = "$runs" ]
+CASE=punch_beside_reload
+check "a narrow mutant does not fail without a preemption" search 1 M=14 BOUND=0
+check "... and fails with one" search 0 M=14 BOUND=1
+check "... for the page that is gone" said 'FAILS with 1 preemptions: vmsa-freed'
+choices=$(sed -n 's/.* CHOICES=//p' "$OUT.out")
+check "that interleaving again" search 0 M=14 BOUND=1 CHOICES="$choices"
+check "... is the same, byte for byte" said '^the same run, byte for byte'
+check "... and drawn" said '^<== vmsa-freed'
+check "what the list of words lacks" search 0 BOUND=1 RACES=1
+check "... is said" said ' pairs that conflict and that nothing orders: [0-9]* at listed words'
+check "a case that is none is refused" search 2 BOUND=1 CASE=no_such_case
+check "a bound that is none is refused" search 2 BOUND=some
+done_testing
