@@ -54,9 +54,6 @@ qemu_fixes_dir()
 	[ -d "${1%/*}/patches/qemu" ] && printf '%s\n' "${1%/*}/patches/qemu" || printf '%s\n' "$TOP/patches/qemu"
 }
 
-# Is written for posting, and was not tried with the emulator
-QEMU_NOT_BUILT_IN=0013
-
 # qemu_patches EMULATOR RELEASE : the patches for tree_sync().  The stack is for the newest
 # release, and stands on patches/qemu.  For an older one, patches/qemu/RELEASE and then
 # patches-RELEASE/0* bring what that release lacks; 9* come after all, and may change
@@ -66,7 +63,6 @@ qemu_patches()
 	_fixes=$(qemu_fixes_dir "$1")
 	for _p in "$_fixes/$2"/*.patch "$1/patches-$2"/0*.patch "$_fixes"/*.patch "$1"/patches/*.patch; do
 		[ -r "$_p" ] || continue
-		case $_p in "$_fixes/$QEMU_NOT_BUILT_IN"-*) continue ;; esac
 		_only=$(sed -n '/^---$/q; s/^Only: //p' "$_p")
 		[ "${_only:-$2}" != "$2" ] || printf '%s\n' "$_p"
 	done
