@@ -16,7 +16,10 @@ commits()
 {
 	for f in patches/pairs/*.patch; do
 		id=$(basename "$f" .patch)
-		field "$id" fix | grep -q '^[0-9a-f]\{12\} (' || echo "$id: no commit in 'fix:'"
+		# One whose commit is not known has the mail.
+		field "$id" fix | grep -q '^[0-9a-f]\{12\} (' ||
+			{ field "$id" fix | grep -q '^- (' && field "$id" report | grep -q '^https:'; } ||
+			echo "$id: no commit in 'fix:', and no mail in 'report:'"
 	done | nothing
 }
 
@@ -48,7 +51,7 @@ twice()
 	done | sort | awk '$1 == last { print $3, name } { last = $1; name = $3 }' | nothing
 }
 
-check "every patch names a commit" commits
+check "every patch names a commit, or the mail that brought it" commits
 check "every patch is in docs/pairs.md" listed
 check "no two of them, or of the mutants, are the same kernel" twice
 
