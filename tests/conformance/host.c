@@ -751,9 +751,46 @@ static void device_writes(void)
           "... and not to one that is a guest's");
 }
 
+static uint32_t rdpkru(void)
+{
+    uint32_t pkru, edx;
+
+    asm volatile("rdpkru" : "=a"(pkru), "=d"(edx) : "c"(0));
+    return pkru;
+}
+
+static void wrpkru(uint32_t pkru)
+{
+    asm volatile("wrpkru" : : "a"(pkru), "c"(0), "d"(0));
+}
+
+/* XSAVEC and XRSTORS of SSE and PKRU, with nothing of AVX in between */
+static void compacted_state(void)
+{
+    static struct { uint64_t word[512]; } area __attribute__((aligned(64)));
+    const uint32_t mask = 0x202, pkru = 0x55555554;     /* key 0 is free */
+    uint64_t cr4;
+
+    asm volatile("mov %%cr4, %0" : "=r"(cr4));
+    asm volatile("mov %0, %%cr4" : : "r"(cr4 | 1 << 18 | 1 << 22));
+    asm volatile("xsetbv" : : "a"(0x203), "c"(0), "d"(0));
+    wrpkru(pkru);
+    asm volatile("xsavec %0" : "+m"(area) : "a"(mask), "d"(0));
+    wrpkru(0);
+    check("XSAVE-01", area.word[64], mask, "XSTATE_BV");
+    check("XSAVE-01", area.word[65], 1ull << 63 | mask, "XCOMP_BV");
+    check("XSAVE-01", (uint32_t)area.word[72], pkru, "PKRU is the first");
+    asm volatile("xrstors %0" : : "m"(area), "a"(mask), "d"(0));
+    check("XSAVE-01", rdpkru(), pkru, "... and comes back");
+    wrpkru(0);
+    asm volatile("xsetbv" : : "a"(1), "c"(0), "d"(0));
+    asm volatile("mov %0, %%cr4" : : "r"(cr4));
+}
+
 void rules_host(void)
 {
     cpuid_and_msrs();
+    compacted_state();
     insns();
     geometry();
     dma_without_iommu();
