@@ -42,9 +42,12 @@ JOBS=${JOBS:-$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || ech
 PYTHON=/usr/bin/python3
 [ -x "$PYTHON" ] || PYTHON=python3
 
-# QEMU's releases that the emulator can be built from, and the one if QEMU= names none
+# QEMU's releases that the emulator can be built from, and the one if QEMU= names none;
+# then another one will do (build-qemu)
 QEMU_KNOWN="10.2 10.0"
+QEMU_ANY=${QEMU_ANY-${QEMU:+no}}
 QEMU=${QEMU:-10.2}
+export QEMU_ANY
 
 # Not every shell expands the tilde of "make run KDIR=~/linux".
 for _v in KERNEL KDIR QEMU_SRC CONFIG OUT; do
