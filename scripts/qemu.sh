@@ -8,10 +8,10 @@ qemu_known()
 	printf '%s\n' $QEMU_KNOWN | grep -qxF "$1" || die "QEMU is $(printf %s "$QEMU_KNOWN" | sed 's/ / or /g'), not '$1'"
 }
 
+# For the device set that its user names in front: --with-devices-x86_64=
 # shellcheck disable=SC2034 # for who includes this
 QEMU_CONFIGURE="--target-list=x86_64-softmmu --without-default-features
-	--without-default-devices --with-devices-x86_64=snp-host
-	--enable-system --enable-tcg --enable-trace-backends=log
+	--without-default-devices --enable-system --enable-tcg --enable-trace-backends=log
 	--disable-fdt --disable-download --disable-install-blobs
 	--disable-docs --disable-tools --disable-werror"
 

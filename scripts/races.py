@@ -40,7 +40,7 @@ def find(lines):
                 sync.add(g)
     clock = collections.defaultdict(lambda: collections.defaultdict(int))
     release = collections.defaultdict(dict)
-    last = collections.defaultdict(dict)    # granule: (cpu, kind): (time, pc, atomic)
+    last = collections.defaultdict(dict)    # granule: (cpu, kind, first and last byte): (time, pc)
     pairs = collections.Counter()
 
     def join(to, other):
@@ -70,7 +70,7 @@ def find(lines):
     return pairs, sync, len(accesses)
 
 
-def report(lines, objects, where):
+def report(lines, where):
     """Rows (place, atomic, how often, functions), and how many accesses there were"""
     regions = []
     words = []

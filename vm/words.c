@@ -24,6 +24,10 @@
 	asm volatile("\n.ascii \"->" _name " %c0 " _fn " " #_arg " %c1 %c2 %c3\"" : \
 		     : "i" (_size), "i" (_o1), "i" (_o2), "i" (_o3))
 
+#define WORD4(_name, _size, _fn, _arg, _o1, _o2, _o3, _o4)		\
+	asm volatile("\n.ascii \"->" _name " %c0 " _fn " " #_arg " %c1 %c2 %c3 %c4\"" : \
+		     : "i" (_size), "i" (_o1), "i" (_o2), "i" (_o3), "i" (_o4))
+
 #define RUN	"kvm_arch_vcpu_ioctl_run"
 #define VCPU(_name, _field)						\
 	WORD1(_name, SIZE(struct kvm_vcpu, _field), RUN, 1, OF(struct kvm_vcpu, _field))
@@ -32,11 +36,8 @@
 #define KVM(_name, _field)						\
 	WORD2(_name, SIZE(struct kvm, _field), RUN, 1, OF(struct kvm_vcpu, kvm),	\
 	      OF(struct kvm, _field))
-#define WORD4(_name, _size, _fn, _arg, _o1, _o2, _o3, _o4)		\
-	asm volatile("\n.ascii \"->" _name " %c0 " _fn " " #_arg " %c1 %c2 %c3 %c4\"" : \
-		     : "i" (_size), "i" (_o1), "i" (_o2), "i" (_o3), "i" (_o4))
 
-/* of the memslot that a page is looked up in */
+/* Of the memslot that a page is looked up in */
 #define SLOT(_name, _field)						\
 	WORD3(_name, SIZE(struct address_space, _field), "kvm_gmem_get_pfn", 2,	\
 	      OF(struct kvm_memory_slot, gmem.file), OF(struct file, f_mapping),	\

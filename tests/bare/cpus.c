@@ -47,6 +47,31 @@ void cpu_wait(unsigned cpu)
     }
 }
 
+static volatile bool restoring;
+
+static void restore_fpu(uint64_t area)
+{
+    asm volatile("fnstenv (%0)" : : "r" (area) : "memory");
+    restoring = true;
+    while (restoring) {
+        asm volatile("fldenv (%0)" : : "r" (area) : "memory");
+    }
+}
+
+void cpu_restores_fpu(unsigned cpu, uint64_t area)
+{
+    cpu_run(cpu, restore_fpu, area);
+    while (!restoring) {
+        asm volatile("pause");
+    }
+}
+
+void cpu_restored_fpu(unsigned cpu)
+{
+    restoring = false;
+    cpu_wait(cpu);
+}
+
 void start_cpu(unsigned cpu)
 {
     unsigned i;

@@ -186,6 +186,9 @@ void start_cpu(unsigned cpu);
 void cpu_run(unsigned cpu, void (*fn)(uint64_t), uint64_t arg);
 void cpu_wait(unsigned cpu);
 bool cpu_busy(unsigned cpu);
+/* From one to the other, processor @cpu does nothing but FLDENV of @area */
+void cpu_restores_fpu(unsigned cpu, uint64_t area);
+void cpu_restored_fpu(unsigned cpu);
 
 /*
  * cross.c: how often did processor 1 run code that was overwritten before?  @second:

@@ -381,17 +381,6 @@ static void rmpupdate_race(void)
 
 /* ---- what is a processor's own ---- */
 
-static volatile bool restoring;
-
-static void restore_fpu(uint64_t area)
-{
-    asm volatile("fnstenv (%0)" : : "r" (area) : "memory");
-    restoring = true;
-    while (restoring) {
-        asm volatile("fldenv (%0)" : : "r" (area) : "memory");
-    }
-}
-
 /*
  * Restoring the FPU on another processor takes nothing from a guest, whether
  * its nested paging or its host's interrupts: QEMU's did (docs/findings).
@@ -401,10 +390,7 @@ static void own_mode(void)
     unsigned wrong = 0, i;
 
     vcpu_start(0, 0);
-    cpu_run(1, restore_fpu, MAILBOX(5));
-    while (!restoring) {
-        asm volatile("pause");
-    }
+    cpu_restores_fpu(1, MAILBOX(5));
     for (i = 0; i < 50000 && !wrong; i++) {
         struct regs r = { };
         struct exit e = vcpu_call(0, &r, i_nop);
@@ -413,8 +399,7 @@ static void own_mode(void)
     }
     check("VMRUN-25", wrong, 0,
           "a guest's mode, while another processor restores its FPU");
-    restoring = false;
-    cpu_wait(1);
+    cpu_restored_fpu(1);
     if (wrong) {
         vcpu_start(0, 0);
     }

@@ -132,7 +132,7 @@ static void *job_thread(void *arg)
 	return NULL;
 }
 
-/* The same, on a CPU behind those of the vCPUs. */
+/* Have @job done beside, on a CPU behind those of the vCPUs. */
 static void job_start(struct job *job)
 {
 	pthread_t thread;
@@ -182,12 +182,17 @@ static void beside_run(struct snp_vm *s, void (*fn)(struct snp_vm *s, gpa_t gpa)
 }
 
 /* It has yet to look up its VMSA, the first one after AP Create. */
-SEARCH_TEST(punch_beside_reload, 2, 2)
+static void beside_reload(const char *what, void (*fn)(struct snp_vm *s, gpa_t gpa))
 {
-	struct snp_vm *s = setup(1, "punch beside reload");
+	struct snp_vm *s = setup(1, what);
 
 	ap_create(&s->ap[1], page(1));
-	beside_run(s, punch);
+	beside_run(s, fn);
+}
+
+SEARCH_TEST(punch_beside_reload, 2, 2)
+{
+	beside_reload("punch beside reload", punch);
 }
 
 /* It has run before, and enters with the VMSA that it has. */
@@ -249,26 +254,17 @@ SEARCH_TEST(punch_beside_preempted, 2, 2)
 
 SEARCH_TEST(slot_deletion, 2, 2)
 {
-	struct snp_vm *s = setup(1, "memslot deleted beside reload");
-
-	ap_create(&s->ap[1], page(1));
-	beside_run(s, delete_slot);
+	beside_reload("memslot deleted beside reload", delete_slot);
 }
 
 SEARCH_TEST(last_close, 2, 2)
 {
-	struct snp_vm *s = setup(1, "last close beside reload");
-
-	ap_create(&s->ap[1], page(1));
-	beside_run(s, close_file);
+	beside_reload("last close beside reload", close_file);
 }
 
 SEARCH_TEST(conversion, 2, 2)
 {
-	struct snp_vm *s = setup(1, "conversion beside reload");
-
-	ap_create(&s->ap[1], page(1));
-	beside_run(s, convert);
+	beside_reload("conversion beside reload", convert);
 }
 
 /* The guest does something to a vCPU that runs, while a page is punched. */

@@ -201,17 +201,6 @@ static void virq(void)
     race(lost, INTERRUPTS, "interrupts that 1000 VMRUNs later were not taken");
 }
 
-static volatile bool restoring;
-
-static void restore_fpu(uint64_t area)
-{
-    asm volatile("fnstenv (%0)" : : "r" (area) : "memory");
-    restoring = true;
-    while (restoring) {
-        asm volatile("fldenv (%0)" : : "r" (area) : "memory");
-    }
-}
-
 /* The guest's page table is where only nested paging finds it */
 static void remapped_guest(void)
 {
@@ -226,18 +215,14 @@ static void ignne(void)
     unsigned i, wrong = 0, n = 100000;
 
     remapped_guest();
-    cpu_run(1, restore_fpu, PAGE(1));
-    while (!restoring) {
-        asm volatile("pause");
-    }
+    cpu_restores_fpu(1, PAGE(1));
     for (i = 0; i < n; i++) {
         if (enter() != EXIT_VMMCALL) {
             wrong++;
             remapped_guest();
         }
     }
-    restoring = false;
-    cpu_wait(1);
+    cpu_restored_fpu(1);
     race(wrong, n, "VMRUNs without nested paging");
 }
 

@@ -13,17 +13,16 @@ QEMU_KNOWN=$(sed -n 's/^QEMU_KNOWN="\(.*\)"$/\1/p' scripts/lib.sh)
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
 
-# applies RELEASE : all patches and files of that release, on what it consists of
+# applies RELEASE TREE : all patches and files of that release, on its source
 applies()
 (
 	say() { echo "$*"; }
 	die() { echo "$*"; exit 1; }
-	_pristine=$(scripts/fetch qemu "$1") || exit 1
 	rm -rf "$tmp/tree" "$tmp/sync"
 	mkdir -p "$tmp/tree" "$tmp/sync/add"
 	(cd emulator && qemu_files | xargs cp --parents -t "$tmp/sync/add/")
 	# shellcheck disable=SC2046 # no blanks in these paths
-	tree_sync "$_pristine" "$tmp/tree" "$tmp/sync" $(qemu_patches "$TOP/emulator" "$1") 2>&1 || exit 1
+	tree_sync "$2" "$tmp/tree" "$tmp/sync" $(qemu_patches "$TOP/emulator" "$1") 2>&1 || exit 1
 	! find "$tmp/sync/over" -name '*.rej' | grep .
 )
 
@@ -54,7 +53,11 @@ files()
 check "each patch says what it is" messages
 check "each file of the emulator comes with one patch" files
 for release in $QEMU_KNOWN; do
-	check "all apply to QEMU $release" applies "$release"
+	if tree=$(scripts/fetch qemu "$release" 2>/dev/null); then
+		check "all apply to QEMU $release" applies "$release" "$tree"
+	else
+		check "all apply to QEMU $release # SKIP the archive does not deliver it" :
+	fi
 done
 [ -z "${CHECK_ALL-}" ] || check "each prefix compiles and links" scripts/build-stack
 done_testing
