@@ -13,7 +13,7 @@ qemu_known()
 QEMU_CONFIGURE="--target-list=x86_64-softmmu --without-default-features
 	--without-default-devices --enable-system --enable-tcg --enable-trace-backends=log
 	--disable-fdt --disable-download --disable-install-blobs
-	--disable-docs --disable-tools --disable-werror"
+	--disable-docs --disable-tools --disable-werror --disable-debug-info"
 
 # qemu_tree PRISTINE TREE : a copy to build in.  Debian's source has no firmware blobs, and
 # QEMU's build description insists on files that nothing here builds or uses.

@@ -33,15 +33,13 @@ tests_known()
 		grep -qx "kvm:$_tp" "$_tl" ||
 			die "TESTS: no test '$_tn' in the kvm target; near it: $(
 				sed -n 's/^kvm://p' "$_tl" | grep -i -- "$(printf %.4s "$_tp")" | head -n 12 | tr '\n' ' ')(all: $_tl)"
-		_tb=${_tl%/*}/kvm/$_tp _tx=
+		_tb=${_tl%/*}/kvm/$_tp _tx=:dzt:T:f:F:v:V:r: _th="-t CASE, -T CASE (all but it), -z and -d"
 		case $_tp in
-		*_model_test)	_tx=n:s:x: ;;
+		*_model_test)	_tx=${_tx}n:s:x: _th="$_th, and those of docs/model.md" ;;
+		*_stress)	_tx=:m:t:s:n:p:a: _th="-m MODE and those of docs/stress.md" ;;
 		esac
+		# The programs cannot be asked: they want KVM before they read an option.
 		case $_tp in
-		*_stress)
-			# shellcheck disable=SC2046,SC2086 # several
-			_tw=$("$_tb" $(test_args "$_tn") ${ARGS-} -h 2>&1 </dev/null) ||
-				die "$_tn${ARGS:+, ARGS=$ARGS}: $(printf '%s\n' "$_tw" | grep -E 'invalid|requires|^  ' | tail -n 1 | sed 's,^ *,,; s,^.*/,,'); its -h says what there is" ;;
 		sev_snp_*)
 			command -v nm >/dev/null || continue
 			# Upstream's harness runs all cases, or none, if it does not know one.
@@ -50,14 +48,29 @@ tests_known()
 			(
 				# shellcheck disable=SC2046,SC2086 # several
 				set -- $(test_args "$_tn") ${ARGS-}
-				while getopts ":dzt:T:f:F:v:V:r:$_tx" _to; do
-					case $_to in
-					:)	die "ARGS: -$OPTARG has to be followed by a name" ;;
-					\?)	die "ARGS=${ARGS-}: $_tp has no option -$OPTARG: it has -t CASE, -T CASE (all but it), -z and -d${_tx:+, and those of docs/model.md}" ;;
-					t|T)	case $_tx$_tc in
+				while getopts "$_tx" _to; do
+					case $_tp/$_to in
+					*/:)	die "ARGS: -$OPTARG has to be followed by a value" ;;
+					*/\?)	die "ARGS=${ARGS-}: $_tp has no option -$OPTARG: it has $_th" ;;
+					*_stress/a)
+						printf '%s\n' none preempt storm preempt,storm | grep -qxF -e "$OPTARG" ||
+							die "ARGS=${ARGS-}: -a is none, preempt, storm or preempt,storm" ;;
+					*_stress/[tnp])
+						case $OPTARG in
+						0|*[!0-9]*)	die "ARGS=${ARGS-}: -$_to is a number above 0" ;;
+						esac
+						_tm=$(case $_to in n) echo TARGETS ;; p) echo DRIVERS ;; esac)
+						_tm=$(sed -n "s/^#define MAX_$_tm[[:space:]]*\([0-9]*\).*/\1/p" \
+							"$TOP/tools/testing/selftests/kvm/x86/$_tp.c")
+						[ "$OPTARG" -le "${_tm:-$OPTARG}" ] ||
+							die "ARGS=${ARGS-}: -$_to is at most $_tm" ;;
+					*_model_test/t)
+						case $_tc/$OPTARG in
 						*" $OPTARG "*) ;;
-						n:*)	[ -z "$(printf %s "$OPTARG" | tr -d 0-9)" ] ||
-								die "$_tp has no case '$OPTARG'; it has:$_tc" ;;
+						*/*[!0-9]*)	die "$_tp has no case '$OPTARG'; it has:$_tc" ;;
+						esac ;;
+					*/[tTm]) case $_tc in
+						*" $OPTARG "*) ;;
 						*)	die "$_tp has no case '$OPTARG'; it has:$_tc" ;;
 						esac ;;
 					esac

@@ -166,7 +166,10 @@ check "unknown case: those that there are" refuses "sev_snp_ghcb_test has no cas
 for wrong in nosuch "-n 0" --foo -t "-t nosuch"; do
 	check "ARGS=$wrong is no FAIL" refuses "^run: (ARGS|sev_snp_ghcb_test has no case 'nosuch')" env TESTS=sev_snp_ghcb_test ARGS="$wrong" scripts/run
 done
-check "... nor is it of the stress test" refuses "Number of vCPUs must be greater than 0" env TESTS=sev_snp_vmsa_punch_hole_stress ARGS="-n 0" scripts/run
+for wrong in "-n 0" "-n 33" "-m nosuch" "-a loud" "-t soon" -z storm; do
+	check "ARGS=$wrong is none of the stress test either" refuses "^run: (ARGS=|sev_snp_vmsa_punch_hole_stress has no case 'nosuch')" \
+		env TESTS=sev_snp_vmsa_punch_hole_stress ARGS="$wrong" scripts/run
+done
 check "unknown test of several, with a case" refuses "no test 'sev_none:a' in the kvm target" env TESTS="sev_smoke_test sev_none:a" scripts/run
 check "unknown stage of the series" refuses "STAGE=x is no stage of the series" env STAGE=x OUT="$tmp/s" scripts/series
 check "a stage that no patch is of" refuses "STAGE=9: no patch is of that stage" env STAGE=9 OUT="$tmp/s" scripts/series

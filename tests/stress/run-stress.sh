@@ -22,26 +22,6 @@ hint="kernel may lack d1a3c2162334 (CVE-2026-90040)"
 # rows NAME WHAT : the cases of that boot of which WHAT is so, with causes and reasons
 rows() { awk -F '\t' -v what="$2" '$1 == what { print $2 ":" $3 ": " $4 ": " $7 }' "$LOGS/$1/results.tsv"; }
 
-bin=$(scripts/build-selftests 2>/dev/null)/kvm/$test
-
-# refused ARGUMENT... : a complaint, no TAP, and neither success nor a skip
-refused()
-{
-	_rr=0
-	"$bin" "$@" >"$LOGS/stress-refused.out" 2>"$LOGS/stress-refused.err" || _rr=$?
-	[ "$_rr" != 0 ] && [ "$_rr" != 4 ] && [ -s "$LOGS/stress-refused.err" ] &&
-		! grep -q TAP "$LOGS/stress-refused.out" ||
-		{ echo "exit $_rr"; cat "$LOGS/stress-refused.out" "$LOGS/stress-refused.err"; return 1; }
-}
-
-helps()
-{
-	"$bin" -h >"$LOGS/stress-help.out" || return 1
-	for m in $modes; do
-		grep -qw "$m" "$LOGS/stress-help.out" || { echo "no mode $m in -h"; return 1; }
-	done
-}
-
 all_modes()
 {
 	for m in $modes; do
@@ -60,13 +40,11 @@ skipped()
 	[ "$_sr" = 4 ] && rows "$1" skip | grep -q ': [A-Za-z][A-Za-z ,/-]*$' || { tail -n 12 "$LOGS/$1.out"; return 1; }
 }
 
-# On any host.
-check "-h names every mode" helps
-check "a number that is none is refused" refused -t soon
-check "too many vCPUs are refused" refused -n 33
-check "an unknown mode is refused" refused -m rain
-check "an unknown amplifier is refused" refused -a loud
-check "an argument that is no option is refused" refused storm
+extra=$LOGS/stress-extra
+rm -rf "$extra"; mkdir -p "$extra"
+sed "s/@MODES@/$modes/" tests/stress/guest/options >"$extra/run"
+check "wrong options are refused, and -h names every mode" passes stress-options MODE=extra EXTRA="$extra" \
+	SNP=required PACK=kvm:$test TESTS=options
 check "7.3: PASS" passes stress-7.3 TESTS=$test
 check "7.3, every mode has run, and entered windows" all_modes
 # A mode has its share of the time, and what setting up takes.
