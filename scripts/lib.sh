@@ -137,7 +137,7 @@ long()
 	say "$_lname: started, about $_lest s; log: $_llog"
 	if [ -t 2 ]; then
 		while sleep 1 && kill -0 $$ 2>/dev/null; do
-			printf '\r%s: %s of about %s s%s ' "$_lname" $(($(date +%s) - _lstart)) "$_lest" \
+			printf '\r\033[K%s: %s of about %s s%s ' "$_lname" $(($(date +%s) - _lstart)) "$_lest" \
 				"${_lall:+, step $(long_steps "$_llog") of about $_lall}" >&2
 		done 9>&- &
 		_ticker=$!

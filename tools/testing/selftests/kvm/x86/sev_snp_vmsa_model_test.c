@@ -65,7 +65,7 @@ static const char * const scripts[] = {
 	"aps 3, prepare 0 1, create 1 0, run 1, prepare 1 1, on_init 1 1, zap 0 1, punch 0 4 1\n"
 	"init_sipi 1, run 1, zap 1 1, punch 0 5 1, prepare 1 1, run 1, init 1, init_sipi 1, bad 1 8\n"
 	"init_sipi 1, prepare 8 0, on_init 0 8, run 0, init 0, stop 0, get_mp 0, run 0, init_sipi 0, destroy 0\n"
-	"on_init 0 8, punch 1 8 1, init_sipi 0\n"
+	"on_init 0 8, punch 1 8 1, init_sipi 0, alloc 1 9 3, alloc 1 9 4\n"
 	"delete 1, bind 1 0 0, delete 1, zap 1 1, punch 0 5 1, prepare 0 1, create 1 0, run 1, delete 0",
 };
 
