@@ -56,7 +56,10 @@ struct SnpHost {
     uint8_t contended[256];     /* lock; how often in a row, by page */
     bool rmp_ready;             /* read without the lock; set once, with it */
     MemoryRegion cipher;        /* reads as ciphertext */
-    uint32_t key[SNP_MOST_ASIDS + 1];   /* SNP_ACTIVATE changes it; atomic */
+    uint32_t key[SNP_MOST_ASIDS + 1];   /* ACTIVATE changes it; atomic */
+    QemuMutex tag_lock;         /* taken after Rmp.lock */
+    uint16_t *tag;              /* by page, see snp_host_key(); atomic */
+    uint64_t tag_pages;
     unsigned long *asid_active;     /* bitmap, atomic */
     unsigned long *wbinvd_wanted;   /* bitmap by cpu_index, atomic */
     SnpTlbHost *tlb;            /* atomic; NULL with stale=off */
@@ -106,6 +109,32 @@ void *snp_host_page(uint64_t spa)
     return memory_region_get_ram_ptr(mr) + xlat;
 }
 
+static void flush_tlbs(CPUState *cpu, run_on_cpu_data data)
+{
+    CPUState *cs;
+
+    CPU_FOREACH(cs) {
+        tlb_flush(cs);
+    }
+}
+
+static void flush_translations(void)
+{
+    /*
+     * At the end of the running translation block, while no other processor
+     * executes anything.  A processor that reads the old RMP entry at this
+     * moment installs its translation before it stops for that, so the stale
+     * entry does not outlive the instruction either.  One that sleeps need not
+     * wake up for it, as it would with tlb_flush_all_cpus_synced().
+     */
+    if (current_cpu) {
+        tcg_sched_point(current_cpu, TCG_SCHED_TLB, 0);
+        async_safe_run_on_cpu(current_cpu, flush_tlbs, RUN_ON_CPU_NULL);
+    } else {
+        flush_tlbs(NULL, RUN_ON_CPU_NULL);
+    }
+}
+
 /*
  * Word @i of the pseudo-random pad for (ASID, its activation, page at @spa), by
  * splitmix64
@@ -133,40 +162,126 @@ static void apply_pad(uint64_t *page, uint64_t spa, unsigned asid)
     }
 }
 
+static uint8_t pad_byte(uint64_t spa, unsigned asid, unsigned at)
+{
+    return asid ? pad_word(spa, asid, at / 8) >> at % 8 * 8 : 0;
+}
+
+void snp_host_new_key(unsigned asid)
+{
+    qatomic_inc(&the_host->key[asid]);
+}
+
+/* ---- SEV and SEV-ES guests' pages: no RMP tells of them ---- */
+
+/* ENC-04; NULL beyond RAM */
+static uint16_t *tag_at(uint64_t spa)
+{
+    return spa / TARGET_PAGE_SIZE < the_host->tag_pages ?
+           &the_host->tag[spa / TARGET_PAGE_SIZE] : NULL;
+}
+
+static unsigned tag_of(uint64_t spa)
+{
+    const uint16_t *tag = tag_at(spa);
+
+    return tag ? qatomic_read(tag) : 0;
+}
+
+unsigned snp_host_key(Rmp *rmp, uint64_t spa)
+{
+    unsigned key = rmp ? rmp_key(rmp, spa) : 0;
+
+    return key ? key : tag_of(spa);
+}
+
+/* What is in memory stays as it is for everybody.  @tag_lock held. */
+static bool retag(uint64_t spa, unsigned key)
+{
+    uint16_t *tag = tag_at(spa);
+    uint64_t *page;
+
+    if (!tag || *tag == key) {
+        return false;
+    }
+    page = snp_host_page(spa);
+    if (!page) {
+        return false;
+    }
+    spa &= TARGET_PAGE_MASK;
+    apply_pad(page, spa, *tag);
+    apply_pad(page, spa, key);
+    qatomic_set(tag, key);
+    return true;
+}
+
+void snp_host_take_page(uint64_t spa, unsigned key)
+{
+    bool taken;
+
+    if (tag_of(spa) == key) {
+        return;
+    }
+    WITH_QEMU_LOCK_GUARD(&the_host->tag_lock) {
+        taken = retag(spa, key);
+    }
+    if (taken) {
+        snp_host_contents_changed(spa & TARGET_PAGE_MASK, TARGET_PAGE_SIZE);
+        flush_translations();
+    }
+}
+
+void snp_host_drop_key(unsigned asid)
+{
+    for (uint64_t i = 0; i < the_host->tag_pages; i++) {
+        const unsigned tag = tag_of(i * TARGET_PAGE_SIZE);
+
+        if (tag && (!asid || tag == asid)) {
+            snp_host_take_page(i * TARGET_PAGE_SIZE, 0);
+        }
+    }
+}
+
 /* ---- ciphertext, for who has not the key ---- */
 
 /*
  * Memory holds plaintext under its owner's key, so that the owner's accesses
  * cost nothing.  Everybody else's translation of such a page leads here, to a
  * window on all of memory above what a processor can address, where each read
- * applies the pad.
+ * applies the owner's pad and the reader's.
  */
 #define CIPHER_WINDOW       (1ull << 51)
-#define CIPHER_SIZE         (1ull << 48)
+#define CIPHER_KEY_SHIFT    40          /* RAM ends below that */
+#define CIPHER_SIZE         (1ull << (CIPHER_KEY_SHIFT + 10))
 
 static uint64_t cipher_read(void *opaque, hwaddr addr, unsigned size)
 {
-    const uint64_t page = addr & TARGET_PAGE_MASK;
+    const uint64_t page = extract64(addr, 0, CIPHER_KEY_SHIFT) &
+                          TARGET_PAGE_MASK;
+    const unsigned reader = addr >> CIPHER_KEY_SHIFT;
     const unsigned offset = addr & ~TARGET_PAGE_MASK;
     const uint8_t *plain = snp_host_page(page);
     Rmp *rmp = snp_host_rmp();
     unsigned asid = 0;
     uint64_t value = 0;
 
-    /* Key and contents that belong together: see Rmp.rekey */
+    /* Key and contents that belong together: see Rmp.rekey, retag() */
     if (rmp) {
         rmp_lock(rmp);
         asid = rmp_key_locked(rmp, page);
     }
+    qemu_mutex_lock(&the_host->tag_lock);
+    asid = asid ? asid : tag_of(page);
     for (unsigned i = 0; plain && i < size; i++) {
         unsigned at = (offset + i) % TARGET_PAGE_SIZE;
         uint8_t byte = qatomic_read(plain + at);
 
-        if (asid) {
-            byte ^= pad_word(page, asid, at / 8) >> at % 8 * 8;
+        if (asid != reader) {
+            byte ^= pad_byte(page, asid, at) ^ pad_byte(page, reader, at);
         }
         value |= (uint64_t)byte << 8 * i;
     }
+    qemu_mutex_unlock(&the_host->tag_lock);
     if (rmp) {
         rmp_unlock(rmp);
     }
@@ -187,14 +302,34 @@ static const MemoryRegionOps cipher_ops = {
     .impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
 };
 
-void snp_host_new_key(unsigned asid)
+uint64_t snp_host_ciphertext(uint64_t spa, unsigned reader)
 {
-    qatomic_inc(&the_host->key[asid]);
+    return CIPHER_WINDOW | (uint64_t)reader << CIPHER_KEY_SHIFT | spa;
 }
 
-uint64_t snp_host_ciphertext(uint64_t spa)
+void snp_host_see(void *buf, uint64_t spa, unsigned len, unsigned reader)
 {
-    return CIPHER_WINDOW | spa;
+    const unsigned asid = tag_of(spa);
+    uint8_t *byte = buf;
+
+    for (unsigned i = 0; asid != reader && i < len; i++) {
+        const unsigned at = (spa + i) & ~TARGET_PAGE_MASK;
+
+        byte[i] ^= pad_byte(spa & TARGET_PAGE_MASK, asid, at) ^
+                   pad_byte(spa & TARGET_PAGE_MASK, reader, at);
+    }
+}
+
+uint64_t snp_host_dma(uint64_t spa, bool write)
+{
+    if (!tag_of(spa)) {
+        return spa;
+    }
+    if (!write) {
+        return snp_host_ciphertext(spa, 0);
+    }
+    snp_host_take_page(spa, 0);
+    return spa;
 }
 
 static void change_key(uint64_t spa, uint64_t size, unsigned from, unsigned to)
@@ -202,9 +337,11 @@ static void change_key(uint64_t spa, uint64_t size, unsigned from, unsigned to)
     if (from == to) {
         return;
     }
+    QEMU_LOCK_GUARD(&the_host->tag_lock);
     for (uint64_t end = spa + size; spa < end; spa += TARGET_PAGE_SIZE) {
         uint64_t *page = snp_host_page(spa);
 
+        retag(spa, 0);
         if (page) {
             apply_pad(page, spa, from);
             apply_pad(page, spa, to);
@@ -283,31 +420,10 @@ void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
     }
 }
 
-static void flush_tlbs(CPUState *cpu, run_on_cpu_data data)
-{
-    CPUState *cs;
-
-    CPU_FOREACH(cs) {
-        tlb_flush(cs);
-    }
-}
-
 void snp_host_flush_tlbs(uint64_t spa, uint64_t size)
 {
     snp_tlb_rmp_changed(the_host->tlb, spa, size);
-    /*
-     * At the end of the running translation block, while no other processor
-     * executes anything.  A processor that reads the old RMP entry at this
-     * moment installs its translation before it stops for that, so the stale
-     * entry does not outlive the instruction either.  One that sleeps need not
-     * wake up for it, as it would with tlb_flush_all_cpus_synced().
-     */
-    if (current_cpu) {
-        tcg_sched_point(current_cpu, TCG_SCHED_TLB, 0);
-        async_safe_run_on_cpu(current_cpu, flush_tlbs, RUN_ON_CPU_NULL);
-    } else {
-        flush_tlbs(NULL, RUN_ON_CPU_NULL);
-    }
+    flush_translations();
 }
 
 /* ---- WBINVD bookkeeping, FWCMD-07 (ABI SNP_DF_FLUSH) ---- */
@@ -491,6 +607,8 @@ void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
         return;
     }
     e820_add_entry(s->rmp_base, size, E820_RESERVED);
+    s->tag_pages = top / TARGET_PAGE_SIZE;
+    s->tag = g_new0(uint16_t, s->tag_pages);
     memory_region_init_io(&s->cipher, OBJECT(s), &cipher_ops, s,
                           "snp-ciphertext", CIPHER_SIZE);
     memory_region_add_subregion(get_system_memory(), CIPHER_WINDOW, &s->cipher);
@@ -510,7 +628,7 @@ static IOMMUTLBEntry snp_dma_translate(IOMMUMemoryRegion *mr, hwaddr addr,
     return (IOMMUTLBEntry) {
         .target_as = &address_space_memory,
         .iova = page,
-        .translated_addr = page,
+        .translated_addr = snp_host_dma(page, flag & IOMMU_WO),
         .addr_mask = ~TARGET_PAGE_MASK,
         .perm = !rmp || rmp_hv_owned(rmp, page, RMP_PAGE_4K) ? IOMMU_RW :
                                                                IOMMU_NONE,
@@ -682,6 +800,7 @@ static void snp_host_system_reset(void *opaque)
         env->snp.rmp_base = s->rmp_base;
         env->snp.rmp_end = s->rmp_end;
     }
+    snp_host_drop_key(0);
     if (s->rmp_ready) {
         s->rmp_ready = false;
         snp_host_forget_keys(&s->rmp);
@@ -714,6 +833,7 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
         return;
     }
     qemu_mutex_init(&s->lock);
+    qemu_mutex_init(&s->tag_lock);
     s->asid_active = bitmap_new(SNP_MOST_ASIDS + 1);
     s->wbinvd_wanted = bitmap_new(SNP_MAX_CPUS);
     if (s->stale != SNP_STALE_OFF) {

@@ -98,11 +98,28 @@ void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
 void snp_host_contents_changed(uint64_t spa, uint64_t size);
 
 /*
- * Where @spa is to be read as what is really in memory: ciphertext, for whoever
- * has not the key (HOST-02, ACC-06, ENC-01).  The result is an address for the
- * TLB.  The page has to be read only there.
+ * Where @spa is to be read by who has another key than the page is under:
+ * ciphertext, and with @reader's key applied to it (HOST-02, ACC-06, ENC-01).
+ * The result is an address for the TLB.  The page has to be read only there.
  */
-uint64_t snp_host_ciphertext(uint64_t spa);
+uint64_t snp_host_ciphertext(uint64_t spa, unsigned reader);
+
+/*
+ * ENC-04: a SEV guest's pages are found in no table, so each page has a tag:
+ * whose plaintext memory holds, 0 for the host's and where the RMP knows better.
+ * A page is under the key of who wrote to it last, which changes nothing for
+ * anybody who reads it: pads commute.
+ */
+/* The key of a page, by the RMP (or NULL) and its tag */
+unsigned snp_host_key(Rmp *rmp, uint64_t spa);
+/* @key is about to write there */
+void snp_host_take_page(uint64_t spa, unsigned key);
+/* A key that nobody has any more, 0 for all: what is left is ciphertext */
+void snp_host_drop_key(unsigned asid);
+/* @buf is what is in memory at @spa, within a page; make it what @reader sees */
+void snp_host_see(void *buf, uint64_t spa, unsigned len, unsigned reader);
+/* Where DMA to @spa is to go */
+uint64_t snp_host_dma(uint64_t spa, bool write);
 
 /*
  * Host address of the 4 KB page of RAM at @spa, or NULL if that is no RAM.
@@ -140,7 +157,7 @@ bool snp_host_has_rmpread(void);
  */
 uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg);
 
-/* SNP_ACTIVATE: what was under this ASID's key is garbage from now on */
+/* SNP_ACTIVATE, ACTIVATE: what was under this ASID's key is garbage from now on */
 void snp_host_new_key(unsigned asid);
 
 #endif
