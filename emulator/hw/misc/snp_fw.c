@@ -333,6 +333,9 @@ static SevStatus snp_fw_set_ranges(SnpFw *fw, Rmp *rmp,
         uint64_t stop = page + list->range[i].page_count * RMP_PAGE_4K;
 
         for (stop = MIN(stop, end); page < stop; page += RMP_PAGE_4K) {
+            if (!rmp_covered(rmp, page)) {
+                continue;
+            }
             switch (rmp_page_state(rmp, page, &size_2m)) {
             case RMP_PAGE_HYPERVISOR:
                 rmp_fw_move(rmp, page, RMP_PAGE_HYPERVISOR, RMP_PAGE_HV_FIXED);
@@ -374,7 +377,8 @@ static SevStatus snp_fw_do_init(SnpFw *fw, uint32_t flags, uint64_t list_spa)
     if (!rmp) {
         return snp_fw_refuse(fw, SEV_INVALID_CONFIG, "FWCMD-01: no RMP");
     }
-    if ((rmp->base & MiB_MASK) || ((rmp->end + 1) & MiB_MASK)) {
+    if ((rmp->base & MiB_MASK) ||
+        (!rmp->segment && ((rmp->end + 1) & MiB_MASK))) {
         return snp_fw_refuse(fw, SEV_INVALID_CONFIG,
                              "GEOM-02: RMP not 1 MB aligned");
     }

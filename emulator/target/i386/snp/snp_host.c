@@ -45,13 +45,16 @@ struct SnpHost {
     uint32_t snp_asids;
     uint32_t max_asid;
     uint32_t contention;
+    uint32_t segment_shift;     /* 0: an RMP in one piece */
     SnpStale stale;
 
     uint64_t rmp_base;
     uint64_t rmp_end;
+    uint64_t ram_top;
 
     QemuMutex lock;             /* SNP_EN on several processors at once */
     Rmp rmp;
+    uint64_t rmp_cfg;           /* of that RMP */
     uint64_t random;            /* lock; for contention= */
     uint8_t contended[256];     /* lock; how often in a row, by page */
     bool rmp_ready;             /* read without the lock; set once, with it */
@@ -456,38 +459,85 @@ void snp_host_wbinvd(unsigned cpu_index)
 
 /* ---- SNP_EN ---- */
 
+/* The host address of so much RAM, or NULL */
+static void *ram_at(uint64_t spa, uint64_t size)
+{
+    MemoryRegion *mr;
+    hwaddr xlat, len = size;
+
+    RCU_READ_LOCK_GUARD();
+    mr = address_space_translate(&address_space_memory, spa, &xlat, &len, true,
+                                 MEMTXATTRS_UNSPECIFIED);
+    if (!memory_region_is_ram(mr) || memory_region_is_rom(mr) || len < size) {
+        return NULL;
+    }
+    return memory_region_get_ram_ptr(mr) + xlat;
+}
+
 /*
  * A processor sets SYSCFG.SNP_EN.  Every processor must name the same table
  * (GEOM-01: APM2 15.36.4).  NULL if the MSRs do not describe one.
  */
-Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end)
+Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end, uint64_t rmp_cfg)
 {
     SnpHost *s = the_host;
-    MemoryRegion *mr;
-    hwaddr xlat, len;
-    Rmp *rmp = NULL;
+    const bool segmented = rmp_cfg & RMP_CFG_SEGMENTED;
+    uint64_t rst[RMP_SEGMENTS];
+    void *table;
 
     QEMU_LOCK_GUARD(&s->lock);
     if (s->rmp_ready) {
-        return s->rmp.base == rmp_base && s->rmp.end == rmp_end ?
-               &s->rmp : NULL;
+        return s->rmp.base == rmp_base && s->rmp_cfg == rmp_cfg &&
+               (segmented || s->rmp.end == rmp_end) ? &s->rmp : NULL;
     }
-    if (rmp_end <= rmp_base) {
-        return NULL;
+    if (segmented) {
+        table = ram_at(rmp_base, RMP_BOOKKEEPING_SIZE + RMP_RST_SIZE);
+        if (!table) {
+            return NULL;
+        }
+        /* RST-02: read once, as by a processor that holds all of it */
+        memcpy(rst, table + RMP_BOOKKEEPING_SIZE, sizeof(rst));
+        if (!rmp_setup_segments(&s->rmp, rst, rmp_base,
+                                extract64(rmp_cfg, 8, 6), s->max_asid,
+                                s->erratum_2m, ram_at)) {
+            return NULL;
+        }
+    } else {
+        table = rmp_end > rmp_base ?
+                ram_at(rmp_base, rmp_end + 1 - rmp_base) : NULL;
+        if (!table || !rmp_setup(&s->rmp, table, rmp_base, rmp_end,
+                                 s->max_asid, s->erratum_2m)) {
+            return NULL;
+        }
     }
-    RCU_READ_LOCK_GUARD();
-    len = rmp_end + 1 - rmp_base;
-    mr = address_space_translate(&address_space_memory, rmp_base, &xlat, &len,
-                                 true, MEMTXATTRS_UNSPECIFIED);
-    if (memory_region_is_ram(mr) && !memory_region_is_rom(mr) &&
-        len == rmp_end + 1 - rmp_base &&
-        rmp_setup(&s->rmp, memory_region_get_ram_ptr(mr) + xlat,
-                  rmp_base, rmp_end, s->max_asid, s->erratum_2m)) {
-        rmp = &s->rmp;
-        rmp->rekey = change_key;
-        qatomic_store_release(&s->rmp_ready, true);
+    s->rmp_cfg = rmp_cfg;
+    s->rmp.rekey = change_key;
+    qatomic_store_release(&s->rmp_ready, true);
+    return &s->rmp;
+}
+
+/*
+ * RST-02: what a BIOS leaves behind.  The last segment comes first, so that who
+ * does not follow the table is noticed.
+ */
+static void write_rst(SnpHost *s)
+{
+    const uint64_t segment = 1ull << s->segment_shift;
+    uint64_t spa = s->rmp_base + MiB;
+
+    for (int i = RMP_SEGMENTS - 1; i >= 0; i--) {
+        const uint64_t from = i * segment;
+        uint64_t gib = 0, entry;
+
+        if (from < s->ram_top) {
+            gib = DIV_ROUND_UP(MIN(s->ram_top - from, segment), GiB);
+        }
+        entry = cpu_to_le64(gib ? spa | gib : 0);
+        address_space_write(&address_space_memory, s->rmp_base +
+                            RMP_BOOKKEEPING_SIZE + i * sizeof(entry),
+                            MEMTXATTRS_UNSPECIFIED, &entry, sizeof(entry));
+        spa += (gib * GiB >> 12) * sizeof(RmpEntry);
     }
-    return rmp;
 }
 
 static void drop_marks(CPUX86State *env)
@@ -591,6 +641,15 @@ void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
     if (!s) {
         return;
     }
+    if (s->segment_shift) {
+        /* RST-02: segments cover GiBs */
+        size = MiB + (ROUND_UP(top, GiB) >> 12) * sizeof(RmpEntry);
+        if (top > (uint64_t)RMP_SEGMENTS << s->segment_shift) {
+            error_setg(errp, "x-snp-host: %u segments of the RMP do not cover "
+                       "the memory; set a larger rmp-segment", RMP_SEGMENTS);
+            return;
+        }
+    }
     /*
      * SeaBIOS, ACPI tables and the initrd live at the top of low memory, the
      * kernel at the bottom: the middle is free.
@@ -607,6 +666,7 @@ void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
         return;
     }
     e820_add_entry(s->rmp_base, size, E820_RESERVED);
+    s->ram_top = top;
     s->tag_pages = top / TARGET_PAGE_SIZE;
     s->tag = g_new0(uint16_t, s->tag_pages);
     memory_region_init_io(&s->cipher, OBJECT(s), &cipher_ops, s,
@@ -700,12 +760,30 @@ void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
          */
         *eax = the_host->sme | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) |
                BIT(6) | BIT(10) | BIT(11) |
-               (snp_host_has_rmpread() ? BIT(21) : 0);
+               (snp_host_has_rmpread() ? BIT(21) : 0) |
+               (the_host->segment_shift ? BIT(23) : 0);
         *ebx = SNP_CBIT | (the_host->pa_reduction << 6) | (RMP_NR_VMPL << 12);
         *ecx = snp_host_max_asid();
         *edx = snp_host_min_sev_asid();
         break;
+    case 0x80000025:
+        /* CPUID-08: sizes of segments; a hard limit of their number */
+        if (the_host->segment_shift) {
+            *eax = RMP_SEGMENT_SHIFT_MIN | RMP_SEGMENT_SHIFT_MAX << 6;
+            *ebx = RMP_SEGMENTS | BIT(10);
+        }
+        break;
     }
+}
+
+uint32_t snp_cpu_xlevel(void)
+{
+    return the_host && the_host->segment_shift ? 0x80000025 : 0x8000001F;
+}
+
+unsigned snp_host_segment_shift(void)
+{
+    return the_host->segment_shift;
 }
 
 uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg)
@@ -798,7 +876,9 @@ static void snp_host_system_reset(void *opaque)
         env->snp.syscfg = SYSCFG_SMEE;
         env->snp.hwcr = HWCR_SMM_LOCK | HWCR_TSC_FREQ_SEL;
         env->snp.rmp_base = s->rmp_base;
-        env->snp.rmp_end = s->rmp_end;
+        env->snp.rmp_end = s->segment_shift ? 0x1fff : s->rmp_end;
+        env->snp.rmp_cfg = !s->segment_shift ? 0 :
+                           RMP_CFG_SEGMENTED | s->segment_shift << 8;
     }
     snp_host_drop_key(0);
     if (s->rmp_ready) {
@@ -807,6 +887,9 @@ static void snp_host_system_reset(void *opaque)
         rmp_destroy(&s->rmp);
     }
     bitmap_zero(s->wbinvd_wanted, SNP_MAX_CPUS);
+    if (s->segment_shift) {
+        write_rst(s);
+    }
 }
 
 static void snp_host_complete(UserCreatable *uc, Error **errp)
@@ -820,6 +903,12 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
     if (HOST_BIG_ENDIAN) {
         error_setg(errp, "x-snp-host uses the RMP and the VMSAs in place: it "
                    "needs a little-endian host");
+        return;
+    }
+    if (s->segment_shift && s->segment_shift < RMP_SEGMENT_SHIFT_MIN) {
+        error_setg(errp, "x-snp-host: rmp-segment is 0 or %u to %u, not %u",
+                   RMP_SEGMENT_SHIFT_MIN, RMP_SEGMENT_SHIFT_MAX,
+                   s->segment_shift);
         return;
     }
     if (s->snp_asids > s->max_asid) {
@@ -907,6 +996,9 @@ static const struct SnpHostNumber {
     { "contention", "one of so many RMPUPDATEs and PSMASHes finds the entry "
       "taken by another processor, for the moment (default: 0, none)",
       offsetof(SnpHost, contention), 0, UINT32_MAX },
+    { "rmp-segment", "size of the segments of the RMP as a power of 2, 30 to "
+      "39 (default: 0, in one piece)",
+      offsetof(SnpHost, segment_shift), 0, RMP_SEGMENT_SHIFT_MAX },
 };
 
 static uint32_t *snp_host_number(Object *obj, void *opaque)

@@ -57,7 +57,7 @@ bool snp_host_ready_for_init(const char **why);
  * A processor sets SYSCFG.SNP_EN with these RMP_BASE and RMP_END: the RMP, or
  * NULL if they describe no table in RAM or not the one already in use.
  */
-Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end);
+Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end, uint64_t rmp_cfg);
 
 /* SNP_SHUTDOWN_EX(x86_snp_shutdown): clears SNP_EN everywhere (SYSCFG-09) */
 void snp_host_disable(void);
@@ -147,6 +147,9 @@ bool snp_host_asid_active(unsigned asid);
  * the keys go
  */
 void snp_host_forget_keys(Rmp *rmp);
+
+/* RST-01: the size of the BIOS's segments as a power of 2; 0: not offered */
+unsigned snp_host_segment_shift(void);
 
 /* RMPREAD-02: Zen 5 (family 1Ah) has RMPREAD */
 bool snp_host_has_rmpread(void);
