@@ -973,8 +973,8 @@ RmpPageState rmp_page_state(Rmp *rmp, uint64_t spa, bool *size_2m)
 }
 
 /*
- * GEOM-07 (APM2 15.36.4): this part of the table; or GEOM-08, the regions around
- * its ends.  Lock held.
+ * GEOM-07 (APM2 15.36.4): this part of the table; or GEOM-08, the regions
+ * around its ends.  Lock held.
  */
 static void protect(Rmp *rmp, uint64_t base, uint64_t end, bool around)
 {

@@ -106,8 +106,8 @@ typedef struct Rmp {
     RmpSegment *segment;        /* RMP_SEGMENTS of them, if not */
     unsigned segment_shift;     /* pages per segment, as a power of 2 */
     uint64_t base;              /* RMP_BASE */
-    uint64_t end;               /* RMP_END, inclusive; of the RST if segmented */
-    uint64_t pages;             /* beyond which none is, GEOM-04 (APM2 15.36.4) */
+    uint64_t end;               /* RMP_END, inclusive; or the end of the RST */
+    uint64_t pages;             /* none is covered from here on, GEOM-04 */
     unsigned max_asid;          /* highest ASID an entry may carry */
     bool erratum_2m;            /* HOST-08 */
     uint16_t *busy;             /* assigned or in use, pages by 2 MB; atomic */

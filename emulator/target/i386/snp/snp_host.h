@@ -106,8 +106,8 @@ uint64_t snp_host_ciphertext(uint64_t spa, unsigned reader);
 
 /*
  * ENC-04: a SEV guest's pages are found in no table, so each page has a tag:
- * whose plaintext memory holds, 0 for the host's and where the RMP knows better.
- * A page is under the key of who wrote to it last, which changes nothing for
+ * whose plaintext memory holds, 0 for the host's and where the RMP knows
+ * better.  A page is under the key of who wrote to it last, which changes nothing for
  * anybody who reads it: pads commute.
  */
 /* The key of a page, by the RMP (or NULL) and its tag */
