@@ -55,9 +55,12 @@ static void bad_tables(uint64_t base, uint64_t rst)
     F64(rst, 0) = NOWHERE | 1;
     check("RST-05", snp_en_faults(), true, "a segment where no memory is");
     F64(rst, 0) = first;
+    /* nothing but the alignment is wrong with it */
+    F64(rst + 0x2000, 0) = first;
     wrmsr(MSR_RMP_BASE, base + 0x2000);
     check("RST-03", snp_en_faults(), true, "a base that is not 1 MB aligned");
     wrmsr(MSR_RMP_BASE, base);
+    F64(rst + 0x2000, 0) = 0;
 }
 
 void tests(void)
