@@ -52,7 +52,7 @@ esac
 # it a machine whose every step follows from its inputs: one thread, a clock that
 # counts instructions, nothing random.
 # SNP_CPU=milan, genoa or turin is a processor as sold: its widths of addresses, number of
-# ASIDs and the SME bit.
+# ASIDs and the SME bit.  A turin's RMP is in segments, of 1 GB, so that there is more than one.
 # FAULT="contention=N seed=N fail=CMD:STATUS@N+... delay=N" is what seldom happens: see
 # emulator/README.md.
 # PA_REDUCTION=5 is the physical address width of a Zen 3 (48 bits, 5 of them for
@@ -70,7 +70,8 @@ machine_args()
 	milan)	_cpu=EPYC-Milan _pa=5 _snp=,sme=on,asids=509 ;;
 	genoa)	_bits=52 _pa=6 _snp=,sme=on,asids=1006 ;;
 	# Zen 5, by its numbers: not each QEMU has a model of it.
-	turin)	_cpu=EPYC-Genoa,family=26,model=2,stepping=1 _bits=52 _pa=6 _snp=,sme=on,asids=1006 ;;
+	turin)	_cpu=EPYC-Genoa,family=26,model=2,stepping=1 _bits=52 _pa=6
+		_snp=,sme=on,asids=1006,rmp-segment=30 ;;
 	esac
 	for _f in ${FAULT-}; do
 		case $_f in

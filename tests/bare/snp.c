@@ -7,8 +7,13 @@
 
 unsigned command_at(unsigned cmd, uint64_t spa)
 {
+    static bool dead;           /* fail=CMD:hang: it answers nothing more */
+    unsigned polls = 0;
     uint32_t resp;
 
+    if (dead) {
+        return NO_ANSWER;
+    }
     mmio_write(PSP_CMDBUF_LO, spa);
     mmio_write(PSP_CMDBUF_HI, spa >> 32);
     mmio_write(PSP_CMDRESP, cmd << 16);
@@ -18,6 +23,10 @@ unsigned command_at(unsigned cmd, uint64_t spa)
         if (!(resp & 0x80000000u) && resp != cmd << 16) {
             bail("FW-12: no response to command", cmd);
         }
+        if (++polls == 1 << 22) {
+            dead = true;
+            return NO_ANSWER;
+        }
     } while (!(resp & 0x80000000u));
     return resp & 0xffff;
 }
@@ -26,7 +35,13 @@ uint64_t words[8] __attribute__((aligned(4096)));
 
 uint64_t *raw(uint64_t spa)
 {
-    return (uint64_t *)(rdmsr(MSR_RMP_BASE) + 0x4000 + (spa >> 12) * 16);
+    uint64_t table = rdmsr(MSR_RMP_BASE) + 0x4000;
+
+    /* In segments, all of this machine's memory is in the first one */
+    if (rdmsr(MSR_RMP_END) < table) {
+        table = F64(table, 0) & 0x000ffffffff00000;
+    }
+    return (uint64_t *)(table + (spa >> 12) * 16);
 }
 
 unsigned rmpupdate(uint64_t spa, uint64_t gpa, bool assigned, bool large,
@@ -40,10 +55,25 @@ unsigned rmpupdate(uint64_t spa, uint64_t gpa, bool assigned, bool large,
     return rax;
 }
 
+/*
+ * The same, where it must work: with contention= another processor may have the
+ * entry, up to three times in a row
+ */
+static unsigned rmpupdate_again(uint64_t spa, uint64_t gpa, bool assigned,
+                                bool large, bool immutable, unsigned asid)
+{
+    unsigned rc, tries = 4;
+
+    do {
+        rc = rmpupdate(spa, gpa, assigned, large, immutable, asid);
+    } while ((rc == 3 || rc == 4) && --tries);
+    return rc;
+}
+
 void make(uint64_t spa, uint64_t gpa, bool large, bool immutable,
                  unsigned asid)
 {
-    unsigned rc = rmpupdate(spa, gpa, true, large, immutable, asid);
+    unsigned rc = rmpupdate_again(spa, gpa, true, large, immutable, asid);
 
     if (rc) {
         bail("RMPUPDATE failed for", spa | rc);
@@ -57,7 +87,7 @@ void make_firmware(uint64_t spa)
 
 void make_shared(uint64_t spa)
 {
-    unsigned rc = rmpupdate(spa, 0, false, false, false, 0);
+    unsigned rc = rmpupdate_again(spa, 0, false, false, false, 0);
 
     if (rc) {
         bail("RMPUPDATE to shared failed for", spa | rc);

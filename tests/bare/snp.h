@@ -34,6 +34,7 @@ enum {
     PAGE_OWNER              = 0x1c,
     RMP_INIT_REQUIRED       = 0x20,
     BAD_VERSION             = 0x22,
+    NO_ANSWER               = 0xffff,   /* ours: it hangs */
 };
 
 enum {

@@ -196,8 +196,11 @@ static void must(unsigned status, const char *what)
 
 void start_snp(void)
 {
-    memset((void *)rdmsr(MSR_RMP_BASE), 0,
-           rdmsr(MSR_RMP_END) + 1 - rdmsr(MSR_RMP_BASE));
+    /* In segments there is no end, and the firmware clears them */
+    if (rdmsr(MSR_RMP_END) > rdmsr(MSR_RMP_BASE)) {
+        memset((void *)rdmsr(MSR_RMP_BASE), 0,
+               rdmsr(MSR_RMP_END) + 1 - rdmsr(MSR_RMP_BASE));
+    }
     enable_snp(0);
 
     memset((void *)DEVTAB, 0, K4);

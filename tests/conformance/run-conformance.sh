@@ -78,6 +78,25 @@ else
 	rc=1
 fi
 
+# RST-01: a third, with an RMP in segments; its rules are counted on
+BARE_SNP=,rmp-segment=30
+bare_build "$build" segments "$here/insn.S" "$here/main.c" "$here/guest.c" "$here/segments/segments.c" ||
+	{ echo "Bail out! the image for segments does not build"; exit 1; }
+bare_run "${LIMIT:-120}" "$qemu" "$build/segments.bin" "$build/segments" -smp 2 \
+	-device amd-psp >"$build/qemu" 2>&1
+sed 's/^/# /' "$build/qemu"
+sed -n '/^# [A-Z]/p; s/^Bail out!/# &/p' "$build/segments"
+grep '^\(not \)\?ok [0-9]* \(RST\|GEOM\|CPUID\)-' "$build/segments" | awk -v n=$n '{ sub(/ok [0-9]+/, "ok " ++n); print }' | tee -a "$ktap"
+n=$((n + $(grep -c '^\(not \)\?ok [0-9]* \(RST\|GEOM\|CPUID\)-' "$build/segments")))
+n=$((n + 1))
+if grep -q '^1\.\.' "$build/segments"; then
+	echo "ok $n the image with segments comes to its end"
+else
+	echo "not ok $n the image with segments comes to its end"
+	rc=1
+fi
+! grep -q '^not ok' "$build/segments" || rc=1
+
 # Every rule of the README has a line, here or in tests/fw, or a stated reason.
 n=$((n + 1))
 if "$here/rules-missing" "$ktap" >"$build/missing" 2>&1; then

@@ -174,10 +174,11 @@ static uint64_t empty_guest(uint32_t asid)
     return ctx;
 }
 
-/* The legacy platform, with a SEV guest that is nothing but an ASID's */
-static void legacy_guest(uint32_t asid)
+/* The legacy platform, with a SEV guest that is nothing but an ASID's: handle */
+static uint32_t legacy_guest(uint32_t asid)
 {
     uint64_t buf = fresh();
+    uint32_t handle;
 
     must(COMMAND(INIT, 0), "INIT");
     cpu_run(1, do_wbinvd, 1);
@@ -187,34 +188,104 @@ static void legacy_guest(uint32_t asid)
     memset((void *)buf, 0, K4);
     make_firmware(buf);
     must(command_at(LAUNCH_START, buf), "LAUNCH_START");
-    must(COMMAND(ACTIVATE, PAIR(F32(buf, 0), asid)), "ACTIVATE");
+    handle = F32(buf, 0);
+    must(COMMAND(ACTIVATE, PAIR(handle, asid)), "ACTIVATE");
     reclaim(buf);
+    return handle;
+}
+
+/* ---- SEV's memory ---- */
+
+/* 16 bits: a word from 200h to 400h, HLT */
+static const uint8_t word_copier[] = {
+    0xa1, 0x00, 0x02, 0xa3, 0x00, 0x04, 0xf4, 0x90,
+};
+
+/* A real-mode guest, whose accesses are all private, runs from @page to HLT: AX */
+static unsigned copier_run(uint64_t page, uint32_t asid)
+{
+    static const unsigned seg[] = { S_ES, S_CS, S_SS, S_DS };
+    uint64_t v = VMCB(V), s = v + V_SAVE;
+    unsigned i;
+
+    vmcb_init(V);
+    F32(v, V_MISC1) |= 1u << 24;
+    F64(v, V_NP) = NP_NPT | NP_SEV;
+    F32(v, V_ASID) = asid;
+    for (i = 0; i < sizeof(seg) / sizeof(*seg); i++) {
+        F16(s, seg[i] + 2) = seg[i] == S_CS ? 0x9b : 0x93;
+        F32(s, seg[i] + 4) = 0xffff;
+        F64(s, seg[i] + 8) = page;
+    }
+    F64(s, S_EFER) = 0x1000;
+    F64(s, S_CR0) = 0x10;
+    F64(s, S_DR6) = 0xffff0ff0;
+    F64(s, S_DR7) = 0x400;
+    F64(s, S_RFLAGS) = 2;
+    F64(s, S_PAT) = 0x0007040600070406;
+    check("ENC-04", vmrun(v).code, 0x78, "a SEV guest runs its encrypted code");
+    return F64(s, S_RAX) & 0xffff;
+}
+
+/* The page that the guest left */
+static uint64_t sev_memory(uint32_t handle, uint32_t asid)
+{
+    uint64_t p = fresh(), out = fresh();
+
+    memset((void *)p, 0, K4);
+    memcpy((void *)p, word_copier, sizeof(word_copier));
+    F16(p, 0x200) = 0x1234;
+    make_firmware(p);
+    make_firmware(out);
+    must(COMMAND(LAUNCH_UPDATE_DATA, handle, p, K4), "LAUNCH_UPDATE_DATA");
+    reclaim(p);
+    check("ENC-04", F64(p, 0) == *(const uint64_t *)word_copier, false,
+          "the host does not see what LAUNCH_UPDATE_DATA encrypted");
+    check("ENC-04", copier_run(p, asid), 0x1234, "the guest reads it");
+    check("ENC-04", F16(p, 0x400) == 0x1234 && F16(p, 0x402) == 0, false,
+          "the host does not see what the guest wrote");
+    must(COMMAND(DBG_DECRYPT, handle, p + 0x400, out, 16), "DBG_DECRYPT");
+    check("ENC-04", F16(out, 0), 0x1234, "the firmware does");
+    F64(p, 0x200) = 0x4321;
+    check("ENC-04", F64(p, 0x200), 0x4321, "the host sees what it wrote itself");
+    check("ENC-04", copier_run(p, asid) == 0x4321, false,
+          "the guest does not, and has the rest of the page");
+    reclaim(out);
+    return p;
 }
 
 /* ---- the VMSA page ---- */
 
 static void vmsa_page(void)
 {
-    uint64_t v = VMCB(V), page = fresh(), ctx;
+    uint64_t v = VMCB(V), page = fresh(), ctx, left;
+    uint32_t handle;
     struct regs r;
     struct exit e;
 
     /* SEV-ES, not SNP */
     vmsa_fill(vmsa, V, 0);
     F64(vmsa, S_FEATURES) = 0;
-    memcpy((void *)page, vmsa, K4);
     vmcb_init(V);
     F64(v, V_VMSA) = page;
     F32(v, V_ASID) = 98;
     refused("VMRUN-29", "an ASID that no guest has");
     ctx = empty_guest(98);
-    legacy_guest(300);
+    handle = legacy_guest(300);
+    left = sev_memory(handle, 300);
+    memcpy((void *)page, vmsa, K4);
+    vmcb_init(V);
     F64(v, V_VMSA) = page;
-    F32(v, V_ASID) = 98;
+    F32(v, V_ASID) = 300;
+    refused("ENC-04", "a VMSA that the host wrote");
+    make_firmware(page);
+    must(COMMAND(DBG_ENCRYPT, handle, (uint64_t)vmsa, page, K4), "DBG_ENCRYPT");
+    reclaim(page);
+    F64(v, V_VMSA) = page;
+    F32(v, V_ASID) = 300;
     e = vmrun(v);
     check("VMSA-01", e.code, EXIT_NPF, "an SEV-ES guest starts");
-    F32(v, V_ASID) = 300;
-    check("VMRUN-08", vmrun(v).code, EXIT_NPF, "with any ASID");
+    check("VMRUN-08", e.code, EXIT_NPF, "with any ASID");
     check("NSNP-01", e.info1 & (NPF_RMP | NPF_PT), NPF_RMP | NPF_PT,
           "its page tables belong to another guest");
     make_firmware(page);
@@ -236,6 +307,8 @@ static void vmsa_page(void)
     must(COMMAND(SNP_DECOMMISSION, ctx), "SNP_DECOMMISSION");
     reclaim(ctx);
     must(command_at(SHUTDOWN, 0), "SHUTDOWN");
+    check("ENC-04", F64(left, 0) == *(const uint64_t *)word_copier, false,
+          "ciphertext is what such a guest leaves behind");
     F64(page, S_FEATURES) = 0;          /* SEV-ES: nothing else forbids it */
     F64(v, V_VMSA) = page;
     F32(v, V_ASID) = 98;

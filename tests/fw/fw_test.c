@@ -755,7 +755,9 @@ static void test_legacy(void)
     is(COMMAND(DBG_ENCRYPT, es, SCRATCH, G_NORMAL, 24), LENGTH,
        "DBG_ENCRYPT, half a block");
     is(COMMAND(DBG_ENCRYPT, es, SCRATCH, G_NORMAL, 32), OK, "DBG_ENCRYPT");
-    is(*(uint32_t *)G_NORMAL, 0x77777777, "DBG_ENCRYPT wrote");
+    is(*(uint32_t *)G_NORMAL != 0x77777777, 1, "ENC-04: it wrote ciphertext");
+    is(COMMAND(DBG_DECRYPT, es, G_NORMAL, FW, 32), OK, "DBG_DECRYPT");
+    is(*(uint32_t *)FW, 0x77777777, "ENC-04: DBG_DECRYPT has the key");
     is(COMMAND(DBG_DECRYPT, sev, SCRATCH, G_NORMAL, 32), POLICY,
        "DBG_DECRYPT against the policy");
     is(command_at(SEND_START, 0), UNSUPPORTED, "SEND_START is not modelled");

@@ -35,7 +35,7 @@
 
 static const char *const rules[] = {
     "GEOM-01", "GEOM-02", "GEOM-03", "GEOM-04", "GEOM-05", "GEOM-07",
-    "GEOM-08", "GEOM-10",
+    "GEOM-08", "GEOM-10", "RST-02", "RST-03", "RST-05",
     "RAW-01", "RAW-02", "RAW-03", "RAW-04", "RAW-05", "RAW-06", "RAW-07",
     "RAW-08", "ARCH-01", "ARCH-02", "ARCH-03", "INSN-07",
     "RMPUPDATE-02", "RMPUPDATE-04", "RMPUPDATE-05", "RMPUPDATE-06",
@@ -308,6 +308,61 @@ static bool setup(uint64_t base, uint64_t end_, unsigned max_asid)
         report(false, "GEOM-01", "refused", "but the RMP was touched");
     }
     return false;
+}
+
+/* Two segments' entries, at 1 MB and 9 MB */
+static char segments[2][4 << 20];
+
+static void *segment_host(uint64_t spa, uint64_t size)
+{
+    return size > sizeof(segments[0]) ? NULL :
+           spa == 0x100000 ? segments[0] : spa == 0x900000 ? segments[1] : NULL;
+}
+
+static bool setup_segments(const uint64_t *rst, uint64_t base)
+{
+    Rmp r;
+    bool ok = rmp_setup_segments(&r, rst, base, 30, 509, true, segment_host);
+
+    if (ok) {
+        rmp_destroy(&r);
+    }
+    return ok;
+}
+
+static void test_segments(void)
+{
+    uint64_t rst[RMP_SEGMENTS] = { 0x900000 | 1, 0, 0x100000 | 7 };
+    RmpState s = { .gpa = GPA, .assigned = 1, .asid = ASID };
+    Rmp r;
+
+    if (!rmp_setup_segments(&r, rst, 0x100000, 30, 509, true, segment_host)) {
+        printf("Bail out! cannot set up segments\n");
+        exit(1);
+    }
+    pass("RST-02", "an entry is in its segment",
+         rmp_update(&r, 2 * G1 + PAGE, &s, &changed) == RMP_OK &&
+         !memcmp(segments[0] + 16 * (PAGE >> 12),
+                 (uint64_t[]) { 0x0030000000144001, 0xf }, 16));
+    refused("RST-02", "a page of no segment",
+            !rmp_covered(&r, G1) &&
+            rmp_update(&r, G1, &s, &changed) == RMP_FAIL_INPUT);
+    refused("RST-02", "more than a segment", !rmp_covered(&r, 3 * G1));
+    rmp_fw_init(&r);
+    pass("GEOM-07", "a segment's own pages",
+         rmp_raw(&r, 0x900000).lo >> 63 && rmp_raw(&r, 0xcff000).lo >> 63 &&
+         !(rmp_raw(&r, 0xd00000).lo >> 63));
+    rmp_destroy(&r);
+
+    pass("RST-03", "a base at 1 MB", setup_segments(rst, 0x100000));
+    refused("RST-03", "a base at 8 KB", !setup_segments(rst, 0x102000));
+    pass("RST-05", "segments in memory", setup_segments(rst, 0x100000));
+    rst[0] = 0xa00000 | 1;
+    refused("RST-05", "one elsewhere", !setup_segments(rst, 0x100000));
+    rst[0] = 1ull << 52 | 0x900000 | 1;
+    refused("RST-02", "a reserved bit", !setup_segments(rst, 0x100000));
+    memset(rst, 0, sizeof(rst));
+    refused("RST-02", "no segment", !setup_segments(rst, 0x100000));
 }
 
 static void test_geometry(void)
@@ -1757,6 +1812,7 @@ int main(void)
     unsigned i;
 
     test_geometry();
+    test_segments();
     test_format();
     test_update_input();
     test_update_refusals();

@@ -230,5 +230,7 @@ void amdvi_snp_check(AMDVIState *s, uint16_t devid, hwaddr iova,
                  (write ? AMDVI_EVENT_FLAG_RW << 48 : 0);
         evt[1] = iova;
         amdvi_log_event(s, evt);
+        return;
     }
+    tlb->translated_addr = snp_host_dma(spa, access & IOMMU_WO);
 }

@@ -71,7 +71,8 @@ static bool snp_fw_is_guest_private(SnpFw *fw, uint64_t spa)
     }
 }
 
-SevStatus snp_fw_read(SnpFw *fw, uint64_t spa, void *buf, uint64_t len)
+SevStatus snp_fw_read_as(SnpFw *fw, unsigned key, uint64_t spa, void *buf,
+                         uint64_t len)
 {
     uint64_t page;
 
@@ -85,15 +86,33 @@ SevStatus snp_fw_read(SnpFw *fw, uint64_t spa, void *buf, uint64_t len)
                                  "FW-11: private to a guest");
         }
     }
-    address_space_read(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
-                       buf, len);
+    for (uint64_t n, end = spa + len; spa < end; spa += n, buf += n) {
+        n = MIN(end - spa, RMP_PAGE_4K - (spa & (RMP_PAGE_4K - 1)));
+        address_space_read(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
+                           buf, n);
+        snp_host_see(buf, spa, n, key);     /* ENC-04 */
+    }
     return SEV_SUCCESS;
+}
+
+SevStatus snp_fw_read(SnpFw *fw, uint64_t spa, void *buf, uint64_t len)
+{
+    return snp_fw_read_as(fw, 0, spa, buf, len);
+}
+
+void snp_fw_write_as(unsigned key, uint64_t spa, const void *buf, uint64_t len)
+{
+    for (uint64_t page = spa & ~(RMP_PAGE_4K - 1); page < spa + len;
+         page += RMP_PAGE_4K) {
+        snp_host_take_page(page, key);
+    }
+    address_space_write(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
+                        buf, len);
 }
 
 void snp_fw_write(uint64_t spa, const void *buf, uint64_t len)
 {
-    address_space_write(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
-                        buf, len);
+    snp_fw_write_as(0, spa, buf, len);
 }
 
 SevStatus snp_fw_page_in_state(SnpFw *fw, uint64_t spa, RmpPageState state)
@@ -179,6 +198,7 @@ void snp_fw_retire_asid(SnpFw *fw, uint32_t asid)
     fw->asid[asid] = fw->asid[asid] == SNP_ASID_SNP ? SNP_ASID_STALE_SNP
                                                     : SNP_ASID_STALE_SEV;
     snp_host_set_asid(asid, false);
+    snp_host_drop_key(asid);
     /* FWCMD-16, FWCMD-24: a WBINVD done earlier does not count */
     snp_host_mark_cores();
 }
@@ -313,6 +333,9 @@ static SevStatus snp_fw_set_ranges(SnpFw *fw, Rmp *rmp,
         uint64_t stop = page + list->range[i].page_count * RMP_PAGE_4K;
 
         for (stop = MIN(stop, end); page < stop; page += RMP_PAGE_4K) {
+            if (!rmp_covered(rmp, page)) {
+                continue;
+            }
             switch (rmp_page_state(rmp, page, &size_2m)) {
             case RMP_PAGE_HYPERVISOR:
                 rmp_fw_move(rmp, page, RMP_PAGE_HYPERVISOR, RMP_PAGE_HV_FIXED);
@@ -354,7 +377,8 @@ static SevStatus snp_fw_do_init(SnpFw *fw, uint32_t flags, uint64_t list_spa)
     if (!rmp) {
         return snp_fw_refuse(fw, SEV_INVALID_CONFIG, "FWCMD-01: no RMP");
     }
-    if ((rmp->base & MiB_MASK) || ((rmp->end + 1) & MiB_MASK)) {
+    if ((rmp->base & MiB_MASK) ||
+        (!rmp->segment && ((rmp->end + 1) & MiB_MASK))) {
         return snp_fw_refuse(fw, SEV_INVALID_CONFIG,
                              "GEOM-02: RMP not 1 MB aligned");
     }

@@ -194,6 +194,9 @@ bool snp_fw_is_ram(uint64_t spa, uint64_t len);
  * that is not private to an SNP guest (FW-05, FW-11).
  */
 SevStatus snp_fw_read(SnpFw *fw, uint64_t spa, void *buf, uint64_t len);
+/* ... by who has the key of this SEV guest's ASID (ENC-04) */
+SevStatus snp_fw_read_as(SnpFw *fw, unsigned key, uint64_t spa, void *buf,
+                         uint64_t len);
 
 /*
  * May the firmware write [@spa, @spa + @len)?  Once SNP is INIT, only Firmware
@@ -203,6 +206,7 @@ SevStatus snp_fw_writable_pages(SnpFw *fw, uint64_t spa, uint64_t len);
 
 /* Write after snp_fw_writable_pages() or an equivalent check */
 void snp_fw_write(uint64_t spa, const void *buf, uint64_t len);
+void snp_fw_write_as(unsigned key, uint64_t spa, const void *buf, uint64_t len);
 
 /* One 4 KB page in state @state?  SEV_INVALID_PAGE_STATE or _SIZE if not. */
 SevStatus snp_fw_page_in_state(SnpFw *fw, uint64_t spa, RmpPageState state);

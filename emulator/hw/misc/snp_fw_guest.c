@@ -471,6 +471,10 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
         return snp_fw_refuse(fw, SEV_INVALID_PAGE_SIZE,
                              "FWCMD-11: size differs from the RMP's");
     }
+    /* What a SEV guest left there is ciphertext (ENC-04) */
+    for (off = 0; off < size; off += RMP_PAGE_4K) {
+        snp_host_take_page(spa + off, 0);
+    }
     if (type == SNP_PAGE_CPUID) {
         status = snp_fw_check_cpuid(fw, spa);
         if (status) {

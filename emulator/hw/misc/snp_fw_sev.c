@@ -2,7 +2,6 @@
  * SEV-SNP firmware: the SEV and SEV-ES platform and guests, as the commands
  * below 80h have them (FWCMD-24).
  *
- * Memory is not encrypted: "encrypt in place" leaves the contents as they are.
  * Certificates and the Diffie-Hellman session are not modelled, hence neither
  * are sending, receiving and launch secrets; those commands say UNSUPPORTED.
  *
@@ -329,6 +328,8 @@ static SevStatus snp_fw_sev_activate(SnpFw *fw, void *buf)
     status = snp_fw_bind_asid(fw, asid, SNP_ASID_SEV);
     if (status == SEV_SUCCESS) {
         guest->asid = asid;
+        /* ENC-04 (APM2 15.34) */
+        snp_host_new_key(asid);
     }
     return status;
 }
@@ -382,7 +383,7 @@ struct sev_launch_data {
     uint32_t len;
 } QEMU_PACKED;
 
-/* Take [@spa, @spa + @len) into the launch digest, page by page */
+/* Take [@spa, @spa + @len) into the launch digest and encrypt it, by page */
 static SevStatus snp_fw_sev_measure(SnpFw *fw, SevGuest *guest, uint64_t spa,
                                     uint32_t len)
 {
@@ -399,6 +400,7 @@ static SevStatus snp_fw_sev_measure(SnpFw *fw, SevGuest *guest, uint64_t spa,
         if (qcrypto_hash_updatev(guest->digest, &iov, 1, NULL)) {
             return snp_fw_refuse(fw, SEV_RESOURCE_LIMIT, "no SHA-256");
         }
+        snp_fw_write_as(guest->asid, spa, page, n);
         spa += n;
         len -= n;
     }
@@ -545,8 +547,8 @@ struct sev_dbg {
     uint32_t len;
 } QEMU_PACKED;
 
-/* DBG_DECRYPT and DBG_ENCRYPT: without encryption both are a copy */
-static SevStatus snp_fw_sev_dbg(SnpFw *fw, void *buf)
+/* From one key to another: ASIDs, 0 being the host's */
+static SevStatus snp_fw_sev_dbg(SnpFw *fw, void *buf, bool encrypt)
 {
     struct sev_dbg *in = buf;
     uint64_t src = snp_fw_spa(le64_to_cpu(in->src_paddr));
@@ -581,11 +583,21 @@ static SevStatus snp_fw_sev_dbg(SnpFw *fw, void *buf)
     }
     /* bounded: dst was found to be @len bytes of RAM */
     data = g_malloc(len);
-    status = snp_fw_read(fw, src, data, len);
+    status = snp_fw_read_as(fw, encrypt ? 0 : guest->asid, src, data, len);
     if (status == SEV_SUCCESS) {
-        snp_fw_write(dst, data, len);
+        snp_fw_write_as(encrypt ? guest->asid : 0, dst, data, len);
     }
     return status;
+}
+
+static SevStatus snp_fw_sev_dbg_decrypt(SnpFw *fw, void *buf)
+{
+    return snp_fw_sev_dbg(fw, buf, false);
+}
+
+static SevStatus snp_fw_sev_dbg_encrypt(SnpFw *fw, void *buf)
+{
+    return snp_fw_sev_dbg(fw, buf, true);
 }
 
 /* ---- commands ---- */
@@ -647,9 +659,9 @@ static const SnpFwCommand snp_fw_sev_commands[] = {
     { 0x052, 0, false, WORKING, NULL, "RECEIVE_UPDATE_VMSA" },
     { 0x053, 0, false, WORKING, NULL, "RECEIVE_FINISH" },
 
-    { 0x060, sizeof(struct sev_dbg), false, WORKING, snp_fw_sev_dbg,
+    { 0x060, sizeof(struct sev_dbg), false, WORKING, snp_fw_sev_dbg_decrypt,
       "DBG_DECRYPT" },
-    { 0x061, sizeof(struct sev_dbg), false, WORKING, snp_fw_sev_dbg,
+    { 0x061, sizeof(struct sev_dbg), false, WORKING, snp_fw_sev_dbg_encrypt,
       "DBG_ENCRYPT" },
 };
 

@@ -70,9 +70,17 @@ static unsigned lo_count(uint64_t lo)
     return (lo & RMP_LO_COUNT_MASK) >> RMP_LO_COUNT_SHIFT;
 }
 
+/* RST-02 */
+static RmpEntry *entry_at(const Rmp *rmp, uint64_t page)
+{
+    return !rmp->segment ? &rmp->entry[page] :
+           &rmp->segment[page >> rmp->segment_shift]
+                .entry[page & ((1ull << rmp->segment_shift) - 1)];
+}
+
 static uint64_t load_lo(const Rmp *rmp, uint64_t page)
 {
-    return __atomic_load_n(&rmp->entry[page].lo, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&entry_at(rmp, page)->lo, __ATOMIC_ACQUIRE);
 }
 
 static RmpEntry load(const Rmp *rmp, uint64_t page)
@@ -81,7 +89,7 @@ static RmpEntry load(const Rmp *rmp, uint64_t page)
 
     do {
         e.lo = load_lo(rmp, page);
-        e.hi = __atomic_load_n(&rmp->entry[page].hi, __ATOMIC_ACQUIRE);
+        e.hi = __atomic_load_n(&entry_at(rmp, page)->hi, __ATOMIC_ACQUIRE);
     } while (load_lo(rmp, page) != e.lo);
     return e;
 }
@@ -95,7 +103,7 @@ static bool lo_busy(uint64_t lo)
 /* Write one slot as it is; true if that changed it.  Lock held. */
 static bool store(Rmp *rmp, uint64_t page, uint64_t lo, uint64_t hi)
 {
-    RmpEntry old = load(rmp, page);
+    RmpEntry old = load(rmp, page), *e = entry_at(rmp, page);
 
     if (rmp->counted && lo_busy(old.lo) != lo_busy(lo)) {
         uint16_t *busy = &rmp->busy[page / RMP_PAGES_PER_2M];
@@ -104,11 +112,11 @@ static bool store(Rmp *rmp, uint64_t page, uint64_t lo, uint64_t hi)
                          __ATOMIC_RELAXED);
     }
     if (old.hi & ~hi) {
-        __atomic_store_n(&rmp->entry[page].lo, lo, __ATOMIC_RELEASE);
-        __atomic_store_n(&rmp->entry[page].hi, hi, __ATOMIC_RELEASE);
+        __atomic_store_n(&e->lo, lo, __ATOMIC_RELEASE);
+        __atomic_store_n(&e->hi, hi, __ATOMIC_RELEASE);
     } else {
-        __atomic_store_n(&rmp->entry[page].hi, hi, __ATOMIC_RELAXED);
-        __atomic_store_n(&rmp->entry[page].lo, lo, __ATOMIC_RELEASE);
+        __atomic_store_n(&e->hi, hi, __ATOMIC_RELAXED);
+        __atomic_store_n(&e->lo, lo, __ATOMIC_RELEASE);
     }
     return old.lo != lo || old.hi != hi;
 }
@@ -253,9 +261,62 @@ bool rmp_setup(Rmp *rmp, void *table, uint64_t base, uint64_t end,
     return true;
 }
 
+bool rmp_setup_segments(Rmp *rmp, const uint64_t *rst, uint64_t base,
+                        unsigned shift, unsigned max_asid, bool erratum_2m,
+                        void *(*host)(uint64_t spa, uint64_t size))
+{
+    RmpSegment *segment = calloc(RMP_SEGMENTS, sizeof(*segment));
+    uint64_t pages = 0;
+    uint16_t *busy = NULL;
+
+    /* RST-03; RAW-01 */
+    if (!segment || base & 0xfffff || max_asid > MAX_ASID) {
+        goto bad;
+    }
+    for (unsigned i = 0; i < RMP_SEGMENTS; i++) {
+        RmpSegment *s = &segment[i];
+        uint64_t size = (rst[i] & 0xfffff) << 30;
+
+        if (!size) {
+            continue;
+        }
+        /* RST-02: what covers more than a segment covers the segment */
+        size = size > 1ull << shift ? 1ull << shift : size;
+        s->pages = size >> 12;
+        s->base = rst[i] & 0x000ffffffff00000ull;
+        s->entry = host(s->base, s->pages * sizeof(RmpEntry));
+        /* RST-05, and the field that must be zero */
+        if (rst[i] >> 52 || !s->entry) {
+            goto bad;
+        }
+        pages = ((uint64_t)i << (shift - 12)) + s->pages;
+    }
+    busy = calloc(pages / RMP_PAGES_PER_2M + 1, sizeof(*busy));
+    if (!pages || !busy) {
+        goto bad;
+    }
+    *rmp = (Rmp) {
+        .segment = segment,
+        .segment_shift = shift - 12,
+        .base = base,
+        .end = base + RMP_BOOKKEEPING_SIZE + RMP_RST_SIZE - 1,
+        .pages = pages,
+        .max_asid = max_asid,
+        .erratum_2m = erratum_2m,
+        .busy = busy,
+    };
+    pthread_mutex_init(&rmp->lock, NULL);
+    return true;
+bad:
+    free(busy);
+    free(segment);
+    return false;
+}
+
 void rmp_destroy(Rmp *rmp)
 {
     pthread_mutex_destroy(&rmp->lock);
+    free(rmp->segment);
     free(rmp->busy);
 }
 
@@ -911,31 +972,54 @@ RmpPageState rmp_page_state(Rmp *rmp, uint64_t spa, bool *size_2m)
     return state;
 }
 
+/*
+ * GEOM-07 (APM2 15.36.4): this part of the table; or GEOM-08, the regions
+ * around its ends.  Lock held.
+ */
+static void protect(Rmp *rmp, uint64_t base, uint64_t end, bool around)
+{
+    uint64_t page = base >> 12, to = (end >> 12) + 1;
+    uint64_t lo = RMP_LO_TABLE | RMP_LO_IMMUTABLE | RMP_LO_ASSIGNED;
+
+    if (around) {
+        lo = RMP_LO_IMMUTABLE;
+        page = base_of(page);
+        to = base_of(to - 1) + RMP_PAGES_PER_2M;
+    }
+    for (; page < to; page++) {
+        if (rmp_covered(rmp, page << 12)) {
+            store_4k(rmp, page, lo, 0);         /* RAW-05 */
+        }
+    }
+}
+
 void rmp_fw_init(Rmp *rmp)
 {
-    /* GEOM-07 (APM2 15.36.4), and GEOM-08's regions around the ends */
-    uint64_t first = rmp->base >> 12, last = rmp->end >> 12;
-    uint64_t from = base_of(first), to = base_of(last) + RMP_PAGES_PER_2M;
     uint64_t page;
 
     rmp_lock(rmp);
     /* FWCMD-01 (ABI SNP_INIT) */
     __atomic_store_n(&rmp->counted, false, __ATOMIC_RELEASE);
     for (page = 0; page < rmp->pages; page++) {
-        store(rmp, page, 0, 0);
+        if (rmp_covered(rmp, page << 12)) {
+            store(rmp, page, 0, 0);
+        }
     }
     for (page = 0; page < rmp->pages; page += RMP_PAGES_PER_2M) {
         __atomic_store_n(&rmp->busy[page / RMP_PAGES_PER_2M], 0,
                          __ATOMIC_RELAXED);
     }
     __atomic_store_n(&rmp->counted, true, __ATOMIC_RELEASE);
-    for (page = from; page < to && page < rmp->pages; page++) {
-        if (page >= first && page <= last) {
-            /* RAW-05 */
-            store_4k(rmp, page,
-                     RMP_LO_TABLE | RMP_LO_IMMUTABLE | RMP_LO_ASSIGNED, 0);
-        } else {
-            store_4k(rmp, page, RMP_LO_IMMUTABLE, 0);
+    /* What is around one part may be another */
+    for (int around = 1; around >= 0; around--) {
+        protect(rmp, rmp->base, rmp->end, around);
+        for (unsigned i = 0; rmp->segment && i < RMP_SEGMENTS; i++) {
+            const RmpSegment *s = &rmp->segment[i];
+
+            if (s->pages) {
+                protect(rmp, s->base,
+                        s->base + s->pages * sizeof(RmpEntry) - 1, around);
+            }
         }
     }
     rmp_unlock(rmp);
@@ -1080,6 +1164,9 @@ bool rmp_asid_has_pages(Rmp *rmp, unsigned asid)
 
     rmp_lock(rmp);
     for (page = 0; page < rmp->pages && !found; page++) {
+        if (!rmp_covered(rmp, page << 12)) {
+            continue;
+        }
         /* A page in use keeps its owner, RAW-07 */
         lo = true_lo(rmp, page);
         found = lo & RMP_LO_ASSIGNED && lo_asid(lo) == asid;

@@ -85,15 +85,29 @@ typedef struct RmpState {
     uint32_t asid;
 } RmpState;
 
+/* RST-02: part of the table, for part of memory */
+typedef struct RmpSegment {
+    RmpEntry *entry;            /* host address */
+    uint64_t base;              /* where the hypervisor sees that */
+    uint64_t pages;             /* 4 KB pages covered; 0: there is none */
+} RmpSegment;
+
+#define RMP_SEGMENTS            64      /* that many and no more */
+#define RMP_SEGMENT_SHIFT_MIN   30
+#define RMP_SEGMENT_SHIFT_MAX   39
+#define RMP_RST_SIZE            0x1000
+
 struct RmpUse;
 
 typedef struct Rmp {
     pthread_mutex_t lock;
     struct RmpUse *in_use;      /* marks that stand, under the lock */
-    RmpEntry *entry;            /* host address of page 0's entry */
+    RmpEntry *entry;            /* host address of page 0's entry, or NULL */
+    RmpSegment *segment;        /* RMP_SEGMENTS of them, if not */
+    unsigned segment_shift;     /* pages per segment, as a power of 2 */
     uint64_t base;              /* RMP_BASE */
-    uint64_t end;               /* RMP_END, inclusive */
-    uint64_t pages;             /* 4 KB pages covered, GEOM-04 (APM2 15.36.4) */
+    uint64_t end;               /* RMP_END, inclusive; or the end of the RST */
+    uint64_t pages;             /* none is covered from here on, GEOM-04 */
     unsigned max_asid;          /* highest ASID an entry may carry */
     bool erratum_2m;            /* HOST-08 */
     uint16_t *busy;             /* assigned or in use, pages by 2 MB; atomic */
@@ -156,12 +170,25 @@ typedef enum RmpPageState {
  */
 bool rmp_setup(Rmp *rmp, void *table, uint64_t base, uint64_t end,
                unsigned max_asid, bool erratum_2m);
+/*
+ * The same for a segmented RMP: @rst is the table at @base behind the
+ * bookkeeping, @shift the size of a segment as a power of 2 (RST-02, -03, -05:
+ * APM2 15.36.22).  @host is the host address of so much RAM, or NULL.
+ */
+bool rmp_setup_segments(Rmp *rmp, const uint64_t *rst, uint64_t base,
+                        unsigned shift, unsigned max_asid, bool erratum_2m,
+                        void *(*host)(uint64_t spa, uint64_t size));
 void rmp_destroy(Rmp *rmp);
 
 /* GEOM-04, GEOM-05 (APM2 15.36.5, 15.36.10) */
 static inline bool rmp_covered(const Rmp *rmp, uint64_t spa)
 {
-    return (spa >> 12) < rmp->pages;
+    const uint64_t page = spa >> 12;
+
+    return page < rmp->pages &&
+           (!rmp->segment ||
+            (page & ((1ull << rmp->segment_shift) - 1)) <
+            rmp->segment[page >> rmp->segment_shift].pages);
 }
 
 /*

@@ -38,6 +38,7 @@ typedef struct SnpCpu {
     uint64_t hwcr;
     uint64_t rmp_base;
     uint64_t rmp_end;
+    uint64_t rmp_cfg;
     uint8_t pa_reduction;       /* CPUID 8000_001F EBX[11:6]; SMEE is always 1 */
 
     /* the guest between VMRUN and #VMEXIT */
@@ -78,6 +79,7 @@ static inline uint64_t snp_cpu_svm_features(void)
 #define snp_cpu_reset(env)
 #define snp_cpu_realize(env, errp)  true
 #define snp_cpu_cpuid(leaf, eax, ebx, ecx, edx)
+#define snp_cpu_xlevel()            0x8000001F
 #else
 #include "exec/hwaddr.h"
 #include "exec/vaddr.h"
@@ -90,6 +92,7 @@ void snp_cpu_reset(CPUArchState *env);
 void snp_guest_end(CPUArchState *env);
 bool snp_cpu_realize(CPUArchState *env, Error **errp);
 uint64_t snp_cpu_svm_features(void);
+uint32_t snp_cpu_xlevel(void);
 void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
                    uint32_t *ecx, uint32_t *edx);
 

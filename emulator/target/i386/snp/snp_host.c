@@ -45,18 +45,24 @@ struct SnpHost {
     uint32_t snp_asids;
     uint32_t max_asid;
     uint32_t contention;
+    uint32_t segment_shift;     /* 0: an RMP in one piece */
     SnpStale stale;
 
     uint64_t rmp_base;
     uint64_t rmp_end;
+    uint64_t ram_top;
 
     QemuMutex lock;             /* SNP_EN on several processors at once */
     Rmp rmp;
+    uint64_t rmp_cfg;           /* of that RMP */
     uint64_t random;            /* lock; for contention= */
     uint8_t contended[256];     /* lock; how often in a row, by page */
     bool rmp_ready;             /* read without the lock; set once, with it */
     MemoryRegion cipher;        /* reads as ciphertext */
-    uint32_t key[SNP_MOST_ASIDS + 1];   /* SNP_ACTIVATE changes it; atomic */
+    uint32_t key[SNP_MOST_ASIDS + 1];   /* ACTIVATE changes it; atomic */
+    QemuMutex tag_lock;         /* taken after Rmp.lock */
+    uint16_t *tag;              /* by page, see snp_host_key(); atomic */
+    uint64_t tag_pages;
     unsigned long *asid_active;     /* bitmap, atomic */
     unsigned long *wbinvd_wanted;   /* bitmap by cpu_index, atomic */
     SnpTlbHost *tlb;            /* atomic; NULL with stale=off */
@@ -106,6 +112,32 @@ void *snp_host_page(uint64_t spa)
     return memory_region_get_ram_ptr(mr) + xlat;
 }
 
+static void flush_tlbs(CPUState *cpu, run_on_cpu_data data)
+{
+    CPUState *cs;
+
+    CPU_FOREACH(cs) {
+        tlb_flush(cs);
+    }
+}
+
+static void flush_translations(void)
+{
+    /*
+     * At the end of the running translation block, while no other processor
+     * executes anything.  A processor that reads the old RMP entry at this
+     * moment installs its translation before it stops for that, so the stale
+     * entry does not outlive the instruction either.  One that sleeps need not
+     * wake up for it, as it would with tlb_flush_all_cpus_synced().
+     */
+    if (current_cpu) {
+        tcg_sched_point(current_cpu, TCG_SCHED_TLB, 0);
+        async_safe_run_on_cpu(current_cpu, flush_tlbs, RUN_ON_CPU_NULL);
+    } else {
+        flush_tlbs(NULL, RUN_ON_CPU_NULL);
+    }
+}
+
 /*
  * Word @i of the pseudo-random pad for (ASID, its activation, page at @spa), by
  * splitmix64
@@ -133,40 +165,126 @@ static void apply_pad(uint64_t *page, uint64_t spa, unsigned asid)
     }
 }
 
+static uint8_t pad_byte(uint64_t spa, unsigned asid, unsigned at)
+{
+    return asid ? pad_word(spa, asid, at / 8) >> at % 8 * 8 : 0;
+}
+
+void snp_host_new_key(unsigned asid)
+{
+    qatomic_inc(&the_host->key[asid]);
+}
+
+/* ---- SEV and SEV-ES guests' pages: no RMP tells of them ---- */
+
+/* ENC-04; NULL beyond RAM */
+static uint16_t *tag_at(uint64_t spa)
+{
+    return spa / TARGET_PAGE_SIZE < the_host->tag_pages ?
+           &the_host->tag[spa / TARGET_PAGE_SIZE] : NULL;
+}
+
+static unsigned tag_of(uint64_t spa)
+{
+    const uint16_t *tag = tag_at(spa);
+
+    return tag ? qatomic_read(tag) : 0;
+}
+
+unsigned snp_host_key(Rmp *rmp, uint64_t spa)
+{
+    unsigned key = rmp ? rmp_key(rmp, spa) : 0;
+
+    return key ? key : tag_of(spa);
+}
+
+/* What is in memory stays as it is for everybody.  @tag_lock held. */
+static bool retag(uint64_t spa, unsigned key)
+{
+    uint16_t *tag = tag_at(spa);
+    uint64_t *page;
+
+    if (!tag || *tag == key) {
+        return false;
+    }
+    page = snp_host_page(spa);
+    if (!page) {
+        return false;
+    }
+    spa &= TARGET_PAGE_MASK;
+    apply_pad(page, spa, *tag);
+    apply_pad(page, spa, key);
+    qatomic_set(tag, key);
+    return true;
+}
+
+void snp_host_take_page(uint64_t spa, unsigned key)
+{
+    bool taken;
+
+    if (tag_of(spa) == key) {
+        return;
+    }
+    WITH_QEMU_LOCK_GUARD(&the_host->tag_lock) {
+        taken = retag(spa, key);
+    }
+    if (taken) {
+        snp_host_contents_changed(spa & TARGET_PAGE_MASK, TARGET_PAGE_SIZE);
+        flush_translations();
+    }
+}
+
+void snp_host_drop_key(unsigned asid)
+{
+    for (uint64_t i = 0; i < the_host->tag_pages; i++) {
+        const unsigned tag = tag_of(i * TARGET_PAGE_SIZE);
+
+        if (tag && (!asid || tag == asid)) {
+            snp_host_take_page(i * TARGET_PAGE_SIZE, 0);
+        }
+    }
+}
+
 /* ---- ciphertext, for who has not the key ---- */
 
 /*
  * Memory holds plaintext under its owner's key, so that the owner's accesses
  * cost nothing.  Everybody else's translation of such a page leads here, to a
  * window on all of memory above what a processor can address, where each read
- * applies the pad.
+ * applies the owner's pad and the reader's.
  */
 #define CIPHER_WINDOW       (1ull << 51)
-#define CIPHER_SIZE         (1ull << 48)
+#define CIPHER_KEY_SHIFT    40          /* RAM ends below that */
+#define CIPHER_SIZE         (1ull << (CIPHER_KEY_SHIFT + 10))
 
 static uint64_t cipher_read(void *opaque, hwaddr addr, unsigned size)
 {
-    const uint64_t page = addr & TARGET_PAGE_MASK;
+    const uint64_t page = extract64(addr, 0, CIPHER_KEY_SHIFT) &
+                          TARGET_PAGE_MASK;
+    const unsigned reader = addr >> CIPHER_KEY_SHIFT;
     const unsigned offset = addr & ~TARGET_PAGE_MASK;
     const uint8_t *plain = snp_host_page(page);
     Rmp *rmp = snp_host_rmp();
     unsigned asid = 0;
     uint64_t value = 0;
 
-    /* Key and contents that belong together: see Rmp.rekey */
+    /* Key and contents that belong together: see Rmp.rekey, retag() */
     if (rmp) {
         rmp_lock(rmp);
         asid = rmp_key_locked(rmp, page);
     }
+    qemu_mutex_lock(&the_host->tag_lock);
+    asid = asid ? asid : tag_of(page);
     for (unsigned i = 0; plain && i < size; i++) {
         unsigned at = (offset + i) % TARGET_PAGE_SIZE;
         uint8_t byte = qatomic_read(plain + at);
 
-        if (asid) {
-            byte ^= pad_word(page, asid, at / 8) >> at % 8 * 8;
+        if (asid != reader) {
+            byte ^= pad_byte(page, asid, at) ^ pad_byte(page, reader, at);
         }
         value |= (uint64_t)byte << 8 * i;
     }
+    qemu_mutex_unlock(&the_host->tag_lock);
     if (rmp) {
         rmp_unlock(rmp);
     }
@@ -187,14 +305,34 @@ static const MemoryRegionOps cipher_ops = {
     .impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
 };
 
-void snp_host_new_key(unsigned asid)
+uint64_t snp_host_ciphertext(uint64_t spa, unsigned reader)
 {
-    qatomic_inc(&the_host->key[asid]);
+    return CIPHER_WINDOW | (uint64_t)reader << CIPHER_KEY_SHIFT | spa;
 }
 
-uint64_t snp_host_ciphertext(uint64_t spa)
+void snp_host_see(void *buf, uint64_t spa, unsigned len, unsigned reader)
 {
-    return CIPHER_WINDOW | spa;
+    const unsigned asid = tag_of(spa);
+    uint8_t *byte = buf;
+
+    for (unsigned i = 0; asid != reader && i < len; i++) {
+        const unsigned at = (spa + i) & ~TARGET_PAGE_MASK;
+
+        byte[i] ^= pad_byte(spa & TARGET_PAGE_MASK, asid, at) ^
+                   pad_byte(spa & TARGET_PAGE_MASK, reader, at);
+    }
+}
+
+uint64_t snp_host_dma(uint64_t spa, bool write)
+{
+    if (!tag_of(spa)) {
+        return spa;
+    }
+    if (!write) {
+        return snp_host_ciphertext(spa, 0);
+    }
+    snp_host_take_page(spa, 0);
+    return spa;
 }
 
 static void change_key(uint64_t spa, uint64_t size, unsigned from, unsigned to)
@@ -202,9 +340,11 @@ static void change_key(uint64_t spa, uint64_t size, unsigned from, unsigned to)
     if (from == to) {
         return;
     }
+    QEMU_LOCK_GUARD(&the_host->tag_lock);
     for (uint64_t end = spa + size; spa < end; spa += TARGET_PAGE_SIZE) {
         uint64_t *page = snp_host_page(spa);
 
+        retag(spa, 0);
         if (page) {
             apply_pad(page, spa, from);
             apply_pad(page, spa, to);
@@ -283,31 +423,10 @@ void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
     }
 }
 
-static void flush_tlbs(CPUState *cpu, run_on_cpu_data data)
-{
-    CPUState *cs;
-
-    CPU_FOREACH(cs) {
-        tlb_flush(cs);
-    }
-}
-
 void snp_host_flush_tlbs(uint64_t spa, uint64_t size)
 {
     snp_tlb_rmp_changed(the_host->tlb, spa, size);
-    /*
-     * At the end of the running translation block, while no other processor
-     * executes anything.  A processor that reads the old RMP entry at this
-     * moment installs its translation before it stops for that, so the stale
-     * entry does not outlive the instruction either.  One that sleeps need not
-     * wake up for it, as it would with tlb_flush_all_cpus_synced().
-     */
-    if (current_cpu) {
-        tcg_sched_point(current_cpu, TCG_SCHED_TLB, 0);
-        async_safe_run_on_cpu(current_cpu, flush_tlbs, RUN_ON_CPU_NULL);
-    } else {
-        flush_tlbs(NULL, RUN_ON_CPU_NULL);
-    }
+    flush_translations();
 }
 
 /* ---- WBINVD bookkeeping, FWCMD-07 (ABI SNP_DF_FLUSH) ---- */
@@ -340,38 +459,85 @@ void snp_host_wbinvd(unsigned cpu_index)
 
 /* ---- SNP_EN ---- */
 
+/* The host address of so much RAM, or NULL */
+static void *ram_at(uint64_t spa, uint64_t size)
+{
+    MemoryRegion *mr;
+    hwaddr xlat, len = size;
+
+    RCU_READ_LOCK_GUARD();
+    mr = address_space_translate(&address_space_memory, spa, &xlat, &len, true,
+                                 MEMTXATTRS_UNSPECIFIED);
+    if (!memory_region_is_ram(mr) || memory_region_is_rom(mr) || len < size) {
+        return NULL;
+    }
+    return memory_region_get_ram_ptr(mr) + xlat;
+}
+
 /*
  * A processor sets SYSCFG.SNP_EN.  Every processor must name the same table
  * (GEOM-01: APM2 15.36.4).  NULL if the MSRs do not describe one.
  */
-Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end)
+Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end, uint64_t rmp_cfg)
 {
     SnpHost *s = the_host;
-    MemoryRegion *mr;
-    hwaddr xlat, len;
-    Rmp *rmp = NULL;
+    const bool segmented = rmp_cfg & RMP_CFG_SEGMENTED;
+    uint64_t rst[RMP_SEGMENTS];
+    void *table;
 
     QEMU_LOCK_GUARD(&s->lock);
     if (s->rmp_ready) {
-        return s->rmp.base == rmp_base && s->rmp.end == rmp_end ?
-               &s->rmp : NULL;
+        return s->rmp.base == rmp_base && s->rmp_cfg == rmp_cfg &&
+               (segmented || s->rmp.end == rmp_end) ? &s->rmp : NULL;
     }
-    if (rmp_end <= rmp_base) {
-        return NULL;
+    if (segmented) {
+        table = ram_at(rmp_base, RMP_BOOKKEEPING_SIZE + RMP_RST_SIZE);
+        if (!table) {
+            return NULL;
+        }
+        /* RST-02: read once, as by a processor that holds all of it */
+        memcpy(rst, table + RMP_BOOKKEEPING_SIZE, sizeof(rst));
+        if (!rmp_setup_segments(&s->rmp, rst, rmp_base,
+                                extract64(rmp_cfg, 8, 6), s->max_asid,
+                                s->erratum_2m, ram_at)) {
+            return NULL;
+        }
+    } else {
+        table = rmp_end > rmp_base ?
+                ram_at(rmp_base, rmp_end + 1 - rmp_base) : NULL;
+        if (!table || !rmp_setup(&s->rmp, table, rmp_base, rmp_end,
+                                 s->max_asid, s->erratum_2m)) {
+            return NULL;
+        }
     }
-    RCU_READ_LOCK_GUARD();
-    len = rmp_end + 1 - rmp_base;
-    mr = address_space_translate(&address_space_memory, rmp_base, &xlat, &len,
-                                 true, MEMTXATTRS_UNSPECIFIED);
-    if (memory_region_is_ram(mr) && !memory_region_is_rom(mr) &&
-        len == rmp_end + 1 - rmp_base &&
-        rmp_setup(&s->rmp, memory_region_get_ram_ptr(mr) + xlat,
-                  rmp_base, rmp_end, s->max_asid, s->erratum_2m)) {
-        rmp = &s->rmp;
-        rmp->rekey = change_key;
-        qatomic_store_release(&s->rmp_ready, true);
+    s->rmp_cfg = rmp_cfg;
+    s->rmp.rekey = change_key;
+    qatomic_store_release(&s->rmp_ready, true);
+    return &s->rmp;
+}
+
+/*
+ * RST-02: what a BIOS leaves behind.  The last segment comes first, so that who
+ * does not follow the table is noticed.
+ */
+static void write_rst(SnpHost *s)
+{
+    const uint64_t segment = 1ull << s->segment_shift;
+    uint64_t spa = s->rmp_base + MiB;
+
+    for (int i = RMP_SEGMENTS - 1; i >= 0; i--) {
+        const uint64_t from = i * segment;
+        uint64_t gib = 0, entry;
+
+        if (from < s->ram_top) {
+            gib = DIV_ROUND_UP(MIN(s->ram_top - from, segment), GiB);
+        }
+        entry = cpu_to_le64(gib ? spa | gib : 0);
+        address_space_write(&address_space_memory, s->rmp_base +
+                            RMP_BOOKKEEPING_SIZE + i * sizeof(entry),
+                            MEMTXATTRS_UNSPECIFIED, &entry, sizeof(entry));
+        spa += (gib * GiB >> 12) * sizeof(RmpEntry);
     }
-    return rmp;
 }
 
 static void drop_marks(CPUX86State *env)
@@ -475,6 +641,15 @@ void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
     if (!s) {
         return;
     }
+    if (s->segment_shift) {
+        /* RST-02: segments cover GiBs */
+        size = MiB + (ROUND_UP(top, GiB) >> 12) * sizeof(RmpEntry);
+        if (top > (uint64_t)RMP_SEGMENTS << s->segment_shift) {
+            error_setg(errp, "x-snp-host: %u segments of the RMP do not cover "
+                       "the memory; set a larger rmp-segment", RMP_SEGMENTS);
+            return;
+        }
+    }
     /*
      * SeaBIOS, ACPI tables and the initrd live at the top of low memory, the
      * kernel at the bottom: the middle is free.
@@ -491,6 +666,9 @@ void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
         return;
     }
     e820_add_entry(s->rmp_base, size, E820_RESERVED);
+    s->ram_top = top;
+    s->tag_pages = top / TARGET_PAGE_SIZE;
+    s->tag = g_new0(uint16_t, s->tag_pages);
     memory_region_init_io(&s->cipher, OBJECT(s), &cipher_ops, s,
                           "snp-ciphertext", CIPHER_SIZE);
     memory_region_add_subregion(get_system_memory(), CIPHER_WINDOW, &s->cipher);
@@ -510,7 +688,7 @@ static IOMMUTLBEntry snp_dma_translate(IOMMUMemoryRegion *mr, hwaddr addr,
     return (IOMMUTLBEntry) {
         .target_as = &address_space_memory,
         .iova = page,
-        .translated_addr = page,
+        .translated_addr = snp_host_dma(page, flag & IOMMU_WO),
         .addr_mask = ~TARGET_PAGE_MASK,
         .perm = !rmp || rmp_hv_owned(rmp, page, RMP_PAGE_4K) ? IOMMU_RW :
                                                                IOMMU_NONE,
@@ -582,12 +760,30 @@ void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
          */
         *eax = the_host->sme | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) |
                BIT(6) | BIT(10) | BIT(11) |
-               (snp_host_has_rmpread() ? BIT(21) : 0);
+               (snp_host_has_rmpread() ? BIT(21) : 0) |
+               (the_host->segment_shift ? BIT(23) : 0);
         *ebx = SNP_CBIT | (the_host->pa_reduction << 6) | (RMP_NR_VMPL << 12);
         *ecx = snp_host_max_asid();
         *edx = snp_host_min_sev_asid();
         break;
+    case 0x80000025:
+        /* CPUID-08: sizes of segments; a hard limit of their number */
+        if (the_host->segment_shift) {
+            *eax = RMP_SEGMENT_SHIFT_MIN | RMP_SEGMENT_SHIFT_MAX << 6;
+            *ebx = RMP_SEGMENTS | BIT(10);
+        }
+        break;
     }
+}
+
+uint32_t snp_cpu_xlevel(void)
+{
+    return the_host && the_host->segment_shift ? 0x80000025 : 0x8000001F;
+}
+
+unsigned snp_host_segment_shift(void)
+{
+    return the_host->segment_shift;
 }
 
 uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg)
@@ -680,14 +876,20 @@ static void snp_host_system_reset(void *opaque)
         env->snp.syscfg = SYSCFG_SMEE;
         env->snp.hwcr = HWCR_SMM_LOCK | HWCR_TSC_FREQ_SEL;
         env->snp.rmp_base = s->rmp_base;
-        env->snp.rmp_end = s->rmp_end;
+        env->snp.rmp_end = s->segment_shift ? 0x1fff : s->rmp_end;
+        env->snp.rmp_cfg = !s->segment_shift ? 0 :
+                           RMP_CFG_SEGMENTED | s->segment_shift << 8;
     }
+    snp_host_drop_key(0);
     if (s->rmp_ready) {
         s->rmp_ready = false;
         snp_host_forget_keys(&s->rmp);
         rmp_destroy(&s->rmp);
     }
     bitmap_zero(s->wbinvd_wanted, SNP_MAX_CPUS);
+    if (s->segment_shift) {
+        write_rst(s);
+    }
 }
 
 static void snp_host_complete(UserCreatable *uc, Error **errp)
@@ -703,6 +905,12 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
                    "needs a little-endian host");
         return;
     }
+    if (s->segment_shift && s->segment_shift < RMP_SEGMENT_SHIFT_MIN) {
+        error_setg(errp, "x-snp-host: rmp-segment is 0 or %u to %u, not %u",
+                   RMP_SEGMENT_SHIFT_MIN, RMP_SEGMENT_SHIFT_MAX,
+                   s->segment_shift);
+        return;
+    }
     if (s->snp_asids > s->max_asid) {
         error_setg(errp, "x-snp-host: snp-asids=%u is more than asids=%u",
                    s->snp_asids, s->max_asid);
@@ -714,6 +922,7 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
         return;
     }
     qemu_mutex_init(&s->lock);
+    qemu_mutex_init(&s->tag_lock);
     s->asid_active = bitmap_new(SNP_MOST_ASIDS + 1);
     s->wbinvd_wanted = bitmap_new(SNP_MAX_CPUS);
     if (s->stale != SNP_STALE_OFF) {
@@ -787,6 +996,9 @@ static const struct SnpHostNumber {
     { "contention", "one of so many RMPUPDATEs and PSMASHes finds the entry "
       "taken by another processor, for the moment (default: 0, none)",
       offsetof(SnpHost, contention), 0, UINT32_MAX },
+    { "rmp-segment", "size of the segments of the RMP as a power of 2, 30 to "
+      "39 (default: 0, in one piece)",
+      offsetof(SnpHost, segment_shift), 0, RMP_SEGMENT_SHIFT_MAX },
 };
 
 static uint32_t *snp_host_number(Object *obj, void *opaque)

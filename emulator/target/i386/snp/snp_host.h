@@ -57,7 +57,7 @@ bool snp_host_ready_for_init(const char **why);
  * A processor sets SYSCFG.SNP_EN with these RMP_BASE and RMP_END: the RMP, or
  * NULL if they describe no table in RAM or not the one already in use.
  */
-Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end);
+Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end, uint64_t rmp_cfg);
 
 /* SNP_SHUTDOWN_EX(x86_snp_shutdown): clears SNP_EN everywhere (SYSCFG-09) */
 void snp_host_disable(void);
@@ -98,11 +98,28 @@ void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
 void snp_host_contents_changed(uint64_t spa, uint64_t size);
 
 /*
- * Where @spa is to be read as what is really in memory: ciphertext, for whoever
- * has not the key (HOST-02, ACC-06, ENC-01).  The result is an address for the
- * TLB.  The page has to be read only there.
+ * Where @spa is to be read by who has another key than the page is under:
+ * ciphertext, and with @reader's key applied to it (HOST-02, ACC-06, ENC-01).
+ * The result is an address for the TLB.  The page has to be read only there.
  */
-uint64_t snp_host_ciphertext(uint64_t spa);
+uint64_t snp_host_ciphertext(uint64_t spa, unsigned reader);
+
+/*
+ * ENC-04: a SEV guest's pages are found in no table, so each page has a tag:
+ * whose plaintext memory holds, 0 for the host's and where the RMP knows
+ * better.  A page is under the key of who wrote to it last, which changes nothing for
+ * anybody who reads it: pads commute.
+ */
+/* The key of a page, by the RMP (or NULL) and its tag */
+unsigned snp_host_key(Rmp *rmp, uint64_t spa);
+/* @key is about to write there */
+void snp_host_take_page(uint64_t spa, unsigned key);
+/* A key that nobody has any more, 0 for all: what is left is ciphertext */
+void snp_host_drop_key(unsigned asid);
+/* @buf is what is in memory at @spa, within a page; make it what @reader sees */
+void snp_host_see(void *buf, uint64_t spa, unsigned len, unsigned reader);
+/* Where DMA to @spa is to go */
+uint64_t snp_host_dma(uint64_t spa, bool write);
 
 /*
  * Host address of the 4 KB page of RAM at @spa, or NULL if that is no RAM.
@@ -131,6 +148,9 @@ bool snp_host_asid_active(unsigned asid);
  */
 void snp_host_forget_keys(Rmp *rmp);
 
+/* RST-01: the size of the BIOS's segments as a power of 2; 0: not offered */
+unsigned snp_host_segment_shift(void);
+
 /* RMPREAD-02: Zen 5 (family 1Ah) has RMPREAD */
 bool snp_host_has_rmpread(void);
 
@@ -140,7 +160,7 @@ bool snp_host_has_rmpread(void);
  */
 uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg);
 
-/* SNP_ACTIVATE: what was under this ASID's key is garbage from now on */
+/* SNP_ACTIVATE, ACTIVATE: what was under this ASID's key is garbage from now on */
 void snp_host_new_key(unsigned asid);
 
 #endif

@@ -18,23 +18,33 @@
 #include "snp/snp_host.h"
 #include "trace.h"
 
-/* CHK-HVOWN (APM2 15.36.10) on a write: HOST-01..11, NSNP-01, ACC-05 */
-static bool fill_hv_owned(CPUX86State *env, uint64_t *spa, uint64_t page_size,
-                          MMUAccessType access, int *prot)
+/*
+ * CHK-HVOWN (APM2 15.36.10) on a write: HOST-01..11, NSNP-01, ACC-05.  @key is
+ * the one that the access is made with.
+ */
+static bool fill_hv_owned(CPUX86State *env, unsigned key, uint64_t *spa,
+                          uint64_t page_size, MMUAccessType access, int *prot)
 {
     Rmp *rmp = env->snp.rmp;
+    const bool owned = !rmp || rmp_hv_owned(rmp, *spa, page_size);
+    const bool store = access == MMU_DATA_STORE && (*prot & PAGE_WRITE);
 
-    if (rmp_hv_owned(rmp, *spa, page_size)) {
-        return true;
-    }
-    if (access == MMU_DATA_STORE && (*prot & PAGE_WRITE)) {
+    if (!owned && store) {
         return false;
     }
     /* HOST-02, ACC-06 (APM2 15.36.10): reads and fetches are not checked */
-    *prot &= ~PAGE_WRITE;
-    /* ENC-01 (APM2 15.34): but they have not the key */
-    if (rmp_key(rmp, *spa)) {
-        *spa = snp_host_ciphertext(*spa);
+    if (!owned) {
+        *prot &= ~PAGE_WRITE;
+    }
+    /* ENC-01, ENC-04 (APM2 15.34): but they need the key */
+    if (snp_host_key(owned ? NULL : rmp, *spa) == key) {
+        return true;
+    }
+    if (store) {
+        snp_host_take_page(*spa, key);
+    } else {
+        *prot &= ~PAGE_WRITE;
+        *spa = snp_host_ciphertext(*spa, key);
     }
     return true;
 }
@@ -89,11 +99,14 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
         return rmp_hv_owned(env->snp.rmp, *spa, RMP_PAGE_4K);
     case MMU_NESTED_IDX:
         if ((env->snp.guest & SNP_GUEST_SNP) && (addr & env->snp.cbit)) {
-            ok = fill_private(env, addr & ~(env->snp.cbit | SNP_NESTED_USER),
+            /* Without a table it runs on unchecked, see emulator/README.md */
+            ok = !env->snp.rmp ||
+                 fill_private(env, addr & ~(env->snp.cbit | SNP_NESTED_USER),
                               *spa, page_size, access, addr & SNP_NESTED_USER,
                               prot, fault);
         } else {
-            ok = fill_hv_owned(env, spa, page_size, access, prot);
+            ok = fill_hv_owned(env, addr & env->snp.cbit ? env->snp.asid : 0,
+                               spa, page_size, access, prot);
             *fault = ok ? 0 : SNP_NPF_RMP;
         }
         if (!ok) {
@@ -114,7 +127,7 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
         if (env->hflags2 & HF2_NPT_MASK) {
             return true;
         }
-        if (fill_hv_owned(env, spa, page_size, access, prot)) {
+        if (fill_hv_owned(env, 0, spa, page_size, access, prot)) {
             return true;
         }
         *error = SNP_NPF_RMP;

@@ -47,7 +47,8 @@ static void wrmsr_syscfg(CPUX86State *env, uint64_t val, uintptr_t ra)
         if (!(val & SYSCFG_SMEE)) {
             msr_gp(env, MSR_AMD_SYSCFG, "SYSCFG-07", ra);
         }
-        rmp = snp_host_enable(env->snp.rmp_base, env->snp.rmp_end);
+        rmp = snp_host_enable(env->snp.rmp_base, env->snp.rmp_end,
+                              env->snp.rmp_cfg);
         if (!rmp) {
             msr_gp(env, MSR_AMD_SYSCFG, "GEOM-02", ra);
         }
@@ -55,6 +56,19 @@ static void wrmsr_syscfg(CPUX86State *env, uint64_t val, uintptr_t ra)
         tlb_flush(env_cpu(env));
     }
     qatomic_set(&env->snp.syscfg, val);
+}
+
+/* RST-01 (APM2 15.36.22) */
+static void wrmsr_rmp_cfg(CPUX86State *env, uint64_t val, uintptr_t ra)
+{
+    const unsigned shift = extract64(val, 8, 6);
+
+    if (env->snp.rmp || (val & ~RMP_CFG_WRITABLE) ||
+        ((val & RMP_CFG_SEGMENTED) && (shift < RMP_SEGMENT_SHIFT_MIN ||
+                                       shift > RMP_SEGMENT_SHIFT_MAX))) {
+        msr_gp(env, MSR_AMD_RMP_CFG, "RST-01", ra);
+    }
+    env->snp.rmp_cfg = val;
 }
 
 static void check_hsave(CPUX86State *env, uint64_t val, uintptr_t ra)
@@ -75,8 +89,10 @@ static void check_absent(CPUX86State *env, uint32_t msr, uintptr_t ra)
     case MSR_AMD_SECURE_AVIC:
         msr_gp(env, msr, "MSR-06", ra);
     case MSR_AMD_RMP_CFG:
-        /* no segmented RMP: CPUID 8000_001F EAX[23] is 0 */
-        msr_gp(env, msr, "RST-01", ra);
+        if (!snp_host_segment_shift()) {
+            msr_gp(env, msr, "RST-01", ra);
+        }
+        break;
     case MSR_AMD_VIRT_RMPUPDATE:
     case MSR_AMD_VIRT_PSMASH:
         msr_gp(env, msr, "MSR-07", ra);
@@ -107,6 +123,9 @@ bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
         } else {
             env->snp.rmp_end = val | 0x1fff;
         }
+        return true;
+    case MSR_AMD_RMP_CFG:
+        wrmsr_rmp_cfg(env, val, ra);
         return true;
     case MSR_AMD_GHCB:
         /* EXIT-13 (APM2 15.35.7) */
@@ -169,6 +188,9 @@ bool snp_rdmsr(CPUX86State *env, uint32_t msr, uint64_t *val, uintptr_t ra)
         return true;
     case MSR_AMD_RMP_END:
         *val = env->snp.rmp_end;
+        return true;
+    case MSR_AMD_RMP_CFG:
+        *val = env->snp.rmp_cfg;
         return true;
     case MSR_AMD_GHCB:
         if (!(env->snp.guest & SNP_GUEST_ES)) {

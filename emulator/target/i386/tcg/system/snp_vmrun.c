@@ -229,11 +229,16 @@ static const char *vmsa_take(CPUX86State *env, Vmsa *v)
     }
     if (!rmp) {
         memcpy(v, page, sizeof(*v));
+        snp_host_see(v, env->snp.vmsa, sizeof(*v), env->snp.asid);
         return vmsa_refused(env, v);
     }
 
     rmp_lock(rmp);
     memcpy(v, page, sizeof(*v));
+    /* ENC-04; otherwise it is the guest's, or refused (VMSA-03) */
+    if (!rmp_key_locked(rmp, env->snp.vmsa)) {
+        snp_host_see(v, env->snp.vmsa, sizeof(*v), env->snp.asid);
+    }
     rule = rmp_vmsa_refused(rmp, env->snp.vmsa, env->snp.asid,
                             v->sev_features & VMSA_SNP_ACTIVE);
     if (!rule) {
@@ -717,6 +722,9 @@ static void save_vmsa(CPUX86State *env)
                      offsetof(struct vmcb, control.event_inj), 0);
     }
 
+    if (!(env->snp.guest & SNP_GUEST_SNP)) {
+        snp_host_take_page(env->snp.vmsa, env->snp.asid);   /* ENC-04 */
+    }
     address_space_read(&address_space_memory, env->snp.vmsa,
                        MEMTXATTRS_UNSPECIFIED, &v, sizeof(v));
     save_seg(&v.es, &env->segs[R_ES]);
