@@ -128,6 +128,7 @@ typedef struct SevGuest {
 
 typedef struct SnpFw {
     /* constant */
+    SnpHost *host;
     bool x86_snp_shutdown;      /* SNP_SHUTDOWN_EX may clear SNP_EN */
     unsigned nr_asids;
 
@@ -171,7 +172,7 @@ typedef struct SnpFwCommand {
 
 /* ---- for the device ---- */
 
-SnpFw *snp_fw_new(bool x86_snp_shutdown);
+SnpFw *snp_fw_new(SnpHost *host, bool x86_snp_shutdown);
 void snp_fw_free(SnpFw *fw);
 /* Platform reset: no guest, both platforms UNINIT */
 void snp_fw_reset(SnpFw *fw);

@@ -115,7 +115,8 @@ static SevStatus snp_fw_gctx_create(SnpFw *fw, void *buf)
         g_free(guest);
         return snp_fw_refuse(fw, SEV_RESOURCE_LIMIT, "no random numbers");
     }
-    rmp_fw_move(snp_host_rmp(), spa, RMP_PAGE_FIRMWARE, RMP_PAGE_CONTEXT);
+    rmp_fw_move(snp_host_rmp(fw->host), spa, RMP_PAGE_FIRMWARE,
+                RMP_PAGE_CONTEXT);
     /* a page in Firmware state can have no context left; replace to be sure */
     g_hash_table_replace(fw->snp_guests, &guest->gctx, guest);
     snp_fw_save_context(guest);
@@ -133,7 +134,7 @@ static SevStatus snp_fw_decommission(SnpFw *fw, void *buf)
         return status;
     }
     snp_fw_retire_asid(fw, guest->asid);
-    rmp_fw_move(snp_host_rmp(), guest->gctx, RMP_PAGE_CONTEXT,
+    rmp_fw_move(snp_host_rmp(fw->host), guest->gctx, RMP_PAGE_CONTEXT,
                 RMP_PAGE_FIRMWARE);
     g_hash_table_remove(fw->snp_guests, &guest->gctx);
     return SEV_SUCCESS;
@@ -246,7 +247,7 @@ static SevStatus snp_fw_activate(SnpFw *fw, void *buf)
     if (status == SEV_SUCCESS) {
         guest->asid = asid;
         /* ENC-01 (APM2 15.34): a new key for whatever is left in memory */
-        snp_host_new_key(asid);
+        snp_host_new_key(fw->host, asid);
         snp_fw_save_context(guest);
     }
     return status;
@@ -419,7 +420,7 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
     unsigned type = SNP_UPDATE_TYPE(flags);
     bool size_2m = flags & SNP_UPDATE_2M;
     uint64_t size = size_2m ? RMP_PAGE_2M : RMP_PAGE_4K;
-    Rmp *rmp = snp_host_rmp();
+    Rmp *rmp = snp_host_rmp(fw->host);
     uint8_t ld[SNP_LD_SIZE];
     RmpState entry;
     SevStatus status;
@@ -504,7 +505,7 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
     memcpy(guest->ld, ld, sizeof(ld));
     snp_fw_save_context(guest);
     /* The hypervisor's translations lead to plaintext */
-    snp_host_flush_tlbs(0, 0);
+    snp_host_flush_tlbs(fw->host, 0, 0);
     if (type == SNP_PAGE_ZERO) {
         g_autofree void *zero = g_malloc0(size);
 
@@ -684,7 +685,7 @@ static SevStatus snp_fw_dbg_decrypt(SnpFw *fw, void *buf)
     struct snp_dbg *in = buf;
     uint64_t src = snp_fw_spa(le64_to_cpu(in->src_paddr));
     uint64_t dst = snp_fw_spa(le64_to_cpu(in->dst_paddr));
-    Rmp *rmp = snp_host_rmp();
+    Rmp *rmp = snp_host_rmp(fw->host);
     RmpPageState state;
     RmpState entry;
     SevStatus status;

@@ -322,7 +322,8 @@ static SevStatus snp_fw_sev_activate(SnpFw *fw, void *buf)
         return snp_fw_refuse(fw, SEV_ACTIVE, "guest is active");
     }
     /* CPUID-02: SEV-ES guests below the limit, SEV guests from it on */
-    if (!(guest->policy & SEV_POLICY_ES) != (asid >= snp_host_min_sev_asid())) {
+    if (!(guest->policy & SEV_POLICY_ES) !=
+        (asid >= snp_host_min_sev_asid(fw->host))) {
         return snp_fw_refuse(fw, SEV_INVALID_ASID,
                              "CPUID-02: ASID of the other kind of guest");
     }

@@ -47,7 +47,8 @@ static void wrmsr_syscfg(CPUX86State *env, uint64_t val, uintptr_t ra)
         if (!(val & SYSCFG_SMEE)) {
             msr_gp(env, MSR_AMD_SYSCFG, "SYSCFG-07", ra);
         }
-        rmp = snp_host_enable(env->snp.rmp_base, env->snp.rmp_end);
+        rmp = snp_host_enable(env->snp.host, env->snp.rmp_base,
+                              env->snp.rmp_end);
         if (!rmp) {
             msr_gp(env, MSR_AMD_SYSCFG, "GEOM-02", ra);
         }

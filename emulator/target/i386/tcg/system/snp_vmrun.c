@@ -118,17 +118,17 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
     }
     if (!(nested_ctl & SVM_NPT_ENABLED) ||
         !(env->snp.hwcr & HWCR_SMM_LOCK) ||
-        asid > snp_host_max_asid() ||
+        asid > snp_host_max_asid(env->snp.host) ||
         !(env->hflags & HF_LMA_MASK)) {
         refuse(env, "VMRUN-04", ra);
     }
     if (es && !(vmcb_ldq(env, offsetof(struct vmcb, control.lbr_ctl)) & 1)) {
         refuse(env, "VMRUN-06", ra);
     }
-    if (!es && asid < snp_host_min_sev_asid()) {
+    if (!es && asid < snp_host_min_sev_asid(env->snp.host)) {
         refuse(env, "VMRUN-07", ra);
     }
-    if (!snp_host_asid_active(asid)) {
+    if (!snp_host_asid_active(env->snp.host, asid)) {
         refuse(env, "VMRUN-29", ra);
     }
     if (es && !event_allowed(env)) {
@@ -432,7 +432,8 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
     }
     rule = vmsa_take(env, &v);
     if (rule) {
-        if (env->snp.rmp && rmp_hv_owned(env->snp.rmp, env->snp.vmsa, RMP_PAGE_4K)) {
+        if (env->snp.rmp &&
+            rmp_hv_owned(env->snp.rmp, env->snp.vmsa, RMP_PAGE_4K)) {
             tcg_sched_broken("vmsa-freed");
         }
         refuse(env, rule, ra);
