@@ -15,6 +15,9 @@ QEMU_CONFIGURE="--target-list=x86_64-softmmu --without-default-features
 	--disable-fdt --disable-download --disable-install-blobs
 	--disable-docs --disable-tools --disable-werror --disable-debug-info"
 
+# The objects that the stack changes, and most that include what it changes
+QEMU_OURS="target_i386|hw_i386|hw_intc_apic|hw_misc_(amd|snp)|hw_cxl_cxl-host|accel_tcg|stubs_(tcg|snp)|system_physmem|tcg_tcg\.c"
+
 # qemu_tree PRISTINE TREE : a copy to build in.  Debian's source has no firmware blobs, and
 # QEMU's build description insists on files that nothing here builds or uses.
 qemu_tree()

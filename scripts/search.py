@@ -46,8 +46,11 @@ class Server:
         self.back = os.open(path + ".out", os.O_RDWR)
         self.rest = b""
 
-    def send(self, words):
-        os.write(self.to, (" ".join(words) + "\n").encode())
+    def send(self, path, options, *words):
+        text = json.dumps(options, separators=(",", ":"))
+        line = (" ".join([path, *words, text]) + "\n").encode()
+        while line:
+            line = line[os.write(self.to, line):]
 
     def line(self, timeout, alive=None):
         until = time.monotonic() + timeout
@@ -76,16 +79,16 @@ def new_dir(path):
 
 
 def spec(words, symbols):
-    """The option words= of x-sched, and the functions that it needs."""
+    """The options words= of x-sched, and symbols= for the functions that they need."""
     parts, functions = [], {symbols[BEGIN]}
     for line in words:
         name, size, function, argument, *offsets = line.split()
         if function not in symbols:
             raise Broken("the kernel has no function %s, see vm/words.c" % function)
         functions.add(symbols[function])
-        parts.append("%s:%x:%s:%d:%s" % (name, int(size), symbols[function],
-                     ARGUMENT[int(argument)], ".".join("%x" % int(o) for o in offsets)))
-    return "+".join(parts), "+".join(sorted(functions))
+        parts.append({"name": name, "size": int(size), "symbol": int(symbols[function], 16),
+                      "register": ARGUMENT[int(argument)], "offsets": [int(o) for o in offsets]})
+    return {"words": parts, "symbols": [{"first": int(f, 16)} for f in sorted(functions)]}
 
 
 class Machine:
@@ -119,10 +122,9 @@ class Machine:
             self.functions.append((int(at, 16), name))
         self.functions.sort()
         with open(args.words) as f:
-            words, functions = spec(f.read().splitlines(), self.symbols)
-        self.boot.send([start, "server=" + self.round.path, "begin=0x" + self.symbols[BEGIN],
-                        "parties=%d" % parties, "words=" + words, "symbols=" + functions,
-                        "round-limit=%d" % LIMIT, "limit=0"])
+            words = spec(f.read().splitlines(), self.symbols)
+        self.boot.send(start, {"server": self.round.path, "begin": int(self.symbols[BEGIN], 16),
+                               "parties": parties, "round-limit": LIMIT, "limit": 0, **words})
         self.round.line(300, self.not_over)
 
     def not_over(self):
@@ -289,11 +291,12 @@ class Search:
             self.machine = Machine(self.args, self.case, self.smp, self.parties, self.out)
             say("%s: at the beginning of its round after %.1f s" % (self.case, time.monotonic() - begin))
 
-    def send(self, choices, more=[]):
+    def send(self, choices, **more):
         self.start()
         self.nr += 1
         path = new_dir(os.path.join(self.out, "run-%d" % self.nr))
-        self.machine.round.send([path, "choices=" + text(choices), "alarm=%d" % ALARM] + more)
+        self.machine.round.send(path, {"choices": [{"at": at, "cpu": cpu} for at, cpu in choices],
+                                       **more}, "alarm=%d" % ALARM)
         return path
 
     def wait(self, last=lambda path: -1):
@@ -473,7 +476,7 @@ class Search:
         runs = [()] + [((0, c),) for i, k, cpu, mask, state, o, x, y in trace.decisions[:1] if k == "f"
                        for c in range(32) if c != cpu and mask >> c & 1]
         for choices in runs:
-            path = self.send(choices, ["races=on"])
+            path = self.send(choices, races=True)
             self.wait()
             with open(os.path.join(path, "qemu.log"), errors="replace") as f:
                 more, l, n = races.report(f.read().splitlines(), self.machine.where)

@@ -45,6 +45,30 @@ case ${APPEND-} in
 '*)	die "APPEND is one line for the kernel's command line" ;;
 esac
 
+# sched_json A=B,C=D... : SCHED= as properties of x-sched, in JSON: points=a+b (all, none)
+# and symbols=HEX-HEX+HEX are lists
+sched_json()
+{
+	printf '%s\n' "$1" | tr , '\n' | while IFS='=' read -r _k _v; do
+		case $_k in
+		''|shift) ;;
+		points)	[ "$_v" != all ] || _v=rmpupdate+vmrun+vmexit+ipi+tlb+arrival+symbol
+			[ "$_v" != none ] || _v=
+			printf ',"points":[%s]' "$(printf '%s\n' "$_v" | tr + '\n' | sed '/^$/d; s/.*/"&"/' | paste -s -d , -)" ;;
+		symbols) printf ',"symbols":[%s]' "$(printf '%s\n' "$_v" | tr + '\n' | while IFS=- read -r _a _b; do
+				printf '{"first":%u' "0x$_a"
+				[ -z "$_b" ] || printf ',"end":%u' "0x$_b"
+				echo '}'
+			done | paste -s -d , -)" ;;
+		races)	printf ',"races":%s' "$([ "$_v" != on ] && echo false || echo true)" ;;
+		*)	case $_v in
+			*[!0-9]*|'')	printf ',"%s":"%s"' "$_k" "$_v" ;;
+			*)		printf ',"%s":%s' "$_k" "$_v" ;;
+			esac ;;
+		esac
+	done | sed 's/^,//'
+}
+
 # machine_args QEMU_DIR on|off : QEMU's arguments, one per line, for the machine
 # with the SNP host (on) or the same machine on stock QEMU (off).  Four CPUs in
 # two sockets on two NUMA nodes, so that a vCPU can run far from its memory.
@@ -91,8 +115,8 @@ machine_args()
 	if [ -n "${SCHED-}" ]; then
 		_threads=single
 		_shift=$(printf '%s\n' "$SCHED" | tr , '\n' | sed -n 's/^shift=//p')
-		_sched=$(printf '%s\n' "$SCHED" | tr , '\n' | sed '/^shift=/d; /^$/d; s/^/,/' | tr -d '\n')
-		printf '%s\n' -object "x-sched,id=sched0$_sched" \
+		_sched=$(sched_json "$SCHED")
+		printf '%s\n' -object "{\"qom-type\":\"x-sched\",\"id\":\"sched0\"${_sched:+,$_sched}}" \
 			-icount "shift=${_shift:-3},sleep=off" \
 			-rtc base=2026-01-01,clock=vm -seed 1
 	fi

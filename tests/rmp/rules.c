@@ -1741,7 +1741,8 @@ static struct {
     bool in_time;           /* lock held, and the entry is still the old one */
 } rekeyed;
 
-static void note_rekey(uint64_t spa, uint64_t size, unsigned from, unsigned to)
+static void note_rekey(Rmp *of, uint64_t spa, uint64_t size, unsigned from,
+                       unsigned to)
 {
     bool locked = pthread_mutex_trylock(&rmp.lock);
 
@@ -1753,7 +1754,7 @@ static void note_rekey(uint64_t spa, uint64_t size, unsigned from, unsigned to)
     rekeyed.size = size;
     rekeyed.from = from;
     rekeyed.to = to;
-    rekeyed.in_time = locked && rmp_key_locked(&rmp, spa) == from;
+    rekeyed.in_time = of == &rmp && locked && rmp_key_locked(&rmp, spa) == from;
 }
 
 static bool rekeyed_as(uint64_t spa, uint64_t size, unsigned from, unsigned to)

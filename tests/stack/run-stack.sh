@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # emulator/patches: each applies to the newest QEMU and to the older ones, and brings the
-# files that it names.  With make check-all every prefix is compiled (hours the first time).
+# files that it names; QEMU's checkpatch has nothing to say.  With make check-all the
+# functional test is run, and every prefix and other builds are
+# compiled (hours the first time).
 cd "$(dirname "$0")/../.." || exit 2
 . tests/tap.sh
 TOP=$PWD
@@ -59,5 +61,62 @@ for release in $QEMU_KNOWN; do
 		check "all apply to QEMU $release # SKIP the archive does not deliver it" :
 	fi
 done
-[ -z "${CHECK_ALL-}" ] || check "each prefix compiles and links" scripts/build-stack
+
+# style : QEMU's checkpatch, of what is posted
+style()
+{
+	for p in "$TOP"/patches/qemu/*.patch "$TOP"/emulator/patches/*.patch; do
+		(cd "$tree" && perl scripts/checkpatch.pl --no-tree --no-signoff -q --terse --no-summary - <"$p") |
+			sed "s,^,${p##*/}: ,"
+	done >"$tmp/said"
+	(cd emulator && qemu_files | grep '\.\(c\|h\|inc\|py\|json\)$') | while read -r f; do
+		(cd "$tree" && perl scripts/checkpatch.pl --no-tree -q --terse --no-summary -f "$TOP/emulator/$f")
+	done >>"$tmp/said"
+	! grep . "$tmp/said"
+}
+
+# functional : QEMU's own framework runs the test that the stack brings
+functional()
+{
+	qemu=$(QEMU=${QEMU_KNOWN%% *} QEMU_ANY=no scripts/build-qemu) || return
+	mkdir -p "$tmp/src/tests/functional/x86_64" "$tmp/build"
+	cp -r "$tree/python" "$tree/VERSION" "$tmp/src/"
+	cp -r "$tree/tests/functional/qemu_test" "$tmp/src/tests/functional/"
+	cp emulator/tests/functional/x86_64/test_snp_host.py "$tmp/src/tests/functional/x86_64/"
+	(
+		here=$TOP/tests/conformance bare=$TOP/tests/bare
+		. tests/bare/build.sh
+		bare_build "$tmp" conformance "$here/insn.S" "$here"/*.c
+	) || return
+	modules=$(scripts/fetch deb meson python3-pycotap python3-distlib) || return
+	PYTHONPATH=$tmp/src/python:$tmp/src/tests/functional:$modules/usr/lib/python3/dist-packages \
+		PYTHONDONTWRITEBYTECODE=1 QEMU_BUILD_ROOT=$tmp/build QEMU_TEST_SNP_IMAGE=$tmp/conformance.bin \
+		QEMU_TEST_QEMU_BINARY=$qemu/qemu-system-x86_64 \
+		python3 "$tmp/src/tests/functional/x86_64/test_snp_host.py" >"$tmp/said" 2>&1 &&
+		[ "$(grep -c '^ok ' "$tmp/said")" = 4 ] && ! grep -i '# skip' "$tmp/said" || { cat "$tmp/said"; return 1; }
+}
+
+# newer : a tree that lacks what one patch changes, of a release that is none
+newer()
+{
+	rm -rf "$tmp/newer"
+	mkdir -p "$tmp/newer/target/i386/tcg"
+	patch_parts "$tree" "$tmp/newer" patches/qemu/*.patch emulator/patches/*.patch
+	echo 99.0.0 >"$tmp/newer/VERSION"
+	rm "$tmp/newer/hw/intc/apic.c"
+	scripts/newer-qemu "$tmp/newer" >"$tmp/said" 2>&1 || { cat "$tmp/said"; return 1; }
+	sed -n 's/^does not apply: //p' "$tmp/said" >"$tmp/told"
+	grep -lx -e '--- a/hw/intc/apic.c' patches/qemu/*.patch emulator/patches/*.patch | diff - "$tmp/told" &&
+		grep -q '^QEMU 99.0.0: [0-9]* of [0-9]* patches apply, 1 do not$' "$tmp/said"
+}
+
+if tree=$(scripts/fetch qemu "${QEMU_KNOWN%% *}" 2>/dev/null); then
+	check "which patches do not apply to a newer QEMU is told by patch" newer
+	check "QEMU's checkpatch has nothing to say" style
+fi
+if [ -n "${CHECK_ALL-}" ]; then
+	check "QEMU's functional test passes" functional
+	check "the 32-bit target, user mode, without TCG, for an Arm host: it compiles" scripts/build-configs
+	check "each prefix compiles and links" scripts/build-stack
+fi
 done_testing

@@ -1,10 +1,10 @@
 /*
- * Copies of a running machine, by fork(): a boot is paid for once, and each copy
- * starts from the same state.
+ * Copies of a running machine, by fork(): a boot is paid for once, and each
+ * copy starts from the same state.
  *
  * x-sched has everything in one thread, which is what fork() copies.  With a
- * thread per processor (-object x-fork) the processors are stopped first, and get
- * new threads in the copy.
+ * thread per processor (-object x-fork) the processors are stopped first, and
+ * get new threads in the copy.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -22,13 +22,15 @@
 #include "qemu/notify.h"
 #include "qemu/rcu.h"
 #include "block/aio.h"
+#include "block/block.h"
 #include "exec/cpu-common.h"
 #include "hw/core/cpu.h"
 #include "qom/object_interfaces.h"
 #include "system/cpu-timers.h"
+#include "system/iothread.h"
 #include "system/runstate.h"
 #include "system/system.h"
-#include "tcg/tcg.h"
+#include "tcg/startup.h"
 #include "tcg-accel-ops-mttcg.h"
 #include "tcg-fork.h"
 #include "tcg-sched.h"
@@ -65,17 +67,17 @@ static void fork_renew_notifier(AioContext *ctx)
 }
 
 /* Log files in the server's folder: this machine writes to those in @dir. */
-static void fork_renew_files(const char *server, const char *dir)
+static bool fork_renew_files(const char *server, const char *dir, Error **errp)
 {
     g_autofree char *folder = g_path_get_dirname(server);
     /* Absolute and without symlinks, as what /proc/self/fd says. */
-    char *from = realpath(folder, NULL);
+    g_autofree char *from = realpath(folder, NULL);
     g_autoptr(GDir) fds = g_dir_open("/proc/self/fd", 0, NULL);
     const char *name;
 
     if (!from) {
-        error_report("%s: %s", folder, strerror(errno));
-        exit(EXIT_FAILURE);
+        error_setg_errno(errp, errno, "%s", folder);
+        return false;
     }
     while (fds && (name = g_dir_read_name(fds))) {
         g_autofree char *link = g_strconcat("/proc/self/fd/", name, NULL);
@@ -91,14 +93,15 @@ static void fork_renew_files(const char *server, const char *dir)
             continue;
         }
         new = g_strconcat(dir, "/", file, NULL);
-        fd2 = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+        fd2 = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC,
+                   0666);
         if (fd2 < 0 || dup2(fd2, fd) < 0) {
-            error_report("%s: %s", new, strerror(errno));
-            exit(EXIT_FAILURE);
+            error_setg_errno(errp, errno, "%s", new);
+            return false;
         }
         close(fd2);
     }
-    free(from);
+    return true;
 }
 
 /* One line from @fd, without its newline; NULL at the end */
@@ -129,14 +132,19 @@ static void fork_alarm(unsigned seconds)
 }
 
 /* In a new machine: take over what @line says, except for the options. */
-static char **fork_child(const char *server, const char *line)
+static char **fork_child(const char *server, const char *line, Error **errp)
 {
     g_auto(GStrv) words = g_strsplit(line, " ", -1);
-    GPtrArray *options = g_ptr_array_new();
+    GPtrArray *options;
 
+    /* Whose workers are not here: another one is made when it is needed. */
+    qemu_get_aio_context()->thread_pool = NULL;
     fork_renew_notifier(qemu_get_aio_context());
     fork_renew_notifier(iohandler_get_aio_context());
-    fork_renew_files(server, words[0]);
+    if (!fork_renew_files(server, words[0], errp)) {
+        return NULL;
+    }
+    options = g_ptr_array_new();
     for (char **w = words + 1; *w; w++) {
         if (g_str_has_prefix(*w, "alarm=")) {
             fork_alarm(atoi(*w + strlen("alarm=")));
@@ -148,7 +156,30 @@ static char **fork_child(const char *server, const char *line)
     return (char **)g_ptr_array_free(options, false);
 }
 
-char **tcg_fork_serve(const char *server)
+static int fork_is_iothread(Object *obj, void *opaque)
+{
+    return object_dynamic_cast(obj, TYPE_IOTHREAD) != NULL;
+}
+
+/*
+ * fork() copies one thread.  That of RCU starts anew in a copy, and so do those
+ * of processors and of the thread pool, which has nothing to do then; those of
+ * iothreads do not.
+ */
+static bool fork_prepare(Error **errp)
+{
+    if (object_child_foreach(object_get_objects_root(), fork_is_iothread,
+                             NULL)) {
+        error_setg(errp, "a machine with iothreads cannot be copied");
+        return false;
+    }
+    bdrv_drain_all();
+    /* What RCU's thread has taken off the list would be lost. */
+    drain_call_rcu();
+    return true;
+}
+
+char **tcg_fork_serve(const char *server, Error **errp)
 {
     g_autofree char *in_name = g_strconcat(server, ".in", NULL);
     g_autofree char *out_name = g_strconcat(server, ".out", NULL);
@@ -159,9 +190,11 @@ char **tcg_fork_serve(const char *server)
     out = open(out_name, O_WRONLY | O_CLOEXEC);
     in = open(in_name, O_RDONLY | O_CLOEXEC);
     if (in < 0 || out < 0) {
-        error_report("cannot open %s, %s: %s", in_name, out_name,
-                     strerror(errno));
-        exit(EXIT_FAILURE);
+        error_setg_errno(errp, errno, "cannot open %s, %s", in_name, out_name);
+        return NULL;
+    }
+    if (!fork_prepare(errp)) {
+        return NULL;
     }
     qemu_ram_foreach_block(fork_allow, NULL);
     /* In a copy, this also makes the thread that forked a reader. */
@@ -177,14 +210,15 @@ char **tcg_fork_serve(const char *server)
         if (poll(&pfd, 1, g_hash_table_size(dirs) ? 5 : -1) > 0) {
             char *line = fork_read_line(in);
 
+            pid = line ? fork() : -1;
             if (!line) {
                 eof = true;
-            } else if (!(pid = fork())) {
+            } else if (!pid) {
                 char **options;
 
                 close(in);
                 close(out);
-                options = fork_child(server, line);
+                options = fork_child(server, line, errp);
                 g_free(line);
                 return options;
             } else {
@@ -199,7 +233,8 @@ char **tcg_fork_serve(const char *server)
             if (dir) {
                 dprintf(out, "%s %s %d %ld\n", dir,
                         WIFEXITED(status) ? "exit" : "signal",
-                        WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+                        WIFEXITED(status) ? WEXITSTATUS(status) :
+                                            WTERMSIG(status),
                         (cost.ru_utime.tv_sec + cost.ru_stime.tv_sec) * 1000L +
                         (cost.ru_utime.tv_usec + cost.ru_stime.tv_usec) / 1000);
                 g_hash_table_remove(dirs, GINT_TO_POINTER(pid));
@@ -207,36 +242,29 @@ char **tcg_fork_serve(const char *server)
             }
         }
     }
-    _exit(EXIT_SUCCESS);
+    return NULL;
 }
 
 /* ---- a thread per processor ---- */
 
-/* tcg/tcg-internal.h */
-extern TCGContext **tcg_ctxs;
-extern unsigned int tcg_cur_ctxs;
-
-/* What a processor's thread had of the buffer for translated code. */
-static void fork_take_code(TCGContext *to, const TCGContext *from)
-{
-    to->code_gen_buffer = from->code_gen_buffer;
-    to->code_gen_buffer_size = from->code_gen_buffer_size;
-    to->code_gen_ptr = from->code_gen_ptr;
-    to->code_gen_highwater = from->code_gen_highwater;
-}
-
 static void fork_bh(void *opaque)
 {
     TcgFork *s = opaque;
-    g_autofree TCGContext **old = NULL;
+    g_auto(GStrv) options = NULL;
+    Error *err = NULL;
     CPUState *cpu;
-    unsigned i = 0;
 
     vm_stop(RUN_STATE_PAUSED);
-    g_strfreev(tcg_fork_serve(s->server));
-
-    old = g_memdup2(tcg_ctxs, tcg_cur_ctxs * sizeof(*tcg_ctxs));
-    qatomic_set(&tcg_cur_ctxs, 0);
+    options = tcg_fork_serve(s->server, &err);
+    if (!options) {
+        if (err) {
+            error_report_err(err);
+        }
+        qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR,
+            err ? EXIT_FAILURE : EXIT_SUCCESS);
+        return;
+    }
+    tcg_forget_threads();
     CPU_FOREACH(cpu) {
         /* Threads that are not here any more seem to wait on it. */
         qemu_cond_init(cpu->halt_cond);
@@ -247,8 +275,6 @@ static void fork_bh(void *opaque)
             g_usleep(100);
             bql_lock();
         }
-        fork_take_code(tcg_ctxs[i], old[i]);
-        i++;
     }
     vm_start();
 }
@@ -268,7 +294,8 @@ static void fork_machine_done(Notifier *n, void *data)
 {
     if (!qemu_tcg_mttcg_enabled()) {
         error_report("x-fork needs -accel tcg,thread=multi");
-        exit(EXIT_FAILURE);
+        qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR,
+                                               EXIT_FAILURE);
     }
 }
 

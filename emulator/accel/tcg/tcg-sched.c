@@ -3,18 +3,20 @@
  * seed (-object x-sched).
  *
  * All processors run in the main loop's thread, a slice of instructions at a
- * time, and the clock of the machine is the number of instructions: nothing that
- * the guest can see depends on the host's scheduler or clock.  A single thread
- * is also what fork() can copy, which makes a snapshot of the whole machine.
+ * time, and the clock of the machine is the number of instructions: nothing
+ * that the guest can see depends on the host's scheduler or clock.  A single
+ * thread is also what fork() can copy, which makes a snapshot of the whole
+ * machine.
  *
  * Modes:
  *   fixed   slices of the same length, round robin
  *   random  the next processor at random, slices of random length
- *   pct     random priorities, the highest runs; at DEPTH - 1 random moments the
- *           one that runs drops below all others (Burckhardt et al., "A
- *           Randomized Scheduler with Probabilistic Guarantees of Finding Bugs",
- *           ASPLOS 2010).  So does one that executes PAUSE, and one that has
- *           run for a whole slice: kernels spin, and guests never stop.
+ *   pct     random priorities, the highest runs; at DEPTH - 1 random moments
+ *           the one that runs drops below all others (Burckhardt et al., "A
+ *           Randomized Scheduler with Probabilistic Guarantees of Finding
+ *           Bugs", ASPLOS 2010).  So does one that executes PAUSE, and one
+ *           that has run for a whole slice: kernels spin, and guests never
+ *           stop.
  *
  * An IPI may take a random time until it arrives, as on hardware: nothing there
  * says how long, and the target goes on meanwhile.  And a processor may be held
@@ -25,20 +27,25 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/qapi-types-qom.h"
+#include "qapi/qapi-visit-qom.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
 #include "exec/icount.h"
 #include "system/tcg.h"
 #include "exec/target_page.h"
-#include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/notify.h"
 #include "qemu/timer.h"
 #include "exec/cpu-common.h"
 #include "exec/tb-flush.h"
+#include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "qom/object_interfaces.h"
 #include "system/cpu-timers.h"
 #include "system/cpus.h"
+#include "system/runstate.h"
 #include "system/system.h"
 #include "tcg/startup.h"
 #include "tcg-accel-ops.h"
@@ -71,22 +78,15 @@ typedef struct SchedSymbol {
 /* At one in so many points, with hold= */
 #define HOLD_ODDS       32
 
-typedef enum {
-    MODE_FIXED,
-    MODE_RANDOM,
-    MODE_PCT,
-} SchedMode;
-
-static const char *const mode_names[] = { "fixed", "random", "pct" };
-static const char *const point_names[TCG_SCHED_NR_POINTS] = {
-    "rmpupdate", "vmrun", "vmexit", "ipi", "tlb", "arrival", "symbol", "pause",
-};
+/* What points= names are the first of TcgSchedPoint */
+QEMU_BUILD_BUG_ON((int)TCG_SCHED_EVENT_SYMBOL != TCG_SCHED_SYMBOL ||
+                  (int)TCG_SCHED_EVENT__MAX != TCG_SCHED_PAUSE);
 
 struct TcgSched {
     Object parent_obj;
 
     /* properties */
-    SchedMode mode;
+    TcgSchedMode mode;
     uint64_t seed;
     uint32_t slice;
     uint32_t depth;
@@ -114,7 +114,7 @@ struct TcgSched {
     uint64_t events;
     uint64_t switches;
     uint64_t signature;         /* of the order in which points were met */
-    /* How often one kind on one processor came right behind another elsewhere */
+    /* How often one kind on a processor came right behind another elsewhere */
     uint32_t windows[NR_KINDS][NR_KINDS];
     int last_cpu;
     unsigned last_kind;
@@ -124,11 +124,16 @@ struct TcgSched {
     unsigned next_change;
     int64_t priority[MAX_CPUS];
     int64_t lowest;
-    bool held[MAX_CPUS];        /* its instruction was put off */
+    struct {
+        bool is;
+        unsigned kind;
+        vaddr pc;
+    } held[MAX_CPUS];           /* its instruction was put off */
     uint64_t hold_for;          /* the one whose turn ends */
     uint64_t hold_until[MAX_CPUS];
     int64_t ipi_due[MAX_CPUS];  /* when the last one sent to it arrives */
 
+    bool over;                  /* there is nothing to run any more */
     Notifier poll;
     Notifier machine_done;
 };
@@ -194,7 +199,7 @@ static CPUState *sched_pick(TcgSched *s)
     CPUState *cpu, *best = NULL, *on_hold = NULL;
     unsigned n = 0;
 
-    if (!s->started || s->mode == MODE_FIXED) {
+    if (!s->started || s->mode == TCG_SCHED_MODE_FIXED) {
         best = s->cpu;
         do {
             best = sched_next(best);
@@ -219,7 +224,7 @@ static CPUState *sched_pick(TcgSched *s)
             continue;
         }
         n++;
-        if (s->mode == MODE_RANDOM) {
+        if (s->mode == TCG_SCHED_MODE_RANDOM) {
             if (!best || sched_random(s) % n == 0) {
                 best = cpu;
             }
@@ -235,7 +240,7 @@ static CPUState *sched_pick(TcgSched *s)
     if (!best) {
         return NULL;
     }
-    if (s->mode == MODE_RANDOM) {
+    if (s->mode == TCG_SCHED_MODE_RANDOM) {
         s->slice_left = sched_up_to(s, s->slice);
     } else if (best != s->cpu || s->slice_left <= 0) {
         s->slice_left = s->slice;
@@ -260,20 +265,32 @@ static int compare_u64(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void sched_server(TcgSched *s);
+/* This machine has nothing more to do: what the guest sees is not continued. */
+static void sched_over(TcgSched *s, Error *err, int code)
+{
+    if (err) {
+        error_report_err(err);
+    }
+    s->over = true;
+    qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR, code);
+}
+
+static bool sched_server(TcgSched *s);
 
 /* From here on the seed decides. */
 static void sched_start(TcgSched *s)
 {
+    Error *err = NULL;
     CPUState *cpu;
 
     s->start_pending = false;
     s->started = true;
-    if (s->server) {
-        sched_server(s);
+    if (s->server && !sched_server(s)) {
+        return;
     }
-    if (s->search.begin) {
-        tcg_search_arm(&s->search);
+    if (s->search.begin && !tcg_search_arm(&s->search, &err)) {
+        sched_over(s, err, EXIT_FAILURE);
+        return;
     }
     s->rng = s->seed;
     s->cpu = NULL;
@@ -311,7 +328,7 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
     }
     if (point == TCG_SCHED_PAUSE) {
         s->yield = true;
-        if (s->started && s->mode == MODE_PCT) {
+        if (s->started && s->mode == TCG_SCHED_MODE_PCT) {
             sched_demote(s, cpu);
         }
         return;
@@ -323,12 +340,14 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
         }
         return;
     }
-    if (ra && s->held[cpu->cpu_index]) {
-        /* That was its turn to wait */
-        s->held[cpu->cpu_index] = false;
+    kind = point == TCG_SCHED_SYMBOL ? TCG_SCHED_SYMBOL + s->symbol : point;
+    if (ra && s->held[cpu->cpu_index].is &&
+        s->held[cpu->cpu_index].kind == kind &&
+        s->held[cpu->cpu_index].pc == tcg_sched_pc(cpu, ra)) {
+        /* That was its turn to wait; an interrupt may have come before it */
+        s->held[cpu->cpu_index].is = false;
         return;
     }
-    kind = point == TCG_SCHED_SYMBOL ? TCG_SCHED_SYMBOL + s->symbol : point;
     s->signature = mix(s->signature, cpu->cpu_index << 8 | kind);
     if (s->last_cpu >= 0 && s->last_cpu != cpu->cpu_index) {
         s->windows[s->last_kind][kind]++;
@@ -336,18 +355,19 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
     s->last_cpu = cpu->cpu_index;
     s->last_kind = kind;
     trace_tcg_sched_point(s->insns, cpu->cpu_index,
-                          point == TCG_SCHED_SYMBOL ? s->symbols[s->symbol].first : 0,
-                          point_names[point]);
+                          point == TCG_SCHED_SYMBOL ?
+                          s->symbols[s->symbol].first : 0,
+                          TcgSchedEvent_str((TcgSchedEvent)point));
     if (!(s->points & (1u << point))) {
         return;
     }
     s->events++;
-    if (s->mode == MODE_RANDOM) {
+    if (s->mode == TCG_SCHED_MODE_RANDOM) {
         uint64_t r = sched_random(s);
 
         s->yield |= r & 1;
         before = r & 2;
-    } else if (s->mode == MODE_PCT && sched_pct_by_events(s)) {
+    } else if (s->mode == TCG_SCHED_MODE_PCT && sched_pct_by_events(s)) {
         sched_pct_steps(s, s->events);
         before = true;
     }
@@ -359,9 +379,12 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
         return;
     }
     if (ra && before) {
-        s->held[cpu->cpu_index] = true;
+        cpu_restore_state(cpu, ra);
+        s->held[cpu->cpu_index].is = true;
+        s->held[cpu->cpu_index].kind = kind;
+        s->held[cpu->cpu_index].pc = cpu->cc->get_pc(cpu);
         cpu->exception_index = EXCP_INTERRUPT;
-        cpu_loop_exit_restore(cpu, ra);
+        cpu_loop_exit(cpu);
     }
     cpu_exit(cpu);
 }
@@ -484,13 +507,20 @@ bool tcg_sched_work(void)
 static void sched_run(TcgSched *s)
 {
     int64_t quota = QUOTA, deadline, budget, executed;
+    Error *err = NULL;
 
     if (tcg_search_ready()) {
-        tcg_search_prepare();
-        if (s->server) {
-            sched_server(s);
+        if (!tcg_search_prepare(&err)) {
+            sched_over(s, err, EXIT_FAILURE);
+            return;
         }
-        tcg_search_begin(&s->search);
+        if (s->server && !sched_server(s)) {
+            return;
+        }
+        if (!tcg_search_begin(&s->search, &err)) {
+            sched_over(s, err, EXIT_FAILURE);
+            return;
+        }
     }
     if (tcg_search_state == TCG_SEARCH_ROUND) {
         tcg_search_run(quota);
@@ -505,17 +535,23 @@ static void sched_run(TcgSched *s)
         }
         if (s->start_pending) {
             sched_start(s);
+            if (s->over) {
+                return;
+            }
         }
         if (s->limit && s->started && s->insns >= s->limit) {
-            error_report("x-sched: not done after %" PRIu64 " instructions",
-                         s->limit);
-            exit(EXIT_LIMIT);
+            error_setg(&err, "x-sched: not done after %" PRIu64
+                       " instructions", s->limit);
+            sched_over(s, err, EXIT_LIMIT);
+            return;
         }
         if (!s->cpu || s->slice_left <= 0 || s->yield ||
-            !sched_runnable(s->cpu) || (s->started && s->mode == MODE_PCT)) {
+            !sched_runnable(s->cpu) ||
+            (s->started && s->mode == TCG_SCHED_MODE_PCT)) {
             CPUState *last = s->cpu;
 
-            if (s->started && s->mode == MODE_PCT && last && s->slice_left <= 0) {
+            if (s->started && s->mode == TCG_SCHED_MODE_PCT && last &&
+                s->slice_left <= 0) {
                 sched_demote(s, last);
             }
             s->cpu = sched_pick(s);
@@ -533,9 +569,11 @@ static void sched_run(TcgSched *s)
             }
         }
 
-        budget = deadline < 0 ? INT32_MAX : MIN(icount_round(deadline), INT32_MAX);
+        budget = deadline < 0 ? INT32_MAX :
+                                MIN(icount_round(deadline), INT32_MAX);
         budget = MIN(budget, s->slice_left);
-        if (s->started && s->mode == MODE_PCT && !sched_pct_by_events(s) &&
+        if (s->started && s->mode == TCG_SCHED_MODE_PCT &&
+            !sched_pct_by_events(s) &&
             s->next_change < s->depth - 1) {
             budget = MIN(budget, MAX(s->change[s->next_change], s->insns + 1) -
                                  s->insns);
@@ -549,7 +587,7 @@ static void sched_run(TcgSched *s)
             s->insns += executed;
             s->hold_until[s->cpu->cpu_index] = s->insns + s->hold_for;
             s->hold_for = 0;
-            if (s->mode == MODE_PCT && !sched_pct_by_events(s)) {
+            if (s->mode == TCG_SCHED_MODE_PCT && !sched_pct_by_events(s)) {
                 sched_pct_steps(s, s->insns);
             }
         }
@@ -561,7 +599,7 @@ static void sched_poll(Notifier *n, void *data)
     TcgSched *s = container_of(n, TcgSched, poll);
     MainLoopPoll *poll = data;
 
-    if (poll->state != MAIN_LOOP_POLL_FILL) {
+    if (poll->state != MAIN_LOOP_POLL_FILL || s->over) {
         return;
     }
     sched_run(s);
@@ -578,16 +616,9 @@ bool tcg_sched_start_vcpu(CPUState *cpu)
 {
     static bool first = true;
 
-    if (!sched) {
+    /* sched_machine_done() refuses the others */
+    if (!sched || !icount_enabled() || cpu->cpu_index >= MAX_CPUS) {
         return false;
-    }
-    if (!icount_enabled()) {
-        error_report("x-sched needs -icount shift=N,sleep=off");
-        exit(EXIT_FAILURE);
-    }
-    if (cpu->cpu_index >= MAX_CPUS) {
-        error_report("x-sched is for %d processors at most", MAX_CPUS);
-        exit(EXIT_FAILURE);
     }
     tcg_cpu_init_cflags(cpu, false);
     qemu_thread_get_self(cpu->thread);
@@ -607,21 +638,31 @@ bool tcg_sched_start_vcpu(CPUState *cpu)
 
 /* ---- snapshots ---- */
 
-/* Returns in the copies. */
-static void sched_server(TcgSched *s)
+/* True in the copies, with the properties that they were given, in JSON. */
+static bool sched_server(TcgSched *s)
 {
-    g_auto(GStrv) options = tcg_fork_serve(s->server);
+    Error *err = NULL;
+    g_auto(GStrv) options = tcg_fork_serve(s->server, &err);
+    QObject *properties = NULL;
 
-    /* The copy may be one for others, further on. */
-    g_clear_pointer(&s->server, g_free);
-    for (char **w = options; *w; w++) {
-        char *value = strchr(*w, '=');
-
-        if (value) {
-            *value++ = '\0';
-            object_property_parse(OBJECT(s), *w, value, &error_fatal);
-        }
+    if (options) {
+        /* The copy may be one for others, further on. */
+        g_clear_pointer(&s->server, g_free);
+        properties = qobject_from_json(options[0] ? options[0] : "{}", &err);
     }
+    if (qobject_to(QDict, properties)) {
+        object_set_properties_from_keyval(OBJECT(s),
+                                          qobject_to(QDict, properties), true,
+                                          &err);
+    } else if (options && !err) {
+        error_setg(&err, "x-sched: the options of a copy are no JSON object");
+    }
+    qobject_unref(properties);
+    if (!options || err) {
+        sched_over(s, err, err ? EXIT_FAILURE : EXIT_SUCCESS);
+        return false;
+    }
+    return true;
 }
 
 /* ---- the object ---- */
@@ -629,9 +670,10 @@ static void sched_server(TcgSched *s)
 static void sched_report_kind(unsigned kind)
 {
     if (kind < TCG_SCHED_SYMBOL) {
-        fprintf(stderr, "%s", point_names[kind]);
+        fprintf(stderr, "%s", TcgSchedEvent_str((TcgSchedEvent)kind));
     } else {
-        fprintf(stderr, "%" PRIx64, sched->symbols[kind - TCG_SCHED_SYMBOL].first);
+        fprintf(stderr, "%" PRIx64,
+                sched->symbols[kind - TCG_SCHED_SYMBOL].first);
     }
 }
 
@@ -641,10 +683,10 @@ static void sched_report(void)
     TcgSched *s = sched;
 
     if (s->started) {
-        fprintf(stderr, "x-sched: mode=%s seed=%" PRIu64 " instructions=%" PRIu64
-                " switches=%" PRIu64 " points=%" PRIu64 " order=%016" PRIx64 "\n",
-                mode_names[s->mode], s->seed, s->insns, s->switches, s->events,
-                s->signature);
+        fprintf(stderr, "x-sched: mode=%s seed=%" PRIu64 " instructions=%"
+                PRIu64 " switches=%" PRIu64 " points=%" PRIu64 " order=%016"
+                PRIx64 "\n", TcgSchedMode_str(s->mode), s->seed, s->insns,
+                s->switches, s->events, s->signature);
         for (unsigned i = 0; i < NR_KINDS * NR_KINDS; i++) {
             if (s->windows[i / NR_KINDS][i % NR_KINDS]) {
                 fprintf(stderr, "x-sched: window ");
@@ -660,11 +702,17 @@ static void sched_report(void)
 
 static void sched_machine_done(Notifier *n, void *data)
 {
+    Error *err = NULL;
+
     if (!sched->poll.notify) {
-        error_report("x-sched needs -accel tcg,thread=single "
-                     "-icount shift=N,sleep=off");
-        exit(EXIT_FAILURE);
+        error_setg(&err, "x-sched needs -accel tcg,thread=single "
+                   "-icount shift=N,sleep=off");
+    } else if (current_machine->smp.max_cpus > MAX_CPUS) {
+        error_setg(&err, "x-sched is for %d processors at most", MAX_CPUS);
+    } else {
+        return;
     }
+    sched_over(sched, err, EXIT_FAILURE);
 }
 
 static void sched_complete(UserCreatable *uc, Error **errp)
@@ -686,96 +734,82 @@ static void sched_complete(UserCreatable *uc, Error **errp)
     atexit(sched_report);
 }
 
-static char *sched_get_mode(Object *obj, Error **errp)
+static int sched_get_mode(Object *obj, Error **errp)
 {
-    return g_strdup(mode_names[TCG_SCHED(obj)->mode]);
+    return TCG_SCHED(obj)->mode;
 }
 
-static void sched_set_mode(Object *obj, const char *value, Error **errp)
+static void sched_set_mode(Object *obj, int value, Error **errp)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(mode_names); i++) {
-        if (!strcmp(value, mode_names[i])) {
-            TCG_SCHED(obj)->mode = i;
-            return;
-        }
-    }
-    error_setg(errp, "x-sched: mode is fixed, random or pct, not '%s'", value);
+    TCG_SCHED(obj)->mode = value;
 }
 
-static char *sched_get_points(Object *obj, Error **errp)
+static void sched_get_points(Object *obj, Visitor *v, const char *name,
+                             void *opaque, Error **errp)
 {
-    GString *value = g_string_new(NULL);
+    g_autoptr(TcgSchedEventList) list = NULL;
 
-    for (unsigned i = 0; i < TCG_SCHED_PAUSE; i++) {
+    for (int i = TCG_SCHED_EVENT__MAX - 1; i >= 0; i--) {
         if (TCG_SCHED(obj)->points & (1u << i)) {
-            g_string_append_printf(value, "%s%s", value->len ? "+" : "",
-                                   point_names[i]);
+            QAPI_LIST_PREPEND(list, i);
         }
     }
-    return g_string_free(value, false);
+    visit_type_TcgSchedEventList(v, name, &list, errp);
 }
 
-static void sched_set_points(Object *obj, const char *value, Error **errp)
+static void sched_set_points(Object *obj, Visitor *v, const char *name,
+                             void *opaque, Error **errp)
 {
-    g_auto(GStrv) words = g_strsplit(value, "+", -1);
+    g_autoptr(TcgSchedEventList) list = NULL;
     uint32_t points = 0;
-    unsigned i;
 
-    for (char **w = words; *w; w++) {
-        for (i = 0; i < TCG_SCHED_PAUSE && strcmp(*w, point_names[i]); i++) {
-        }
-        if (i < TCG_SCHED_PAUSE) {
-            points |= 1u << i;
-        } else if (!strcmp(*w, "all")) {
-            points = (1u << TCG_SCHED_PAUSE) - 1;
-        } else if (**w && strcmp(*w, "none")) {
-            error_setg(errp, "x-sched: no point '%s'; there are rmpupdate, "
-                       "vmrun, vmexit, ipi, arrival, tlb, symbol, "
-                       "all, none", *w);
-            return;
-        }
+    if (!visit_type_TcgSchedEventList(v, name, &list, errp)) {
+        return;
+    }
+    for (TcgSchedEventList *l = list; l; l = l->next) {
+        points |= 1u << l->value;
     }
     TCG_SCHED(obj)->points = points;
 }
 
-static char *sched_get_symbols(Object *obj, Error **errp)
+static void sched_get_symbols(Object *obj, Visitor *v, const char *name,
+                              void *opaque, Error **errp)
 {
-    GString *value = g_string_new(NULL);
-
-    for (unsigned i = 0; i < TCG_SCHED(obj)->nr_symbols; i++) {
-        SchedSymbol *symbol = &TCG_SCHED(obj)->symbols[i];
-
-        g_string_append_printf(value, "%s%" PRIx64, i ? "+" : "",
-                               symbol->first);
-        if (symbol->end != symbol->first + 1) {
-            g_string_append_printf(value, "-%" PRIx64, symbol->end);
-        }
-    }
-    return g_string_free(value, false);
-}
-
-static void sched_set_symbols(Object *obj, const char *value, Error **errp)
-{
-    g_auto(GStrv) words = g_strsplit(value, "+", -1);
+    g_autoptr(TcgSchedRangeList) list = NULL;
     TcgSched *s = TCG_SCHED(obj);
 
-    s->nr_symbols = 0;
-    for (char **w = words; *w; w++) {
-        SchedSymbol symbol;
-        const char *end;
-        bool bad = qemu_strtou64(*w, &end, 16, &symbol.first);
+    for (int i = s->nr_symbols - 1; i >= 0; i--) {
+        TcgSchedRange *range = g_new0(TcgSchedRange, 1);
 
-        symbol.end = symbol.first + 1;
-        if (!bad && *end == '-') {
-            bad = qemu_strtou64(end + 1, &end, 16, &symbol.end);
-        }
-        if (bad || *end || s->nr_symbols == MAX_SYMBOLS) {
-            error_setg(errp, "x-sched: symbols are up to %d addresses, or "
-                       "FIRST-END, joined by '+', not '%s'", MAX_SYMBOLS, value);
+        range->first = s->symbols[i].first;
+        range->has_end = true;
+        range->end = s->symbols[i].end;
+        QAPI_LIST_PREPEND(list, range);
+    }
+    visit_type_TcgSchedRangeList(v, name, &list, errp);
+}
+
+static void sched_set_symbols(Object *obj, Visitor *v, const char *name,
+                              void *opaque, Error **errp)
+{
+    g_autoptr(TcgSchedRangeList) list = NULL;
+    TcgSched *s = TCG_SCHED(obj);
+    unsigned n = 0;
+
+    if (!visit_type_TcgSchedRangeList(v, name, &list, errp)) {
+        return;
+    }
+    for (TcgSchedRangeList *l = list; l; l = l->next) {
+        if (n == MAX_SYMBOLS) {
+            error_setg(errp, "x-sched: %d symbols at most", MAX_SYMBOLS);
             return;
         }
-        s->symbols[s->nr_symbols++] = symbol;
+        s->symbols[n].first = l->value->first;
+        s->symbols[n].end = l->value->has_end ? l->value->end :
+                                                l->value->first + 1;
+        n++;
     }
+    s->nr_symbols = n;
 }
 
 static char *sched_get_server(Object *obj, Error **errp)
@@ -789,26 +823,39 @@ static void sched_set_server(Object *obj, const char *value, Error **errp)
     TCG_SCHED(obj)->server = g_strdup(value);
 }
 
-static char *sched_get_words(Object *obj, Error **errp)
+static void sched_get_words(Object *obj, Visitor *v, const char *name,
+                            void *opaque, Error **errp)
 {
-    return g_strdup(TCG_SCHED(obj)->search.words);
+    visit_type_TcgSchedWordList(v, name, &TCG_SCHED(obj)->search.words, errp);
 }
 
-static void sched_set_words(Object *obj, const char *value, Error **errp)
+static void sched_set_words(Object *obj, Visitor *v, const char *name,
+                            void *opaque, Error **errp)
 {
-    g_free(TCG_SCHED(obj)->search.words);
-    TCG_SCHED(obj)->search.words = g_strdup(value);
+    TcgSchedWordList *list = NULL;
+
+    if (visit_type_TcgSchedWordList(v, name, &list, errp)) {
+        qapi_free_TcgSchedWordList(TCG_SCHED(obj)->search.words);
+        TCG_SCHED(obj)->search.words = list;
+    }
 }
 
-static char *sched_get_choices(Object *obj, Error **errp)
+static void sched_get_choices(Object *obj, Visitor *v, const char *name,
+                              void *opaque, Error **errp)
 {
-    return g_strdup(TCG_SCHED(obj)->search.choices);
+    visit_type_TcgSchedChoiceList(v, name, &TCG_SCHED(obj)->search.choices,
+                                  errp);
 }
 
-static void sched_set_choices(Object *obj, const char *value, Error **errp)
+static void sched_set_choices(Object *obj, Visitor *v, const char *name,
+                              void *opaque, Error **errp)
 {
-    g_free(TCG_SCHED(obj)->search.choices);
-    TCG_SCHED(obj)->search.choices = g_strdup(value);
+    TcgSchedChoiceList *list = NULL;
+
+    if (visit_type_TcgSchedChoiceList(v, name, &list, errp)) {
+        qapi_free_TcgSchedChoiceList(TCG_SCHED(obj)->search.choices);
+        TCG_SCHED(obj)->search.choices = list;
+    }
 }
 
 static bool sched_get_races(Object *obj, Error **errp)
@@ -830,15 +877,24 @@ static void sched_init(Object *obj)
     s->horizon = 1000;
     s->after = 1;
     s->search.parties = 2;
-    object_property_add_uint64_ptr(obj, "seed", &s->seed, OBJ_PROP_FLAG_READWRITE);
-    object_property_add_uint32_ptr(obj, "slice", &s->slice, OBJ_PROP_FLAG_READWRITE);
-    object_property_add_uint32_ptr(obj, "depth", &s->depth, OBJ_PROP_FLAG_READWRITE);
-    object_property_add_uint32_ptr(obj, "horizon", &s->horizon, OBJ_PROP_FLAG_READWRITE);
-    object_property_add_uint32_ptr(obj, "after", &s->after, OBJ_PROP_FLAG_READWRITE);
-    object_property_add_uint32_ptr(obj, "ipi", &s->ipi, OBJ_PROP_FLAG_READWRITE);
-    object_property_add_uint32_ptr(obj, "hold", &s->hold, OBJ_PROP_FLAG_READWRITE);
-    object_property_add_uint64_ptr(obj, "limit", &s->limit, OBJ_PROP_FLAG_READWRITE);
-    object_property_add_uint64_ptr(obj, "begin", &s->search.begin, OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint64_ptr(obj, "seed", &s->seed,
+                                   OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "slice", &s->slice,
+                                   OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "depth", &s->depth,
+                                   OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "horizon", &s->horizon,
+                                   OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "after", &s->after,
+                                   OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "ipi", &s->ipi,
+                                   OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint32_ptr(obj, "hold", &s->hold,
+                                   OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint64_ptr(obj, "limit", &s->limit,
+                                   OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint64_ptr(obj, "begin", &s->search.begin,
+                                   OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint32_ptr(obj, "parties", &s->search.parties,
                                    OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint64_ptr(obj, "round-limit", &s->search.limit,
@@ -856,14 +912,19 @@ static void sched_class_init(ObjectClass *oc, const void *data)
 
     ucc->complete = sched_complete;
     ucc->can_be_deleted = sched_can_be_deleted;
-    object_class_property_add_str(oc, "mode", sched_get_mode, sched_set_mode);
-    object_class_property_add_str(oc, "points", sched_get_points, sched_set_points);
-    object_class_property_add_str(oc, "symbols", sched_get_symbols,
-                                  sched_set_symbols);
-    object_class_property_add_bool(oc, "races", sched_get_races, sched_set_races);
-    object_class_property_add_str(oc, "words", sched_get_words, sched_set_words);
-    object_class_property_add_str(oc, "choices", sched_get_choices,
-                                  sched_set_choices);
+    object_class_property_add_enum(oc, "mode", "TcgSchedMode",
+                                   &TcgSchedMode_lookup, sched_get_mode,
+                                   sched_set_mode);
+    object_class_property_add(oc, "points", "TcgSchedEventList",
+                              sched_get_points, sched_set_points, NULL, NULL);
+    object_class_property_add(oc, "symbols", "TcgSchedRangeList",
+                              sched_get_symbols, sched_set_symbols, NULL, NULL);
+    object_class_property_add_bool(oc, "races", sched_get_races,
+                                   sched_set_races);
+    object_class_property_add(oc, "words", "TcgSchedWordList",
+                              sched_get_words, sched_set_words, NULL, NULL);
+    object_class_property_add(oc, "choices", "TcgSchedChoiceList",
+                              sched_get_choices, sched_set_choices, NULL, NULL);
     object_class_property_add_str(oc, "server", sched_get_server,
                                   sched_set_server);
 }

@@ -30,8 +30,9 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra);
 /*
  * @cpu, which is the one that runs, has come to @point.  With a return address
  * @ra the instruction may be put off: then this does not return, and the
- * instruction starts again when @cpu has its next turn.  Call it before anything
- * has changed.  Without one, the turn may end after the translation block.
+ * instruction starts again when @cpu has its next turn.  Call it before
+ * anything has changed.  Without one, the turn may end after the translation
+ * block.
  */
 static inline void tcg_sched_point(CPUState *cpu, TcgSchedPoint point,
                                    uintptr_t ra)
@@ -50,18 +51,21 @@ int tcg_sched_symbol(uint64_t pc);
 void tcg_sched_at_symbol(CPUState *cpu, unsigned symbol, uintptr_t ra);
 
 /*
- * @from has sent an IPI to @to.  True if it takes its time: then deliver(to, what)
- * is called when it arrives.  No IPI overtakes another one to the same processor.
+ * @from has sent an IPI to @to.  True if it takes its time: then deliver(to,
+ * what) is called when it arrives.  No IPI overtakes another one to the same
+ * processor.
  */
 typedef void TcgSchedDeliver(CPUState *to, uint32_t what);
 bool tcg_sched_delay_ipi(CPUState *from, CPUState *to, TcgSchedDeliver *deliver,
                          uint32_t what);
 
 /*
- * @cpu is about to access @len bytes at @addr, @flags says how (BP_MEM_*).  True if that
- * was one of the words that a search looks at.  May put the instruction off.
+ * @cpu is about to access @len bytes at @addr, @flags says how (BP_MEM_*).
+ * True if that was one of the words that a search looks at.  May put the
+ * instruction off.
  */
-bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags, uintptr_t ra);
+bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags,
+                      uintptr_t ra);
 
 /* What no host must do has been done: a search ends here. */
 void tcg_sched_broken(const char *what);

@@ -1,35 +1,39 @@
 /*
  * One round of a test, with the switches between processors chosen by a script.
  *
- * The parties of a round meet at its beginning: a processor that comes to the function
- * BEGIN waits there until PARTIES have.  From there on the processors switch at events
- * only, and only where the list of choices says so.  Without one, the same processor goes
- * on until it sleeps or spins.  The round is over when one of them calls BEGIN again.
+ * The parties of a round meet at its beginning: a processor that comes to the
+ * function BEGIN waits there until PARTIES have.  From there on the processors
+ * switch at events only, and only where the list of choices says so.  Without
+ * one, the same processor goes on until it sleeps or spins.  The round is over
+ * when one of them calls BEGIN again.
  *
- * Events are accesses to words, RMPUPDATE, VMRUN, #VMEXIT and the sending of an IPI.  A
- * word is a field of an object of the kernel; where that is, a register says when a
- * function is entered.  Each is a watchpoint, and the event is before the access.
+ * Events are accesses to words, RMPUPDATE, VMRUN, #VMEXIT and the sending of
+ * an IPI.  A word is a field of an object of the kernel; where that is, a
+ * register says when a function is entered.  Each is a watchpoint, and the
+ * event is before the access.
  *
- * A processor spins if it executes PAUSE twice and nobody has written a word in between,
- * if it writes a word again and nothing that it has accessed since the last time was new,
- * be it the instruction, the word or the value that was there, if it runs for a slice
- * without an event, and in a guest.  It is left alone until
- * somebody has done something new that it may be waiting for, or nobody else can go on.
- * Timers expire only when nobody can: their moment is none of the choices.
+ * A processor spins if it executes PAUSE twice and nobody has written a word
+ * in between, if it writes a word again and nothing that it has accessed since
+ * the last time was new, be it the instruction, the word or the value that was
+ * there, if it runs for a slice without an event, and in a guest.  It is left
+ * alone until somebody has done something new that it may be waiting for, or
+ * nobody else can go on.  Timers expire only when nobody can: their moment is
+ * none of the choices.
  *
  * What happened is told on stderr, see sc_report().
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "qemu/cutils.h"
-#include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/seqlock.h"
 #include "qemu/timer.h"
 #include "exec/breakpoint.h"
 #include "exec/cpu-common.h"
 #include "exec/target_page.h"
+#include "exec/watchpoint.h"
 #include "hw/core/cpu.h"
 #include "system/cpu-timers.h"
 #include "system/cpu-timers-internal.h"
@@ -48,7 +52,7 @@
 #define GUEST_SLICE     20000
 /* A loop that writes a word with each PAUSE would never spin. */
 #define MAX_PAUSES      100
-/* Different accesses that are remembered to see that a turn goes round in a loop */
+/* Different accesses that are remembered, to see that a turn goes in a loop */
 #define NR_SEEN         1024
 /* Rounds in which all spin until the clock moves; how often it may do that */
 #define STUCK           2
@@ -58,7 +62,7 @@
 #define EXIT_LIMIT      3
 #define EXIT_FAILED     4
 
-/* Object 0, whatever the instruction is about; IPIs are no objects, but are listed. */
+/* Object 0, whatever the instruction is about; IPIs are not, but listed */
 enum { OBJECT_RMP, OBJECT_IPI, NR_FIXED };
 
 typedef struct SearchWord {
@@ -95,7 +99,7 @@ typedef struct SearchParty {
     bool had_event;
     SearchHeld held[MAX_HELD];
     unsigned nr_held;
-    vaddr last_pc;              /* of the load that the next store may belong to */
+    vaddr last_pc;              /* of the load that a store may go with */
     int last_object;
     struct {
         vaddr pc;
@@ -155,8 +159,8 @@ static void G_GNUC_PRINTF(1, 2) sc_trace(const char *fmt, ...)
 /*
  * o OBJECT NAME ADDRESS SIZE
  * r NAME ADDRESS SIZE                  a region, which is no word
- * m CPU r|w ADDRESS SIZE PC BYTES      any access, with races=on; of the instruction
- * d INDEX CPU OBJECT r|w PC ENABLED    a decision: before an access; a mask of CPUs
+ * m CPU r|w ADDRESS SIZE PC BYTES      any access, with races=on; of the code
+ * d INDEX CPU OBJECT r|w PC ENABLED    a decision: before an access; CPUs' mask
  * f INDEX CPU CANDIDATES CHOSEN        a decision: CPU sleeps or spins
  * s CPU                                it runs from here on
  * a CPU OBJECT r|w VALUE PC            the access, and what was there before it
@@ -174,10 +178,13 @@ static void sc_report(void)
 
 static void G_NORETURN sc_end(int code, const char *why)
 {
-    sc_trace("end %s decisions %" PRIu64 " instructions %" PRIu64 "\n", why, sc.index,
-             sc.insns);
+    sc_trace("end %s decisions %" PRIu64 " instructions %" PRIu64 "\n", why,
+             sc.index, sc.insns);
     sc_report();
-    /* In the midst of an instruction, perhaps: no place to clean up from */
+    /*
+     * In the midst of an instruction, perhaps, and of a copy that fork() has
+     * made: the end of the process is its answer.
+     */
     _exit(code);
 }
 
@@ -203,8 +210,7 @@ static uint64_t sc_register(CPUState *cpu, int reg)
     return le64_to_cpu(value);
 }
 
-/* Without a change to the state, which is not up to date within a block */
-static vaddr sc_pc(CPUState *cpu, uintptr_t ra)
+vaddr tcg_sched_pc(CPUState *cpu, uintptr_t ra)
 {
     uint64_t data[8];
 
@@ -217,53 +223,41 @@ static vaddr sc_pc(CPUState *cpu, uintptr_t ra)
 
 /* ---- options ---- */
 
-/* NAME:SIZE:SYMBOL:REGISTER:OFFSET.OFFSET..., joined by '+'; hexadecimal but REGISTER */
-static void sc_parse_words(const char *value)
+bool tcg_search_arm(const TcgSearchOptions *options, Error **errp)
 {
-    g_auto(GStrv) list = g_strsplit(value, "+", -1);
+    CPUState *cpu;
 
-    for (char **w = list; *w && **w; w++) {
-        g_auto(GStrv) part = g_strsplit(*w, ":", -1);
-        g_auto(GStrv) offsets = NULL;
-        SearchWord *word = &sc.words[sc.nr_words++];
-
-        if (g_strv_length(part) != 5 || sc.nr_words == MAX_WORDS) {
-            error_report("x-sched: no word, or too many: %s", *w);
-            exit(EXIT_FAILURE);
-        }
-        word->name = g_strdup(part[0]);
-        word->size = strtoul(part[1], NULL, 16);
-        word->symbol = strtoull(part[2], NULL, 16);
-        word->reg = atoi(part[3]);
-        offsets = g_strsplit(part[4], ".", MAX_OFFSETS);
-        for (char **o = offsets; *o; o++) {
-            word->offset[word->nr_offsets++] = strtoull(*o, NULL, 16);
+    CPU_FOREACH(cpu) {
+        if (cpu->cpu_index >= MAX_CPUS) {
+            error_setg(errp, "x-sched: rounds are for %d processors at most",
+                       MAX_CPUS);
+            return false;
         }
     }
-}
+    for (TcgSchedWordList *w = options->words; w; w = w->next) {
+        SearchWord *word = &sc.words[sc.nr_words];
 
-/* INDEX:CPU, joined by '+' */
-static void sc_parse_choices(const char *value)
-{
-    g_auto(GStrv) list = g_strsplit(value, "+", -1);
-
-    for (char **c = list; *c && **c; c++) {
-        char *cpu = strchr(*c, ':');
-
-        if (!cpu || sc.nr_choices == MAX_CHOICES) {
-            error_report("x-sched: no choice, or too many: %s", *c);
-            exit(EXIT_FAILURE);
+        if (sc.nr_words == MAX_WORDS) {
+            error_setg(errp, "x-sched: %d words at most", MAX_WORDS);
+            return false;
         }
-        sc.choices[sc.nr_choices].at = strtoull(*c, NULL, 10);
-        sc.choices[sc.nr_choices++].cpu = atoi(cpu + 1);
+        word->name = g_strdup(w->value->name);
+        word->size = w->value->size;
+        word->symbol = w->value->symbol;
+        word->reg = w->value->q_register;
+        for (struct uint64List *o = w->value->offsets; o; o = o->next) {
+            if (word->nr_offsets == MAX_OFFSETS) {
+                error_setg(errp, "x-sched: %d offsets of a word at most",
+                           MAX_OFFSETS);
+                return false;
+            }
+            word->offset[word->nr_offsets++] = o->value;
+        }
+        sc.nr_words++;
     }
-}
-
-void tcg_search_arm(const TcgSearchOptions *options)
-{
     sc.options = *options;
-    sc_parse_words(options->words);
     tcg_search_state = TCG_SEARCH_WAITING;
+    return true;
 }
 
 /* ---- before the round ---- */
@@ -336,7 +330,8 @@ void tcg_search_symbol(CPUState *cpu, uint64_t pc, uintptr_t ra)
     }
 }
 
-static void sc_add_object(CPUState *cpu, SearchWord *word, uint64_t base, unsigned nth)
+static bool sc_add_object(CPUState *cpu, SearchWord *word, uint64_t base,
+                          unsigned nth, Error **errp)
 {
     vaddr addr = base + word->offset[0];
     SearchObject *object = &sc.objects[sc.nr_objects];
@@ -345,37 +340,39 @@ static void sc_add_object(CPUState *cpu, SearchWord *word, uint64_t base, unsign
         /* Some pointers have flags in the bits that are 0 otherwise. */
         addr = sc_read(cpu, addr, 8) & ~3ull;
         if (!addr) {
-            return;
+            return true;
         }
         addr += word->offset[i];
     }
     if (addr >> 56 != 0xff) {
-        return;
+        return true;
     }
     for (unsigned i = NR_FIXED; i < sc.nr_objects; i++) {
         if (sc.objects[i].addr == addr) {
-            return;
+            return true;
         }
     }
     if (word->name[0] == '@') {
-        g_string_append_printf(sc.regions, "r %s.%u %" VADDR_PRIx " %u\n", word->name + 1,
-                               nth, addr, word->size);
-        return;
+        g_string_append_printf(sc.regions, "r %s.%u %" VADDR_PRIx " %u\n",
+                               word->name + 1, nth, addr, word->size);
+        return true;
     }
     if (sc.nr_objects == MAX_OBJECTS) {
-        error_report("x-sched: more than %d words", MAX_OBJECTS);
-        exit(EXIT_FAILURE);
+        error_setg(errp, "x-sched: more than %d words", MAX_OBJECTS);
+        return false;
     }
     object->addr = addr;
     object->size = word->size;
     object->name = g_strdup_printf("%s.%u", word->name, nth);
     CPU_FOREACH(cpu) {
-        cpu_watchpoint_insert(cpu, addr, word->size, BP_GDB | BP_MEM_ACCESS, NULL);
+        cpu_watchpoint_insert(cpu, addr, word->size, BP_GDB | BP_MEM_ACCESS,
+                              NULL);
     }
     sc.nr_objects++;
+    return true;
 }
 
-void tcg_search_prepare(void)
+bool tcg_search_prepare(Error **errp)
 {
     CPUState *cpu, *at = NULL;
 
@@ -394,17 +391,26 @@ void tcg_search_prepare(void)
         for (unsigned j = 0; j < sc.nr_bases; j++) {
             if (sc.bases[j].symbol == sc.words[i].symbol &&
                 sc.bases[j].reg == sc.words[i].reg) {
-                sc_add_object(at, &sc.words[i], sc.bases[j].value, nth++);
+                if (!sc_add_object(at, &sc.words[i], sc.bases[j].value, nth++,
+                                   errp)) {
+                    return false;
+                }
             }
         }
     }
+    return true;
 }
 
-void tcg_search_begin(const TcgSearchOptions *options)
+bool tcg_search_begin(const TcgSearchOptions *options, Error **errp)
 {
     sc.options = *options;
-    if (options->choices) {
-        sc_parse_choices(options->choices);
+    for (TcgSchedChoiceList *c = options->choices; c; c = c->next) {
+        if (sc.nr_choices == MAX_CHOICES) {
+            error_setg(errp, "x-sched: %d choices at most", MAX_CHOICES);
+            return false;
+        }
+        sc.choices[sc.nr_choices].at = c->value->at;
+        sc.choices[sc.nr_choices++].cpu = c->value->cpu;
     }
     sc.trace = g_string_new(NULL);
     for (unsigned i = 0; i < sc.nr_objects; i++) {
@@ -427,6 +433,7 @@ void tcg_search_begin(const TcgSearchOptions *options)
     }
     tcg_search_state = TCG_SEARCH_ROUND;
     atexit(sc_report);
+    return true;
 }
 
 /* ---- events ---- */
@@ -478,8 +485,8 @@ static void sc_spin(CPUState *cpu, uint64_t on)
 }
 
 /* Is it new?  If not, does it go round in a loop that waits for somebody? */
-static bool sc_is_new(SearchParty *p, int object, bool write, vaddr pc, uint64_t value,
-                      bool *loop)
+static bool sc_is_new(SearchParty *p, int object, bool write, vaddr pc,
+                      uint64_t value, bool *loop)
 {
     unsigned i;
 
@@ -560,7 +567,7 @@ static bool sc_was_held(SearchParty *p, int object, vaddr pc)
 
 static void sc_event(CPUState *cpu, int object, bool write, uintptr_t ra)
 {
-    const vaddr pc = sc_pc(cpu, ra);
+    const vaddr pc = tcg_sched_pc(cpu, ra);
     SearchParty *p = sc_party(cpu);
     CPUState *to;
 
@@ -584,7 +591,8 @@ static void sc_event(CPUState *cpu, int object, bool write, uintptr_t ra)
                 if (p->nr_held == MAX_HELD) {
                     sc_end(EXIT_FAILURE, "too-many-held");
                 }
-                p->held[p->nr_held++] = (SearchHeld) { .pc = pc, .object = object };
+                p->held[p->nr_held++] =
+                    (SearchHeld) { .pc = pc, .object = object };
                 cpu->exception_index = EXCP_INTERRUPT;
                 cpu_loop_exit_restore(cpu, ra);
             }
@@ -596,14 +604,16 @@ static void sc_event(CPUState *cpu, int object, bool write, uintptr_t ra)
     sc_commit(cpu, object, write, pc);
 }
 
-static void sc_trace_access(CPUState *cpu, vaddr addr, vaddr len, int flags, vaddr pc)
+static void sc_trace_access(CPUState *cpu, vaddr addr, vaddr len, int flags,
+                            vaddr pc)
 {
-    sc_trace("m %d %c %" VADDR_PRIx " %u %" VADDR_PRIx " %08" PRIx64 "\n", cpu->cpu_index,
-             flags & BP_MEM_WRITE ? 'w' : 'r', addr, (unsigned)len, pc,
-             sc_read(cpu, pc, 4));
+    sc_trace("m %d %c %" VADDR_PRIx " %u %" VADDR_PRIx " %08" PRIx64 "\n",
+             cpu->cpu_index, flags & BP_MEM_WRITE ? 'w' : 'r', addr,
+             (unsigned)len, pc, sc_read(cpu, pc, 4));
 }
 
-bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags, uintptr_t ra)
+bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags,
+                      uintptr_t ra)
 {
     if (likely(tcg_search_state == TCG_SEARCH_OFF)) {
         return false;
@@ -614,9 +624,11 @@ bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags, uintptr_t
         if (addr < o->addr + o->size && o->addr < addr + len) {
             if (tcg_search_state == TCG_SEARCH_ROUND) {
                 if (sc.options.races) {
-                    sc_trace_access(cpu, addr, len, flags, sc_pc(cpu, ra));
+                    sc_trace_access(cpu, addr, len, flags,
+                                    tcg_sched_pc(cpu, ra));
                 }
-                sc_event(cpu, i, flags & BP_MEM_WRITE && !(flags & BP_MEM_READ), ra);
+                sc_event(cpu, i,
+                         flags & BP_MEM_WRITE && !(flags & BP_MEM_READ), ra);
             }
             return true;
         }
@@ -624,7 +636,7 @@ bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags, uintptr_t
     if (tcg_search_state != TCG_SEARCH_ROUND || !sc.options.races) {
         return false;
     }
-    sc_trace_access(cpu, addr, len, flags, sc_pc(cpu, ra));
+    sc_trace_access(cpu, addr, len, flags, tcg_sched_pc(cpu, ra));
     return true;
 }
 
@@ -632,7 +644,8 @@ static void sc_pause(CPUState *cpu)
 {
     SearchParty *p = sc_party(cpu);
 
-    if ((p->pauses && p->pause_writes == sc.writes) || p->pauses == MAX_PAUSES) {
+    if ((p->pauses && p->pause_writes == sc.writes) ||
+        p->pauses == MAX_PAUSES) {
         sc_spin(cpu, p->reads);
         cpu_exit(cpu);
     } else {
@@ -741,7 +754,8 @@ static void sc_warp(int64_t ns)
         sc_end(EXIT_LIMIT, "stuck");
     }
     if (ns > 0) {
-        seqlock_write_lock(&timers_state.vm_clock_seqlock, &timers_state.vm_clock_lock);
+        seqlock_write_lock(&timers_state.vm_clock_seqlock,
+                           &timers_state.vm_clock_lock);
         qatomic_set_i64(&timers_state.qemu_icount_bias,
                         timers_state.qemu_icount_bias + ns);
         seqlock_write_unlock(&timers_state.vm_clock_seqlock,
@@ -763,7 +777,8 @@ void tcg_search_run(int64_t quota)
         CPU_FOREACH(cpu) {
             awake += tcg_sched_runnable(cpu);
         }
-        if (deadline >= 0 && (sc.stuck > STUCK * awake || (deadline == 0 && !awake))) {
+        if (deadline >= 0 &&
+            (sc.stuck > STUCK * awake || (deadline == 0 && !awake))) {
             sc_trace("t\n");
             sc_warp(deadline);
             sc.stuck = 0;
@@ -794,7 +809,8 @@ void tcg_search_run(int64_t quota)
         quota -= MAX(executed, 1);
         p->slice = p->had_event ? 0 : p->slice + executed;
         p->had_event = false;
-        if (p->slice >= (p->in_guest ? GUEST_SLICE : SLICE) && !sc.force && !p->spins) {
+        if (p->slice >= (p->in_guest ? GUEST_SLICE : SLICE) &&
+            !sc.force && !p->spins) {
             p->slice = 0;
             sc_spin(cpu, 0);
         }

@@ -6,6 +6,7 @@
 #ifndef TCG_SEARCH_H
 #define TCG_SEARCH_H
 
+#include "qapi/qapi-types-qom.h"
 #include "tcg-sched.h"
 
 typedef enum TcgSearchState {
@@ -15,18 +16,18 @@ typedef enum TcgSearchState {
 } TcgSearchState;
 
 typedef struct TcgSearchOptions {
-    uint64_t begin;             /* address of the function that they call there */
+    uint64_t begin;             /* of the function that they call there */
     uint32_t parties;
     uint64_t limit;             /* of instructions */
-    char *words;
-    char *choices;
-    bool races;                 /* tell of all accesses to the kernel's memory */
+    TcgSchedWordList *words;
+    TcgSchedChoiceList *choices;
+    bool races;                 /* tell of each access to kernel memory */
 } TcgSearchOptions;
 
 extern TcgSearchState tcg_search_state;
 
 /* The options are known, the machine is on its way to the round. */
-void tcg_search_arm(const TcgSearchOptions *options);
+bool tcg_search_arm(const TcgSearchOptions *options, Error **errp);
 
 /* @cpu has come to @pc; puts the instruction off where a party has to wait. */
 void tcg_search_symbol(CPUState *cpu, uint64_t pc, uintptr_t ra);
@@ -34,8 +35,8 @@ bool tcg_search_waits(CPUState *cpu);
 bool tcg_search_ready(void);
 
 /* All parties are there: look at the words, then play the round. */
-void tcg_search_prepare(void);
-void tcg_search_begin(const TcgSearchOptions *options);
+bool tcg_search_prepare(Error **errp);
+bool tcg_search_begin(const TcgSearchOptions *options, Error **errp);
 void tcg_search_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra);
 void tcg_search_run(int64_t quota);
 
@@ -43,5 +44,7 @@ void tcg_search_run(int64_t quota);
 int64_t tcg_sched_exec(CPUState *cpu, int64_t budget);
 bool tcg_sched_work(void);
 bool tcg_sched_runnable(CPUState *cpu);
+/* Where @cpu is, without a change to its state, which @ra may be ahead of */
+vaddr tcg_sched_pc(CPUState *cpu, uintptr_t ra);
 
 #endif

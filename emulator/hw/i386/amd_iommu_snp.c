@@ -30,15 +30,20 @@
 
 /* ---- features and registers ---- */
 
+void amdvi_snp_reset(AMDVIState *s)
+{
+    s->snp = (AMDVISnp) { .host = snp_host_get() };
+}
+
 /*
  * Page requests are not modelled, stock or SNP.  With the stock features Linux
  * allocates a PPR log that it never tells the IOMMU of, for want of guest
  * translation; at SNP_SHUTDOWN_EX it then expects the log's pages in a state
  * that the firmware had no way to bring them to.  No SNP part is like that.
  */
-uint64_t amdvi_snp_features(uint64_t features)
+uint64_t amdvi_snp_features(AMDVIState *s, uint64_t features)
 {
-    if (snp_host_enabled()) {
+    if (s->snp.host) {
         features &= ~AMDVI_FEATURE_PPR;
         features |= AMDVI_FEATURE_SNP;
     }
@@ -47,7 +52,7 @@ uint64_t amdvi_snp_features(uint64_t features)
 
 AMDVISnpReg amdvi_snp_reg_write(AMDVIState *s, hwaddr reg)
 {
-    if (!snp_host_enabled()) {
+    if (!s->snp.host) {
         return AMDVI_SNP_REG_STOCK;
     }
     switch (reg) {
@@ -165,7 +170,7 @@ bool amdvi_snp_event_interrupt(AMDVIState *s)
     };
     MSIMessage msg = {};
 
-    if (!snp_host_enabled() || !(control & AMDVI_MMIO_CONTROL_INTCAPXTEN)) {
+    if (!s->snp.host || !(control & AMDVI_MMIO_CONTROL_INTCAPXTEN)) {
         return false;
     }
     if (xt) {
@@ -200,7 +205,7 @@ static bool amdvi_snp_is_continued(AMDVIState *s, uint16_t devid, hwaddr iova,
 void amdvi_snp_check(AMDVIState *s, uint16_t devid, hwaddr iova,
                      IOMMUAccessFlags access, IOMMUTLBEntry *tlb)
 {
-    Rmp *rmp = snp_host_rmp();
+    Rmp *rmp = snp_host_rmp(s->snp.host);
     hwaddr spa;
 
     if (!s->snp.enforced || !rmp || tlb->perm == IOMMU_NONE ||
@@ -232,5 +237,5 @@ void amdvi_snp_check(AMDVIState *s, uint16_t devid, hwaddr iova,
         amdvi_log_event(s, evt);
         return;
     }
-    tlb->translated_addr = snp_host_dma(spa, access & IOMMU_WO);
+    tlb->translated_addr = snp_host_dma(s->snp.host, spa, access & IOMMU_WO);
 }

@@ -15,8 +15,9 @@
 
 typedef struct AMDVIState AMDVIState;
 
-/* What SNP adds to the state of the IOMMU; all zero after a reset */
+/* What SNP adds to the state of the IOMMU */
 typedef struct AMDVISnp {
+    struct SnpHost *host;       /* of the machine, or NULL */
     bool enforced;              /* DMA is held against the RMP */
     /* the last refused access */
     hwaddr fault_iova;
@@ -57,8 +58,11 @@ typedef enum AMDVISnpReg {
     AMDVI_SNP_REG_LOCKED,       /* ignore the write */
 } AMDVISnpReg;
 
+/* Power-on and reset, before anything else of this is asked */
+void amdvi_snp_reset(AMDVIState *s);
+
 /* DMA-02: the extended features, from those of the stock IOMMU */
-uint64_t amdvi_snp_features(uint64_t features);
+uint64_t amdvi_snp_features(AMDVIState *s, uint64_t features);
 
 AMDVISnpReg amdvi_snp_reg_write(AMDVIState *s, hwaddr reg);
 

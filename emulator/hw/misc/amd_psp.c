@@ -252,9 +252,10 @@ static const MemoryRegionOps amd_psp_ops = {
 static void amd_psp_realize(PCIDevice *pdev, Error **errp)
 {
     AMDPSPState *s = AMD_PSP(pdev);
+    SnpHost *host = snp_host_get();
     bool ambiguous;
 
-    if (!snp_host_enabled()) {
+    if (!host) {
         error_setg(errp, "amd-psp needs an emulated SNP host: "
                    "add -object " TYPE_SNP_HOST ",id=snp");
         return;
@@ -279,7 +280,7 @@ static void amd_psp_realize(PCIDevice *pdev, Error **errp)
     pci_register_bar(pdev, AMD_PSP_BAR, PCI_BASE_ADDRESS_SPACE_MEMORY,
                      &s->mmio);
 
-    s->fw = snp_fw_new(s->x86_snp_shutdown);
+    s->fw = snp_fw_new(host, s->x86_snp_shutdown);
 }
 
 static void amd_psp_exit(PCIDevice *pdev)

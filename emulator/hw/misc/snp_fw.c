@@ -54,7 +54,7 @@ bool snp_fw_is_ram(uint64_t spa, uint64_t len)
 /* FW-11: memory holds such a page's plaintext (ENC-01), which is not to leak */
 static bool snp_fw_is_guest_private(SnpFw *fw, uint64_t spa)
 {
-    Rmp *rmp = snp_host_rmp();
+    Rmp *rmp = snp_host_rmp(fw->host);
     bool size_2m;
 
     if (!fw->snp_init || !rmp) {
@@ -90,7 +90,7 @@ SevStatus snp_fw_read_as(SnpFw *fw, unsigned key, uint64_t spa, void *buf,
         n = MIN(end - spa, RMP_PAGE_4K - (spa & (RMP_PAGE_4K - 1)));
         address_space_read(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
                            buf, n);
-        snp_host_see(buf, spa, n, key);     /* ENC-04 */
+        snp_host_see(fw->host, buf, spa, n, key);     /* ENC-04 */
     }
     return SEV_SUCCESS;
 }
@@ -100,24 +100,24 @@ SevStatus snp_fw_read(SnpFw *fw, uint64_t spa, void *buf, uint64_t len)
     return snp_fw_read_as(fw, 0, spa, buf, len);
 }
 
-void snp_fw_write_as(unsigned key, uint64_t spa, const void *buf, uint64_t len)
+void snp_fw_write_as(SnpFw *fw, unsigned key, uint64_t spa, const void *buf, uint64_t len)
 {
     for (uint64_t page = spa & ~(RMP_PAGE_4K - 1); page < spa + len;
          page += RMP_PAGE_4K) {
-        snp_host_take_page(page, key);
+        snp_host_take_page(fw->host, page, key);
     }
     address_space_write(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
                         buf, len);
 }
 
-void snp_fw_write(uint64_t spa, const void *buf, uint64_t len)
+void snp_fw_write(SnpFw *fw, uint64_t spa, const void *buf, uint64_t len)
 {
-    snp_fw_write_as(0, spa, buf, len);
+    snp_fw_write_as(fw, 0, spa, buf, len);
 }
 
 SevStatus snp_fw_page_in_state(SnpFw *fw, uint64_t spa, RmpPageState state)
 {
-    Rmp *rmp = snp_host_rmp();
+    Rmp *rmp = snp_host_rmp(fw->host);
     bool size_2m;
 
     if (!rmp || rmp_page_state(rmp, spa, &size_2m) != state) {
@@ -132,7 +132,7 @@ SevStatus snp_fw_page_in_state(SnpFw *fw, uint64_t spa, RmpPageState state)
 
 SevStatus snp_fw_writable_pages(SnpFw *fw, uint64_t spa, uint64_t len)
 {
-    Rmp *rmp = snp_host_rmp();
+    Rmp *rmp = snp_host_rmp(fw->host);
     uint64_t page;
     SevStatus status;
 
@@ -160,8 +160,8 @@ SevStatus snp_fw_writable_pages(SnpFw *fw, uint64_t spa, uint64_t len)
 
 SevStatus snp_fw_bind_asid(SnpFw *fw, uint32_t asid, SnpAsidState owner)
 {
-    uint32_t min_sev = snp_host_min_sev_asid();
-    Rmp *rmp = snp_host_rmp();
+    uint32_t min_sev = snp_host_min_sev_asid(fw->host);
+    Rmp *rmp = snp_host_rmp(fw->host);
 
     if (asid == 0 || asid >= fw->nr_asids) {
         return snp_fw_refuse(fw, SEV_INVALID_ASID, "FWCMD-10: no such ASID");
@@ -186,7 +186,7 @@ SevStatus snp_fw_bind_asid(SnpFw *fw, uint32_t asid, SnpAsidState owner)
                              "FWCMD-10: ASID still has pages");
     }
     fw->asid[asid] = owner;
-    snp_host_set_asid(asid, true);
+    snp_host_set_asid(fw->host, asid, true);
     return SEV_SUCCESS;
 }
 
@@ -197,10 +197,10 @@ void snp_fw_retire_asid(SnpFw *fw, uint32_t asid)
     }
     fw->asid[asid] = fw->asid[asid] == SNP_ASID_SNP ? SNP_ASID_STALE_SNP
                                                     : SNP_ASID_STALE_SEV;
-    snp_host_set_asid(asid, false);
-    snp_host_drop_key(asid);
+    snp_host_set_asid(fw->host, asid, false);
+    snp_host_drop_key(fw->host, asid);
     /* FWCMD-16, FWCMD-24: a WBINVD done earlier does not count */
-    snp_host_mark_cores();
+    snp_host_mark_cores(fw->host);
 }
 
 /* After an INIT every unused ASID waits for a flush (FWCMD-02) */
@@ -215,7 +215,7 @@ void snp_fw_stale_asids(SnpFw *fw, SnpAsidState stale)
             fw->asid[i] = stale;
         }
     }
-    snp_host_mark_cores();
+    snp_host_mark_cores(fw->host);
 }
 
 /* FWCMD-07, FWCMD-24 */
@@ -223,7 +223,7 @@ SevStatus snp_fw_flush_asids(SnpFw *fw, bool snp)
 {
     unsigned i;
 
-    if (snp_host_wbinvd_pending()) {
+    if (snp_host_wbinvd_pending(fw->host)) {
         return snp_fw_refuse(fw, SEV_WBINVD_REQUIRED,
                              "FWCMD-07: a core has not executed WBINVD");
     }
@@ -373,7 +373,7 @@ static SevStatus snp_fw_do_init(SnpFw *fw, uint32_t flags, uint64_t list_spa)
         return snp_fw_refuse(fw, SEV_INVALID_CONFIG,
                              "FWCMD-01: a core is not set up");
     }
-    rmp = snp_host_rmp();
+    rmp = snp_host_rmp(fw->host);
     if (!rmp) {
         return snp_fw_refuse(fw, SEV_INVALID_CONFIG, "FWCMD-01: no RMP");
     }
@@ -400,7 +400,7 @@ static SevStatus snp_fw_do_init(SnpFw *fw, uint32_t flags, uint64_t list_spa)
      */
     if (flags & SNP_INIT_RMP) {
         if (fw->rmp_initialized) {
-            snp_host_forget_keys(rmp);
+            snp_host_forget_keys(fw->host);
         }
         rmp_fw_init(rmp);
         fw->rmp_initialized = true;
@@ -428,7 +428,7 @@ static SevStatus snp_fw_do_init(SnpFw *fw, uint32_t flags, uint64_t list_spa)
     amdvi_snp_enforce(true);
 out:
     /* pages became read-only to the hypervisor */
-    snp_host_flush_tlbs(0, 0);
+    snp_host_flush_tlbs(fw->host, 0, 0);
     return status;
 }
 
@@ -473,7 +473,7 @@ struct snp_shutdown_ex {
  */
 static SevStatus snp_fw_do_shutdown(SnpFw *fw, uint32_t flags)
 {
-    Rmp *rmp = snp_host_rmp();
+    Rmp *rmp = snp_host_rmp(fw->host);
     unsigned i;
 
     if (fw->sev_state != SEV_PLATFORM_UNINIT) {
@@ -501,7 +501,7 @@ static SevStatus snp_fw_do_shutdown(SnpFw *fw, uint32_t flags)
     }
     if (flags & SNP_SHUTDOWN_X86) {
         fw->rmp_initialized = false;
-        snp_host_disable();
+        snp_host_disable(fw->host);
     }
     return SEV_SUCCESS;
 }
@@ -584,9 +584,10 @@ static SevStatus snp_fw_platform_status(SnpFw *fw, void *buf)
     if (status) {
         return status;
     }
-    snp_fw_write(spa, &out, sizeof(out));
+    snp_fw_write(fw, spa, &out, sizeof(out));
     if (fw->snp_init) {
-        rmp_fw_move(snp_host_rmp(), spa, RMP_PAGE_FIRMWARE, RMP_PAGE_RECLAIM);
+        rmp_fw_move(snp_host_rmp(fw->host), spa, RMP_PAGE_FIRMWARE,
+                    RMP_PAGE_RECLAIM);
     }
     return SEV_SUCCESS;
 }
@@ -632,7 +633,7 @@ static SevStatus snp_fw_feature_info(SnpFw *fw, void *buf)
     if (fw->x86_snp_shutdown) {
         out.ecx |= cpu_to_le32(SNP_FEATURE_ECX_X86_SHUTDOWN);
     }
-    snp_fw_write(spa, &out, sizeof(out));
+    snp_fw_write(fw, spa, &out, sizeof(out));
     return SEV_SUCCESS;
 }
 
@@ -650,7 +651,7 @@ static SevStatus snp_fw_page_reclaim(SnpFw *fw, void *buf)
     uint64_t spa = snp_fw_spa(le64_to_cpu(in->paddr));
     bool size_2m = spa & 1;
     uint64_t size = size_2m ? RMP_PAGE_2M : RMP_PAGE_4K;
-    Rmp *rmp = snp_host_rmp();
+    Rmp *rmp = snp_host_rmp(fw->host);
     bool pre_guest, rmp_2m;
     RmpState entry;
 
@@ -664,8 +665,8 @@ static SevStatus snp_fw_page_reclaim(SnpFw *fw, void *buf)
     case RMP_OK:
         if (pre_guest) {
             /* ENC-01: it becomes the guest's without having been encrypted */
-            snp_host_change_key(spa, size, 0, entry.asid);
-            snp_host_flush_tlbs(0, 0);
+            snp_host_change_key(fw->host, spa, size, 0, entry.asid);
+            snp_host_flush_tlbs(fw->host, 0, 0);
         }
         return SEV_SUCCESS;
     case RMP_FAIL_SIZEMISMATCH:
@@ -815,7 +816,7 @@ static SevStatus snp_fw_run(SnpFw *fw, const SnpFwCommand *c, uint64_t spa)
     status = c->run(fw, buf);
     /* also after a refusal: a query for a length is one */
     if (c->buf_out) {
-        snp_fw_write(spa, buf, c->buf_len);
+        snp_fw_write(fw, spa, buf, c->buf_len);
     }
     return status;
 }
@@ -840,12 +841,13 @@ SevStatus snp_fw_command(SnpFw *fw, unsigned cmd, uint64_t buf)
 
 /* ---- life cycle ---- */
 
-SnpFw *snp_fw_new(bool x86_snp_shutdown)
+SnpFw *snp_fw_new(SnpHost *host, bool x86_snp_shutdown)
 {
     SnpFw *fw = g_new0(SnpFw, 1);
 
+    fw->host = host;
     fw->x86_snp_shutdown = x86_snp_shutdown;
-    fw->nr_asids = snp_host_max_asid() + 1;
+    fw->nr_asids = snp_host_max_asid(fw->host) + 1;
     fw->asid = g_new0(uint8_t, fw->nr_asids);
     fw->snp_guests = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
                                            g_free);
@@ -866,7 +868,7 @@ void snp_fw_free(SnpFw *fw)
 void snp_fw_reset(SnpFw *fw)
 {
     for (unsigned i = 1; i < fw->nr_asids; i++) {
-        snp_host_set_asid(i, false);
+        snp_host_set_asid(fw->host, i, false);
     }
     g_hash_table_remove_all(fw->snp_guests);
     g_hash_table_remove_all(fw->sev_guests);

@@ -128,6 +128,7 @@ typedef struct SevGuest {
 
 typedef struct SnpFw {
     /* constant */
+    SnpHost *host;
     bool x86_snp_shutdown;      /* SNP_SHUTDOWN_EX may clear SNP_EN */
     unsigned nr_asids;
 
@@ -171,7 +172,7 @@ typedef struct SnpFwCommand {
 
 /* ---- for the device ---- */
 
-SnpFw *snp_fw_new(bool x86_snp_shutdown);
+SnpFw *snp_fw_new(SnpHost *host, bool x86_snp_shutdown);
 void snp_fw_free(SnpFw *fw);
 /* Platform reset: no guest, both platforms UNINIT */
 void snp_fw_reset(SnpFw *fw);
@@ -205,8 +206,9 @@ SevStatus snp_fw_read_as(SnpFw *fw, unsigned key, uint64_t spa, void *buf,
 SevStatus snp_fw_writable_pages(SnpFw *fw, uint64_t spa, uint64_t len);
 
 /* Write after snp_fw_writable_pages() or an equivalent check */
-void snp_fw_write(uint64_t spa, const void *buf, uint64_t len);
-void snp_fw_write_as(unsigned key, uint64_t spa, const void *buf, uint64_t len);
+void snp_fw_write(SnpFw *fw, uint64_t spa, const void *buf, uint64_t len);
+void snp_fw_write_as(SnpFw *fw, unsigned key, uint64_t spa, const void *buf,
+                     uint64_t len);
 
 /* One 4 KB page in state @state?  SEV_INVALID_PAGE_STATE or _SIZE if not. */
 SevStatus snp_fw_page_in_state(SnpFw *fw, uint64_t spa, RmpPageState state);

@@ -81,12 +81,12 @@ static SnpGuest *snp_fw_guest_in_state(SnpFw *fw, uint64_t paddr,
 }
 
 /* FWPAGE-06: the context is written back encrypted, and nobody can read it */
-static void snp_fw_save_context(const SnpGuest *guest)
+static void snp_fw_save_context(SnpFw *fw, const SnpGuest *guest)
 {
     g_autofree void *page = g_malloc(RMP_PAGE_4K);
 
     qemu_guest_getrandom_nofail(page, RMP_PAGE_4K);
-    snp_fw_write(guest->gctx, page, RMP_PAGE_4K);
+    snp_fw_write(fw, guest->gctx, page, RMP_PAGE_4K);
 }
 
 /* ---- SNP_GCTX_CREATE, SNP_DECOMMISSION ---- */
@@ -115,10 +115,11 @@ static SevStatus snp_fw_gctx_create(SnpFw *fw, void *buf)
         g_free(guest);
         return snp_fw_refuse(fw, SEV_RESOURCE_LIMIT, "no random numbers");
     }
-    rmp_fw_move(snp_host_rmp(), spa, RMP_PAGE_FIRMWARE, RMP_PAGE_CONTEXT);
+    rmp_fw_move(snp_host_rmp(fw->host), spa, RMP_PAGE_FIRMWARE,
+                RMP_PAGE_CONTEXT);
     /* a page in Firmware state can have no context left; replace to be sure */
     g_hash_table_replace(fw->snp_guests, &guest->gctx, guest);
-    snp_fw_save_context(guest);
+    snp_fw_save_context(fw, guest);
     return SEV_SUCCESS;
 }
 
@@ -133,7 +134,7 @@ static SevStatus snp_fw_decommission(SnpFw *fw, void *buf)
         return status;
     }
     snp_fw_retire_asid(fw, guest->asid);
-    rmp_fw_move(snp_host_rmp(), guest->gctx, RMP_PAGE_CONTEXT,
+    rmp_fw_move(snp_host_rmp(fw->host), guest->gctx, RMP_PAGE_CONTEXT,
                 RMP_PAGE_FIRMWARE);
     g_hash_table_remove(fw->snp_guests, &guest->gctx);
     return SEV_SUCCESS;
@@ -210,7 +211,7 @@ static SevStatus snp_fw_launch_start(SnpFw *fw, void *buf)
     memcpy(guest->gosvw, in->gosvw, sizeof(guest->gosvw));
     memset(guest->ld, 0, sizeof(guest->ld));
     guest->state = SNP_GUEST_LAUNCH;
-    snp_fw_save_context(guest);
+    snp_fw_save_context(fw, guest);
     return SEV_SUCCESS;
 }
 
@@ -246,8 +247,8 @@ static SevStatus snp_fw_activate(SnpFw *fw, void *buf)
     if (status == SEV_SUCCESS) {
         guest->asid = asid;
         /* ENC-01 (APM2 15.34): a new key for whatever is left in memory */
-        snp_host_new_key(asid);
-        snp_fw_save_context(guest);
+        snp_host_new_key(fw->host, asid);
+        snp_fw_save_context(fw, guest);
     }
     return status;
 }
@@ -361,7 +362,7 @@ static void snp_fw_write_secrets(const SnpGuest *guest, uint64_t spa)
     s->version = cpu_to_le32(SNP_SECRETS_VERSION);
     memcpy(s->gosvw, guest->gosvw, sizeof(s->gosvw));
     memcpy(s->vmpck, guest->vmpck, sizeof(s->vmpck));
-    snp_fw_write(spa, page, RMP_PAGE_4K);
+    snp_fw_write(fw, spa, page, RMP_PAGE_4K);
 }
 
 /* Take out of @f what the processor lacks.  False if there was something. */
@@ -403,7 +404,7 @@ static SevStatus snp_fw_check_cpuid(SnpFw *fw, uint64_t spa)
         right &= snp_fw_correct_cpuid(&page.function[i]);
     }
     if (!right) {
-        snp_fw_write(spa, &page, sizeof(page));
+        snp_fw_write(fw, spa, &page, sizeof(page));
         return snp_fw_refuse(fw, SEV_INVALID_PARAM,
                              "FWCMD-13: CPUID of another processor");
     }
@@ -419,7 +420,7 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
     unsigned type = SNP_UPDATE_TYPE(flags);
     bool size_2m = flags & SNP_UPDATE_2M;
     uint64_t size = size_2m ? RMP_PAGE_2M : RMP_PAGE_4K;
-    Rmp *rmp = snp_host_rmp();
+    Rmp *rmp = snp_host_rmp(fw->host);
     uint8_t ld[SNP_LD_SIZE];
     RmpState entry;
     SevStatus status;
@@ -473,7 +474,7 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
     }
     /* What a SEV guest left there is ciphertext (ENC-04) */
     for (off = 0; off < size; off += RMP_PAGE_4K) {
-        snp_host_take_page(spa + off, 0);
+        snp_host_take_page(fw->host, spa + off, 0);
     }
     if (type == SNP_PAGE_CPUID) {
         status = snp_fw_check_cpuid(fw, spa);
@@ -506,13 +507,13 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
     }
 
     memcpy(guest->ld, ld, sizeof(ld));
-    snp_fw_save_context(guest);
+    snp_fw_save_context(fw, guest);
     /* The hypervisor's translations lead to plaintext */
-    snp_host_flush_tlbs(0, 0);
+    snp_host_flush_tlbs(fw->host, 0, 0);
     if (type == SNP_PAGE_ZERO) {
         g_autofree void *zero = g_malloc0(size);
 
-        snp_fw_write(spa, zero, size);
+        snp_fw_write(fw, spa, zero, size);
     } else if (type == SNP_PAGE_SECRETS) {
         snp_fw_write_secrets(guest, spa);
     }
@@ -622,7 +623,7 @@ static SevStatus snp_fw_launch_finish(SnpFw *fw, void *buf)
     guest->vcek_disabled = flags & SNP_FINISH_NO_VCEK;
     memcpy(guest->host_data, in->host_data, sizeof(guest->host_data));
     guest->state = SNP_GUEST_RUNNING;
-    snp_fw_save_context(guest);
+    snp_fw_save_context(fw, guest);
 
     if (trace_event_get_state_backends(TRACE_SNP_FW_LAUNCH_DIGEST)) {
         g_autoptr(GString) hex = g_string_new(NULL);
@@ -688,7 +689,7 @@ static SevStatus snp_fw_dbg_decrypt(SnpFw *fw, void *buf)
     struct snp_dbg *in = buf;
     uint64_t src = snp_fw_spa(le64_to_cpu(in->src_paddr));
     uint64_t dst = snp_fw_spa(le64_to_cpu(in->dst_paddr));
-    Rmp *rmp = snp_host_rmp();
+    Rmp *rmp = snp_host_rmp(fw->host);
     RmpPageState state;
     RmpState entry;
     SevStatus status;
@@ -728,7 +729,7 @@ static SevStatus snp_fw_dbg_decrypt(SnpFw *fw, void *buf)
     page = g_malloc(RMP_PAGE_4K);
     address_space_read(&address_space_memory, src, MEMTXATTRS_UNSPECIFIED,
                        page, RMP_PAGE_4K);
-    snp_fw_write(dst, page, RMP_PAGE_4K);
+    snp_fw_write(fw, dst, page, RMP_PAGE_4K);
     return SEV_SUCCESS;
 }
 

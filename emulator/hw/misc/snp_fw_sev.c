@@ -204,7 +204,7 @@ static SevStatus snp_fw_sev_get_id(SnpFw *fw, void *buf)
     if (status) {
         return status;
     }
-    snp_fw_write(spa, id, len);
+    snp_fw_write(fw, spa, id, len);
     io->len = cpu_to_le32(len);
     return SEV_SUCCESS;
 }
@@ -321,7 +321,8 @@ static SevStatus snp_fw_sev_activate(SnpFw *fw, void *buf)
         return snp_fw_refuse(fw, SEV_ACTIVE, "guest is active");
     }
     /* CPUID-02: SEV-ES guests below the limit, SEV guests from it on */
-    if (!(guest->policy & SEV_POLICY_ES) != (asid >= snp_host_min_sev_asid())) {
+    if (!(guest->policy & SEV_POLICY_ES) !=
+        (asid >= snp_host_min_sev_asid(fw->host))) {
         return snp_fw_refuse(fw, SEV_INVALID_ASID,
                              "CPUID-02: ASID of the other kind of guest");
     }
@@ -329,7 +330,7 @@ static SevStatus snp_fw_sev_activate(SnpFw *fw, void *buf)
     if (status == SEV_SUCCESS) {
         guest->asid = asid;
         /* ENC-04 (APM2 15.34) */
-        snp_host_new_key(asid);
+        snp_host_new_key(fw->host, asid);
     }
     return status;
 }
@@ -400,7 +401,7 @@ static SevStatus snp_fw_sev_measure(SnpFw *fw, SevGuest *guest, uint64_t spa,
         if (qcrypto_hash_updatev(guest->digest, &iov, 1, NULL)) {
             return snp_fw_refuse(fw, SEV_RESOURCE_LIMIT, "no SHA-256");
         }
-        snp_fw_write_as(guest->asid, spa, page, n);
+        snp_fw_write_as(fw, guest->asid, spa, page, n);
         spa += n;
         len -= n;
     }
@@ -518,7 +519,7 @@ static SevStatus snp_fw_sev_launch_measure(SnpFw *fw, void *buf)
     if (!snp_fw_sev_make_measurement(guest, &out)) {
         return snp_fw_refuse(fw, SEV_RESOURCE_LIMIT, "no HMAC");
     }
-    snp_fw_write(spa, &out, sizeof(out));
+    snp_fw_write(fw, spa, &out, sizeof(out));
     io->len = cpu_to_le32(sizeof(out));
     guest->state = SEV_GUEST_LSECRET;
     return SEV_SUCCESS;
@@ -585,7 +586,7 @@ static SevStatus snp_fw_sev_dbg(SnpFw *fw, void *buf, bool encrypt)
     data = g_malloc(len);
     status = snp_fw_read_as(fw, encrypt ? 0 : guest->asid, src, data, len);
     if (status == SEV_SUCCESS) {
-        snp_fw_write_as(encrypt ? guest->asid : 0, dst, data, len);
+        snp_fw_write_as(fw, encrypt ? guest->asid : 0, dst, data, len);
     }
     return status;
 }

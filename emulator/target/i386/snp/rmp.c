@@ -450,7 +450,7 @@ int rmp_update(Rmp *rmp, uint64_t spa, const RmpState *state, bool *changed)
     if (rc == RMP_OK) {
         /* RMPUPDATE-28 (APM2 15.34) */
         if (rmp->rekey) {
-            rmp->rekey(page << 12, large ? RMP_PAGE_2M : RMP_PAGE_4K,
+            rmp->rekey(rmp, page << 12, large ? RMP_PAGE_2M : RMP_PAGE_4K,
                        rmp_key_locked(rmp, spa), lo_key(lo));
         }
         *changed = large ? store_2m(rmp, page, lo, hi) :

@@ -118,7 +118,8 @@ typedef struct Rmp {
      * the new owner never gets at what was written for the old one.  NULL
      * where there are no contents; set before the table is shared.
      */
-    void (*rekey)(uint64_t spa, uint64_t size, unsigned from, unsigned to);
+    void (*rekey)(struct Rmp *rmp, uint64_t spa, uint64_t size, unsigned from,
+                  unsigned to);
 } Rmp;
 
 /*

@@ -1,7 +1,7 @@
 /*
  * What one processor of an SEV-SNP host keeps, and the calls from QEMU's own
- * x86 code into the emulation.  Everything here is inert (snp.rmp NULL,
- * snp.guest 0) unless the x-snp-host object exists.
+ * x86 code into the emulation.  Everything here is inert (snp.host and
+ * snp.rmp NULL, snp.guest 0) unless the x-snp-host object exists.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,7 +9,6 @@
 #define I386_SNP_CPU_H
 
 #include "rmp.h"
-#include "snp_switch.h"
 
 /* SnpCpu.guest: the kind of encrypted guest; each implies those before it */
 #define SNP_GUEST_SEV           1
@@ -33,13 +32,14 @@ typedef struct SnpTlb SnpTlb;           /* snp_tlb.c */
 typedef struct SnpTlbHost SnpTlbHost;
 
 typedef struct SnpCpu {
+    struct SnpHost *host;       /* the machine's, or NULL */
     Rmp *rmp;                   /* set once this processor has SNP_EN */
     uint64_t syscfg;
     uint64_t hwcr;
     uint64_t rmp_base;
     uint64_t rmp_end;
     uint64_t rmp_cfg;
-    uint8_t pa_reduction;       /* CPUID 8000_001F EBX[11:6]; SMEE is always 1 */
+    uint8_t pa_reduction;       /* CPUID 8000_001F EBX[11:6]; SMEE is 1 */
 
     /* the guest between VMRUN and #VMEXIT */
     uint8_t kind;               /* SNP_GUEST_* that VMRUN asks for */
@@ -72,29 +72,35 @@ typedef struct SnpTranslation {
 } SnpTranslation;
 
 #if defined(CONFIG_USER_ONLY) || !defined(CONFIG_TCG)
-static inline uint64_t snp_cpu_svm_features(void)
-{
-    return 0;
-}
+#define snp_cpu_enabled(env)        false
+#define snp_cpu_supported(word)     0
+#define snp_cpu_expand_features(env)
 #define snp_cpu_reset(env)
 #define snp_cpu_realize(env, errp)  true
-#define snp_cpu_cpuid(leaf, eax, ebx, ecx, edx)
-#define snp_cpu_xlevel()            0x8000001F
+#define snp_cpu_cpuid(env, leaf, eax, ebx, ecx, edx)
+#define snp_cpu_xlevel(env)         0x8000001F
 #else
 #include "exec/hwaddr.h"
 #include "exec/vaddr.h"
 #include "exec/mmu-access-type.h"
+
+#define snp_cpu_enabled(env)        ((env)->snp.host != NULL)
 
 /* ---- cpu.c: reset, CPUID, features ---- */
 /* RESET or INIT: a guest that ran is gone; the MSRs stay (INIT keeps them) */
 void snp_cpu_reset(CPUArchState *env);
 /* The guest that ran has left, or is gone */
 void snp_guest_end(CPUArchState *env);
+/* False if this cannot be a processor of the machine's SNP host */
 bool snp_cpu_realize(CPUArchState *env, Error **errp);
-uint64_t snp_cpu_svm_features(void);
-uint32_t snp_cpu_xlevel(void);
-void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
-                   uint32_t *ecx, uint32_t *edx);
+/* What the processor of an SNP host may have more, of this FeatureWord */
+uint64_t snp_cpu_supported(unsigned word);
+/* ... and has, unless -cpu says that it has not */
+void snp_cpu_expand_features(CPUArchState *env);
+/* The highest extended leaf that this needs */
+uint32_t snp_cpu_xlevel(CPUArchState *env);
+void snp_cpu_cpuid(CPUArchState *env, uint32_t leaf, uint32_t *eax,
+                   uint32_t *ebx, uint32_t *ecx, uint32_t *edx);
 
 /*
  * SPA-01: the width of a system physical address, which the memory encryption
@@ -113,8 +119,8 @@ bool snp_rdmsr(CPUArchState *env, uint32_t msr, uint64_t *val, uintptr_t ra);
 /*
  * The RMP's verdict on a translation about to enter the TLB.  @addr is what
  * was translated (a GPA with the C-bit for the nested index), *@spa and
- * @page_size the result; *@spa changes where what is read is ciphertext.  Rights
- * that the RMP denies are taken out of *@prot.
+ * @page_size the result; *@spa changes where what is read is ciphertext.
+ * Rights that the RMP denies are taken out of *@prot.
  * False if @access itself is denied: *@error gets the page-fault bits to add
  * (host) and *@fault the SNP_NPF_*, SNP_FAULT_VC (nested walk).
  */

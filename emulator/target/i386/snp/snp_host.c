@@ -20,7 +20,10 @@
 #include "exec/cputlb.h"
 #include "system/address-spaces.h"
 #include "system/memory.h"
+#include "hw/boards.h"
 #include "hw/i386/e820_memory_layout.h"
+#include "hw/i386/x86.h"
+#include "hw/qdev-core.h"
 #include "hw/nvram/fw_cfg.h"
 #include "cpu.h"
 #include "exec/target_page.h"
@@ -72,13 +75,16 @@ struct SnpHost {
     Notifier machine_done;
 };
 
-static SnpHost *the_host;
-bool snp_host_present;
-
-Rmp *snp_host_rmp(void)
+SnpHost *snp_host_get(void)
 {
-    SnpHost *s = the_host;
+    Object *machine = object_dynamic_cast(OBJECT(current_machine),
+                                          TYPE_X86_MACHINE);
 
+    return machine ? X86_MACHINE(machine)->snp_host : NULL;
+}
+
+Rmp *snp_host_rmp(SnpHost *s)
+{
     return s && qatomic_load_acquire(&s->rmp_ready) ? &s->rmp : NULL;
 }
 
@@ -87,14 +93,14 @@ unsigned snp_host_cbit(void)
     return SNP_CBIT;
 }
 
-unsigned snp_host_max_asid(void)
+unsigned snp_host_max_asid(SnpHost *s)
 {
-    return the_host->max_asid;
+    return s->max_asid;
 }
 
-unsigned snp_host_min_sev_asid(void)
+unsigned snp_host_min_sev_asid(SnpHost *s)
 {
-    return the_host->snp_asids + 1;
+    return s->snp_asids + 1;
 }
 
 void *snp_host_page(uint64_t spa)
@@ -142,9 +148,9 @@ static void flush_translations(void)
  * Word @i of the pseudo-random pad for (ASID, its activation, page at @spa), by
  * splitmix64
  */
-static uint64_t pad_word(uint64_t spa, unsigned asid, unsigned i)
+static uint64_t pad_word(SnpHost *s, uint64_t spa, unsigned asid, unsigned i)
 {
-    const uint64_t key = qatomic_read(&the_host->key[asid]) *
+    const uint64_t key = qatomic_read(&s->key[asid]) *
                          0xd6e8feb86659fd93ull;
     uint64_t z = ((uint64_t)asid << 52 ^ key ^ spa) *
                  0x9e3779b97f4a7c15ull +
@@ -155,53 +161,53 @@ static uint64_t pad_word(uint64_t spa, unsigned asid, unsigned i)
     return z ^ (z >> 31);
 }
 
-static void apply_pad(uint64_t *page, uint64_t spa, unsigned asid)
+static void apply_pad(SnpHost *s, uint64_t *page, uint64_t spa, unsigned asid)
 {
     if (!asid) {
         return;
     }
     for (unsigned i = 0; i < TARGET_PAGE_SIZE / sizeof(*page); i++) {
-        page[i] ^= pad_word(spa, asid, i);
+        page[i] ^= pad_word(s, spa, asid, i);
     }
 }
 
-static uint8_t pad_byte(uint64_t spa, unsigned asid, unsigned at)
+static uint8_t pad_byte(SnpHost *s, uint64_t spa, unsigned asid, unsigned at)
 {
-    return asid ? pad_word(spa, asid, at / 8) >> at % 8 * 8 : 0;
+    return asid ? pad_word(s, spa, asid, at / 8) >> at % 8 * 8 : 0;
 }
 
-void snp_host_new_key(unsigned asid)
+void snp_host_new_key(SnpHost *s, unsigned asid)
 {
-    qatomic_inc(&the_host->key[asid]);
+    qatomic_inc(&s->key[asid]);
 }
 
 /* ---- SEV and SEV-ES guests' pages: no RMP tells of them ---- */
 
 /* ENC-04; NULL beyond RAM */
-static uint16_t *tag_at(uint64_t spa)
+static uint16_t *tag_at(SnpHost *s, uint64_t spa)
 {
-    return spa / TARGET_PAGE_SIZE < the_host->tag_pages ?
-           &the_host->tag[spa / TARGET_PAGE_SIZE] : NULL;
+    return spa / TARGET_PAGE_SIZE < s->tag_pages ?
+           &s->tag[spa / TARGET_PAGE_SIZE] : NULL;
 }
 
-static unsigned tag_of(uint64_t spa)
+static unsigned tag_of(SnpHost *s, uint64_t spa)
 {
-    const uint16_t *tag = tag_at(spa);
+    const uint16_t *tag = tag_at(s, spa);
 
     return tag ? qatomic_read(tag) : 0;
 }
 
-unsigned snp_host_key(Rmp *rmp, uint64_t spa)
+unsigned snp_host_key(SnpHost *s, Rmp *rmp, uint64_t spa)
 {
     unsigned key = rmp ? rmp_key(rmp, spa) : 0;
 
-    return key ? key : tag_of(spa);
+    return key ? key : tag_of(s, spa);
 }
 
 /* What is in memory stays as it is for everybody.  @tag_lock held. */
-static bool retag(uint64_t spa, unsigned key)
+static bool retag(SnpHost *s, uint64_t spa, unsigned key)
 {
-    uint16_t *tag = tag_at(spa);
+    uint16_t *tag = tag_at(s, spa);
     uint64_t *page;
 
     if (!tag || *tag == key) {
@@ -212,21 +218,21 @@ static bool retag(uint64_t spa, unsigned key)
         return false;
     }
     spa &= TARGET_PAGE_MASK;
-    apply_pad(page, spa, *tag);
-    apply_pad(page, spa, key);
+    apply_pad(s, page, spa, *tag);
+    apply_pad(s, page, spa, key);
     qatomic_set(tag, key);
     return true;
 }
 
-void snp_host_take_page(uint64_t spa, unsigned key)
+void snp_host_take_page(SnpHost *s, uint64_t spa, unsigned key)
 {
     bool taken;
 
-    if (tag_of(spa) == key) {
+    if (tag_of(s, spa) == key) {
         return;
     }
-    WITH_QEMU_LOCK_GUARD(&the_host->tag_lock) {
-        taken = retag(spa, key);
+    WITH_QEMU_LOCK_GUARD(&s->tag_lock) {
+        taken = retag(s, spa, key);
     }
     if (taken) {
         snp_host_contents_changed(spa & TARGET_PAGE_MASK, TARGET_PAGE_SIZE);
@@ -234,13 +240,13 @@ void snp_host_take_page(uint64_t spa, unsigned key)
     }
 }
 
-void snp_host_drop_key(unsigned asid)
+void snp_host_drop_key(SnpHost *s, unsigned asid)
 {
-    for (uint64_t i = 0; i < the_host->tag_pages; i++) {
-        const unsigned tag = tag_of(i * TARGET_PAGE_SIZE);
+    for (uint64_t i = 0; i < s->tag_pages; i++) {
+        const unsigned tag = tag_of(s, i * TARGET_PAGE_SIZE);
 
         if (tag && (!asid || tag == asid)) {
-            snp_host_take_page(i * TARGET_PAGE_SIZE, 0);
+            snp_host_take_page(s, i * TARGET_PAGE_SIZE, 0);
         }
     }
 }
@@ -259,12 +265,13 @@ void snp_host_drop_key(unsigned asid)
 
 static uint64_t cipher_read(void *opaque, hwaddr addr, unsigned size)
 {
+    SnpHost *s = opaque;
     const uint64_t page = extract64(addr, 0, CIPHER_KEY_SHIFT) &
                           TARGET_PAGE_MASK;
     const unsigned reader = addr >> CIPHER_KEY_SHIFT;
     const unsigned offset = addr & ~TARGET_PAGE_MASK;
     const uint8_t *plain = snp_host_page(page);
-    Rmp *rmp = snp_host_rmp();
+    Rmp *rmp = snp_host_rmp(s);
     unsigned asid = 0;
     uint64_t value = 0;
 
@@ -273,18 +280,19 @@ static uint64_t cipher_read(void *opaque, hwaddr addr, unsigned size)
         rmp_lock(rmp);
         asid = rmp_key_locked(rmp, page);
     }
-    qemu_mutex_lock(&the_host->tag_lock);
-    asid = asid ? asid : tag_of(page);
+    qemu_mutex_lock(&s->tag_lock);
+    asid = asid ? asid : tag_of(s, page);
     for (unsigned i = 0; plain && i < size; i++) {
         unsigned at = (offset + i) % TARGET_PAGE_SIZE;
         uint8_t byte = qatomic_read(plain + at);
 
         if (asid != reader) {
-            byte ^= pad_byte(page, asid, at) ^ pad_byte(page, reader, at);
+            byte ^= pad_byte(s, page, asid, at) ^
+                    pad_byte(s, page, reader, at);
         }
         value |= (uint64_t)byte << 8 * i;
     }
-    qemu_mutex_unlock(&the_host->tag_lock);
+    qemu_mutex_unlock(&s->tag_lock);
     if (rmp) {
         rmp_unlock(rmp);
     }
@@ -310,62 +318,67 @@ uint64_t snp_host_ciphertext(uint64_t spa, unsigned reader)
     return CIPHER_WINDOW | (uint64_t)reader << CIPHER_KEY_SHIFT | spa;
 }
 
-void snp_host_see(void *buf, uint64_t spa, unsigned len, unsigned reader)
+void snp_host_see(SnpHost *s, void *buf, uint64_t spa, unsigned len,
+                  unsigned reader)
 {
-    const unsigned asid = tag_of(spa);
+    const unsigned asid = tag_of(s, spa);
     uint8_t *byte = buf;
 
     for (unsigned i = 0; asid != reader && i < len; i++) {
         const unsigned at = (spa + i) & ~TARGET_PAGE_MASK;
 
-        byte[i] ^= pad_byte(spa & TARGET_PAGE_MASK, asid, at) ^
-                   pad_byte(spa & TARGET_PAGE_MASK, reader, at);
+        byte[i] ^= pad_byte(s, spa & TARGET_PAGE_MASK, asid, at) ^
+                   pad_byte(s, spa & TARGET_PAGE_MASK, reader, at);
     }
 }
 
-uint64_t snp_host_dma(uint64_t spa, bool write)
+uint64_t snp_host_dma(SnpHost *s, uint64_t spa, bool write)
 {
-    if (!tag_of(spa)) {
+    if (!tag_of(s, spa)) {
         return spa;
     }
     if (!write) {
         return snp_host_ciphertext(spa, 0);
     }
-    snp_host_take_page(spa, 0);
+    snp_host_take_page(s, spa, 0);
     return spa;
 }
 
-static void change_key(uint64_t spa, uint64_t size, unsigned from, unsigned to)
+static void change_key(Rmp *rmp, uint64_t spa, uint64_t size, unsigned from,
+                       unsigned to)
 {
+    SnpHost *s = container_of(rmp, SnpHost, rmp);
+
     if (from == to) {
         return;
     }
-    QEMU_LOCK_GUARD(&the_host->tag_lock);
+    QEMU_LOCK_GUARD(&s->tag_lock);
     for (uint64_t end = spa + size; spa < end; spa += TARGET_PAGE_SIZE) {
         uint64_t *page = snp_host_page(spa);
 
-        retag(spa, 0);
+        retag(s, spa, 0);
         if (page) {
-            apply_pad(page, spa, from);
-            apply_pad(page, spa, to);
+            apply_pad(s, page, spa, from);
+            apply_pad(s, page, spa, to);
         }
     }
 }
 
-void snp_host_forget_keys(Rmp *rmp)
+void snp_host_forget_keys(SnpHost *s)
 {
+    Rmp *rmp = &s->rmp;
+
     for (uint64_t page = 0; page < rmp->pages; page++) {
         const uint64_t spa = page * RMP_PAGE_4K;
 
         if (rmp_raw(rmp, spa).lo & RMP_LO_ASSIGNED) {
-            snp_host_change_key(spa, RMP_PAGE_4K, rmp_key(rmp, spa), 0);
+            snp_host_change_key(s, spa, RMP_PAGE_4K, rmp_key(rmp, spa), 0);
         }
     }
 }
 
-bool snp_host_contended(uint64_t spa, bool may_overlap, int *rc)
+bool snp_host_contended(SnpHost *s, uint64_t spa, bool may_overlap, int *rc)
 {
-    SnpHost *s = the_host;
     uint8_t *n = &s->contended[spa / RMP_PAGE_4K % ARRAY_SIZE(s->contended)];
 
     if (!s->contention) {
@@ -383,18 +396,18 @@ bool snp_host_contended(uint64_t spa, bool may_overlap, int *rc)
     return true;
 }
 
-void snp_host_set_asid(unsigned asid, bool active)
+void snp_host_set_asid(SnpHost *s, unsigned asid, bool active)
 {
     if (active) {
-        set_bit_atomic(asid, the_host->asid_active);
+        set_bit_atomic(asid, s->asid_active);
     } else {
-        clear_bit_atomic(asid, the_host->asid_active);
+        clear_bit_atomic(asid, s->asid_active);
     }
 }
 
-bool snp_host_asid_active(unsigned asid)
+bool snp_host_asid_active(SnpHost *s, unsigned asid)
 {
-    return test_bit(asid, the_host->asid_active);
+    return test_bit(asid, s->asid_active);
 }
 
 void snp_host_contents_changed(uint64_t spa, uint64_t size)
@@ -414,47 +427,47 @@ void snp_host_contents_changed(uint64_t spa, uint64_t size)
     }
 }
 
-void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
-                         unsigned to)
+void snp_host_change_key(SnpHost *s, uint64_t spa, uint64_t size,
+                         unsigned from, unsigned to)
 {
-    change_key(spa, size, from, to);
+    change_key(&s->rmp, spa, size, from, to);
     if (from != to) {
         snp_host_contents_changed(spa, size);
     }
 }
 
-void snp_host_flush_tlbs(uint64_t spa, uint64_t size)
+void snp_host_flush_tlbs(SnpHost *s, uint64_t spa, uint64_t size)
 {
-    snp_tlb_rmp_changed(the_host->tlb, spa, size);
+    snp_tlb_rmp_changed(s->tlb, spa, size);
     flush_translations();
 }
 
 /* ---- WBINVD bookkeeping, FWCMD-07 (ABI SNP_DF_FLUSH) ---- */
 
-void snp_host_mark_cores(void)
+void snp_host_mark_cores(SnpHost *s)
 {
     CPUState *cs;
 
     CPU_FOREACH(cs) {
-        set_bit_atomic(cs->cpu_index, the_host->wbinvd_wanted);
+        set_bit_atomic(cs->cpu_index, s->wbinvd_wanted);
     }
 }
 
-bool snp_host_wbinvd_pending(void)
+bool snp_host_wbinvd_pending(SnpHost *s)
 {
     CPUState *cs;
 
     CPU_FOREACH(cs) {
-        if (test_bit(cs->cpu_index, the_host->wbinvd_wanted)) {
+        if (test_bit(cs->cpu_index, s->wbinvd_wanted)) {
             return true;
         }
     }
     return false;
 }
 
-void snp_host_wbinvd(unsigned cpu_index)
+void snp_host_wbinvd(SnpHost *s, unsigned cpu_index)
 {
-    clear_bit_atomic(cpu_index, the_host->wbinvd_wanted);
+    clear_bit_atomic(cpu_index, s->wbinvd_wanted);
 }
 
 /* ---- SNP_EN ---- */
@@ -478,9 +491,9 @@ static void *ram_at(uint64_t spa, uint64_t size)
  * A processor sets SYSCFG.SNP_EN.  Every processor must name the same table
  * (GEOM-01: APM2 15.36.4).  NULL if the MSRs do not describe one.
  */
-Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end, uint64_t rmp_cfg)
+Rmp *snp_host_enable(SnpHost *s, uint64_t rmp_base, uint64_t rmp_end,
+                     uint64_t rmp_cfg)
 {
-    SnpHost *s = the_host;
     const bool segmented = rmp_cfg & RMP_CFG_SEGMENTED;
     uint64_t rst[RMP_SEGMENTS];
     void *table;
@@ -583,9 +596,9 @@ static void disable_all(CPUState *cpu, run_on_cpu_data data)
     }
 }
 
-void snp_host_disable(void)
+void snp_host_disable(SnpHost *s)
 {
-    rmp_fw_end(&the_host->rmp);
+    rmp_fw_end(&s->rmp);
 
     /*
      * While no processor executes anything, and before the one that gave the
@@ -629,10 +642,9 @@ bool snp_host_ready_for_init(const char **why)
 
 /* ---- the RMP's place in memory ---- */
 
-void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
-                          Error **errp)
+void snp_host_reserve_rmp(SnpHost *s, uint64_t below_4g_size,
+                          uint64_t above_4g_end, Error **errp)
 {
-    SnpHost *s = the_host;
     uint64_t top = above_4g_end ? above_4g_end : below_4g_size;
     /* GEOM-02 (APM2 15.36.4): the firmware wants 1 MB granularity */
     uint64_t size = ROUND_UP((top >> 12) * sizeof(RmpEntry) +
@@ -683,19 +695,20 @@ static IOMMUTLBEntry snp_dma_translate(IOMMUMemoryRegion *mr, hwaddr addr,
                                        IOMMUAccessFlags flag, int idx)
 {
     const hwaddr page = addr & TARGET_PAGE_MASK;
-    Rmp *rmp = snp_host_rmp();
+    SnpHost *s = container_of(mr, SnpHost, dma);
+    Rmp *rmp = snp_host_rmp(s);
 
     return (IOMMUTLBEntry) {
         .target_as = &address_space_memory,
         .iova = page,
-        .translated_addr = snp_host_dma(page, flag & IOMMU_WO),
+        .translated_addr = snp_host_dma(s, page, flag & IOMMU_WO),
         .addr_mask = ~TARGET_PAGE_MASK,
         .perm = !rmp || rmp_hv_owned(rmp, page, RMP_PAGE_4K) ? IOMMU_RW :
                                                                IOMMU_NONE,
     };
 }
 
-static void snp_dma_class_init(ObjectClass *oc, void *data)
+static void snp_dma_class_init(ObjectClass *oc, const void *data)
 {
     IOMMU_MEMORY_REGION_CLASS(oc)->translate = snp_dma_translate;
 }
@@ -722,53 +735,77 @@ static void snp_host_machine_done(Notifier *n, void *data)
 
 /* ---- what cpu.c asks ---- */
 
-uint64_t snp_cpu_svm_features(void)
+/* CPUID-01: SME is told of on request; RMPREAD-02: Zen 5 has it */
+#define SNP_CPU_SEV \
+    (CPUID_8000_001F_EAX_SEV | CPUID_8000_001F_EAX_PAGE_FLUSH | \
+     CPUID_8000_001F_EAX_SEV_ES | CPUID_8000_001F_EAX_SEV_SNP | \
+     CPUID_8000_001F_EAX_VMPL | CPUID_8000_001F_EAX_COHERENT | \
+     CPUID_8000_001F_EAX_HOST_64)
+
+/* What KVM wants before it offers SEV */
+#define SNP_CPU_SVM \
+    (CPUID_SVM_LBRV | CPUID_SVM_NRIPSAVE | CPUID_SVM_FLUSHASID | \
+     CPUID_SVM_DECODEASSIST)
+
+uint64_t snp_cpu_supported(unsigned word)
 {
-    if (!the_host) {
+    SnpHost *s = snp_host_get();
+
+    if (!s) {
         return 0;
     }
-    return CPUID_SVM_LBRV | CPUID_SVM_NRIPSAVE | CPUID_SVM_FLUSHASID |
-           CPUID_SVM_DECODEASSIST;
+    switch (word) {
+    case FEAT_SVM:
+        return SNP_CPU_SVM;
+    case FEAT_8000_0007_EDX:
+        return CPUID_APM_INVTSC;        /* CPUID-07 (APM3 E, 8000_0007) */
+    case FEAT_8000_001F_EAX:
+        return SNP_CPU_SEV | CPUID_8000_001F_EAX_RMPQUERY |
+               CPUID_8000_001F_EAX_RMPREAD |
+               (s->segment_shift ? CPUID_8000_001F_EAX_SEG_RMP : 0) |
+               (s->sme ? CPUID_8000_001F_EAX_SME : 0);
+    default:
+        return 0;
+    }
 }
 
-bool snp_host_has_rmpread(void)
+void snp_cpu_expand_features(CPUX86State *env)
 {
-    const uint32_t version = cpu_env(first_cpu)->cpuid_version;
+    const unsigned family = extract32(env->cpuid_version, 8, 4) +
+                            extract32(env->cpuid_version, 20, 8);
+    uint64_t sev = snp_cpu_supported(FEAT_8000_001F_EAX);
 
-    return extract32(version, 8, 4) + extract32(version, 20, 8) >= 0x1a;
+    if (family < 0x1a) {
+        sev &= ~CPUID_8000_001F_EAX_RMPREAD;
+    }
+    env->features[FEAT_8000_001F_EAX] |=
+        sev & ~env->user_features[FEAT_8000_001F_EAX];
+    env->features[FEAT_8000_0007_EDX] |=
+        snp_cpu_supported(FEAT_8000_0007_EDX) &
+        ~env->user_features[FEAT_8000_0007_EDX];
 }
 
-void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
-                   uint32_t *ecx, uint32_t *edx)
+void snp_cpu_cpuid(CPUX86State *env, uint32_t leaf, uint32_t *eax,
+                   uint32_t *ebx, uint32_t *ecx, uint32_t *edx)
 {
-    if (!the_host) {
+    SnpHost *s = env->snp.host;
+
+    if (!s) {
         return;
     }
     switch (leaf) {
-    case 0x80000007:
-        *edx |= CPUID_APM_INVTSC;   /* CPUID-07 (APM3 E, 8000_0007) */
-        break;
     case 0x8000000A:
-        if (*eax) {
-            *ebx = SNP_SVM_ASIDS;   /* CPUID-04: at least as many as ECX */
-        }
+        *ebx = SNP_SVM_ASIDS;   /* CPUID-04: at least as many as ECX */
         break;
     case 0x8000001F:
-        /*
-         * CPUID-01: SEV, VM_PAGE_FLUSH, ES, SNP, VMPL, RMPQUERY, coherent,
-         * 64-bit host required
-         */
-        *eax = the_host->sme | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) |
-               BIT(6) | BIT(10) | BIT(11) |
-               (snp_host_has_rmpread() ? BIT(21) : 0) |
-               (the_host->segment_shift ? BIT(23) : 0);
-        *ebx = SNP_CBIT | (the_host->pa_reduction << 6) | (RMP_NR_VMPL << 12);
-        *ecx = snp_host_max_asid();
-        *edx = snp_host_min_sev_asid();
+        *eax = env->features[FEAT_8000_001F_EAX];
+        *ebx = SNP_CBIT | (s->pa_reduction << 6) | (RMP_NR_VMPL << 12);
+        *ecx = snp_host_max_asid(s);
+        *edx = snp_host_min_sev_asid(s);
         break;
     case 0x80000025:
         /* CPUID-08: sizes of segments; a hard limit of their number */
-        if (the_host->segment_shift) {
+        if (s->segment_shift) {
             *eax = RMP_SEGMENT_SHIFT_MIN | RMP_SEGMENT_SHIFT_MAX << 6;
             *ebx = RMP_SEGMENTS | BIT(10);
         }
@@ -776,14 +813,15 @@ void snp_cpu_cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx,
     }
 }
 
-uint32_t snp_cpu_xlevel(void)
+uint32_t snp_cpu_xlevel(CPUX86State *env)
 {
-    return the_host && the_host->segment_shift ? 0x80000025 : 0x8000001F;
+    return env->features[FEAT_8000_001F_EAX] & CPUID_8000_001F_EAX_SEG_RMP ?
+           0x80000025 : 0x8000001F;
 }
 
-unsigned snp_host_segment_shift(void)
+unsigned snp_host_segment_shift(SnpHost *s)
 {
-    return the_host->segment_shift;
+    return s->segment_shift;
 }
 
 uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg)
@@ -806,16 +844,19 @@ uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg)
         { 0x80000001, 3 },
         { 0x80000008, 1 },
     };
-    uint32_t host[4];
+    uint32_t allowed = UINT32_MAX, host[4];
+    CPUState *cs;
 
     for (unsigned i = 0; i < ARRAY_SIZE(features) && !ecx_in; i++) {
         if (features[i].eax_in == eax_in && features[i].reg == reg) {
-            cpu_x86_cpuid(cpu_env(first_cpu), eax_in, 0, &host[0], &host[1],
-                          &host[2], &host[3]);
-            return host[reg] | features[i].chosen;
+            CPU_FOREACH(cs) {
+                cpu_x86_cpuid(cpu_env(cs), eax_in, 0, &host[0], &host[1],
+                              &host[2], &host[3]);
+                allowed &= host[reg] | features[i].chosen;
+            }
         }
     }
-    return UINT32_MAX;
+    return allowed;
 }
 
 unsigned snp_spa_bits(CPUX86State *env)
@@ -831,9 +872,10 @@ unsigned snp_pa_bits(CPUX86State *env)
 
 bool snp_cpu_realize(CPUX86State *env, Error **errp)
 {
-    const uint64_t svm = CPUID_SVM_NPT | snp_cpu_svm_features();
+    const uint64_t svm = CPUID_SVM_NPT | SNP_CPU_SVM;
+    SnpHost *s = snp_host_get();
 
-    if (!the_host) {
+    if (!s) {
         return true;
     }
     if (!tcg_enabled()) {
@@ -848,12 +890,18 @@ bool snp_cpu_realize(CPUX86State *env, Error **errp)
                    "to -cpu");
         return false;
     }
-    env->snp.pa_reduction = the_host->pa_reduction;
-    snp_tlb_realize(env, the_host->tlb);
+    if ((env->features[FEAT_8000_001F_EAX] & SNP_CPU_SEV) != SNP_CPU_SEV) {
+        error_setg(errp, "x-snp-host: of CPUID 8000_001F, -cpu can be "
+                   "without sme, rmpquery and rmpread, no more");
+        return false;
+    }
+    env->snp.host = s;
+    env->snp.pa_reduction = s->pa_reduction;
+    snp_tlb_realize(env, s->tlb);
     if (snp_spa_bits(env) > SNP_CBIT) {
         error_setg(errp, "x-snp-host: the C-bit is bit %d, so -cpu needs "
                    "phys-bits=%d or less", SNP_CBIT,
-                   SNP_CBIT + the_host->pa_reduction);
+                   SNP_CBIT + s->pa_reduction);
         return false;
     }
     return true;
@@ -880,10 +928,10 @@ static void snp_host_system_reset(void *opaque)
         env->snp.rmp_cfg = !s->segment_shift ? 0 :
                            RMP_CFG_SEGMENTED | s->segment_shift << 8;
     }
-    snp_host_drop_key(0);
+    snp_host_drop_key(s, 0);
     if (s->rmp_ready) {
         s->rmp_ready = false;
-        snp_host_forget_keys(&s->rmp);
+        snp_host_forget_keys(s);
         rmp_destroy(&s->rmp);
     }
     bitmap_zero(s->wbinvd_wanted, SNP_MAX_CPUS);
@@ -894,9 +942,15 @@ static void snp_host_system_reset(void *opaque)
 
 static void snp_host_complete(UserCreatable *uc, Error **errp)
 {
+    Object *machine = object_dynamic_cast(OBJECT(current_machine),
+                                          TYPE_X86_MACHINE);
     SnpHost *s = SNP_HOST(uc);
 
-    if (the_host) {
+    if (!machine || phase_check(PHASE_MACHINE_INITIALIZED)) {
+        error_setg(errp, "x-snp-host is part of a PC from the start");
+        return;
+    }
+    if (snp_host_get()) {
         error_setg(errp, "there is one x-snp-host per machine");
         return;
     }
@@ -931,8 +985,7 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
     qemu_register_reset(snp_host_system_reset, s);
     s->machine_done.notify = snp_host_machine_done;
     qemu_add_machine_init_done_notifier(&s->machine_done);
-    the_host = s;
-    snp_host_present = true;
+    object_property_set_link(machine, "snp-host", OBJECT(s), &error_abort);
 }
 
 static void snp_host_get_rmp_base(Object *obj, Visitor *v, const char *name,

@@ -8,20 +8,29 @@
 #define I386_SNP_HOST_H
 
 #include "rmp.h"
-#include "snp_switch.h"
 #include "qom/object.h"
 
 #define TYPE_SNP_HOST "x-snp-host"
 OBJECT_DECLARE_SIMPLE_TYPE(SnpHost, SNP_HOST)
 
 /*
- * The RMP once some processor has set SYSCFG.SNP_EN (SYSCFG-09), else NULL.
+ * snp_host_get(): the machine's, or NULL.  Who is part of the machine asks when
+ * it is made, and keeps the answer.
+ *
+ * snp_host_rmp(): the RMP once some processor has set SYSCFG.SNP_EN
+ * (SYSCFG-09), else NULL; NULL as well without an SNP host.
  * Safe to call from any thread; the result stays valid until system reset.
  */
 #ifdef CONFIG_TCG
-Rmp *snp_host_rmp(void);
+SnpHost *snp_host_get(void);
+Rmp *snp_host_rmp(SnpHost *s);
 #else
-static inline Rmp *snp_host_rmp(void)
+static inline SnpHost *snp_host_get(void)
+{
+    return NULL;
+}
+
+static inline Rmp *snp_host_rmp(SnpHost *s)
 {
     return NULL;
 }
@@ -32,10 +41,10 @@ static inline Rmp *snp_host_rmp(void)
  * out.  @above_4g_end is 0 if there is no RAM above 4 GiB.
  */
 #ifdef CONFIG_TCG
-void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
-                          Error **errp);
+void snp_host_reserve_rmp(SnpHost *s, uint64_t below_4g_size,
+                          uint64_t above_4g_end, Error **errp);
 #else
-#define snp_host_reserve_rmp(below_4g_size, above_4g_end, errp)
+#define snp_host_reserve_rmp(s, below_4g_size, above_4g_end, errp)
 #endif
 
 /* CPUID 8000_000A EBX (CPUID-04: APM3 E, 8000_001F) */
@@ -43,8 +52,8 @@ void snp_host_reserve_rmp(uint64_t below_4g_size, uint64_t above_4g_end,
 
 /* CPUID 8000_001F (CPUID-01, CPUID-02): C-bit position, ASID limits. */
 unsigned snp_host_cbit(void);
-unsigned snp_host_max_asid(void);       /* ECX: encrypted guests */
-unsigned snp_host_min_sev_asid(void);   /* EDX: SNP and ES use 1..EDX-1 */
+unsigned snp_host_max_asid(SnpHost *s); /* ECX: encrypted guests */
+unsigned snp_host_min_sev_asid(SnpHost *s); /* EDX: SNP, ES use 1..EDX-1 */
 
 /*
  * FWCMD-01: does every processor satisfy what SNP_INIT with INIT_RMP asks for
@@ -57,19 +66,20 @@ bool snp_host_ready_for_init(const char **why);
  * A processor sets SYSCFG.SNP_EN with these RMP_BASE and RMP_END: the RMP, or
  * NULL if they describe no table in RAM or not the one already in use.
  */
-Rmp *snp_host_enable(uint64_t rmp_base, uint64_t rmp_end, uint64_t rmp_cfg);
+Rmp *snp_host_enable(SnpHost *s, uint64_t rmp_base, uint64_t rmp_end,
+                     uint64_t rmp_cfg);
 
 /* SNP_SHUTDOWN_EX(x86_snp_shutdown): clears SNP_EN everywhere (SYSCFG-09) */
-void snp_host_disable(void);
+void snp_host_disable(SnpHost *s);
 
 /*
  * FWCMD-07: WBINVD bookkeeping.  snp_host_mark_cores() asks every processor
  * for a WBINVD; snp_host_wbinvd_pending() tells whether one has not done it
  * yet.  snp_host_wbinvd() is called by WBINVD itself.
  */
-void snp_host_mark_cores(void);
-bool snp_host_wbinvd_pending(void);
-void snp_host_wbinvd(unsigned cpu_index);
+void snp_host_mark_cores(SnpHost *s);
+bool snp_host_wbinvd_pending(SnpHost *s);
+void snp_host_wbinvd(SnpHost *s, unsigned cpu_index);
 
 /*
  * An RMP change took rights from these pages, or @size 0 from any: no processor
@@ -79,7 +89,7 @@ void snp_host_wbinvd(unsigned cpu_index);
  * theirs, before the next instruction; with a firmware command, which is a
  * write to a device, a few instructions later.
  */
-void snp_host_flush_tlbs(uint64_t spa, uint64_t size);
+void snp_host_flush_tlbs(SnpHost *s, uint64_t spa, uint64_t size);
 
 /*
  * ENC-01, ENC-02: memory belongs to a key, and what was written under one key
@@ -87,8 +97,8 @@ void snp_host_flush_tlbs(uint64_t spa, uint64_t size);
  * Plaintext is kept under the key that wrote it; a page that goes back to its
  * old key reads as it did.  Not cryptography.
  */
-void snp_host_change_key(uint64_t spa, uint64_t size, unsigned from,
-                         unsigned to);
+void snp_host_change_key(SnpHost *s, uint64_t spa, uint64_t size,
+                         unsigned from, unsigned to);
 
 /*
  * RMPUPDATE changes keys under Rmp.lock (Rmp.rekey), where no translated code
@@ -111,15 +121,16 @@ uint64_t snp_host_ciphertext(uint64_t spa, unsigned reader);
  * anybody who reads it: pads commute.
  */
 /* The key of a page, by the RMP (or NULL) and its tag */
-unsigned snp_host_key(Rmp *rmp, uint64_t spa);
+unsigned snp_host_key(SnpHost *s, Rmp *rmp, uint64_t spa);
 /* @key is about to write there */
-void snp_host_take_page(uint64_t spa, unsigned key);
+void snp_host_take_page(SnpHost *s, uint64_t spa, unsigned key);
 /* A key that nobody has any more, 0 for all: what is left is ciphertext */
-void snp_host_drop_key(unsigned asid);
+void snp_host_drop_key(SnpHost *s, unsigned asid);
 /* @buf is what is in memory at @spa, within a page; make it what @reader sees */
-void snp_host_see(void *buf, uint64_t spa, unsigned len, unsigned reader);
+void snp_host_see(SnpHost *s, void *buf, uint64_t spa, unsigned len,
+                  unsigned reader);
 /* Where DMA to @spa is to go */
-uint64_t snp_host_dma(uint64_t spa, bool write);
+uint64_t snp_host_dma(SnpHost *s, uint64_t spa, bool write);
 
 /*
  * Host address of the 4 KB page of RAM at @spa, or NULL if that is no RAM.
@@ -133,34 +144,31 @@ void *snp_host_page(uint64_t spa);
  * moment.  By chance, one time in contention=, and not more than three times in
  * a row.
  */
-bool snp_host_contended(uint64_t spa, bool may_overlap, int *rc);
+bool snp_host_contended(SnpHost *s, uint64_t spa, bool may_overlap, int *rc);
 
 /*
  * VMRUN-29: the firmware binds an ASID to a guest, or takes it back.  Tells
  * whether there is one.
  */
-void snp_host_set_asid(unsigned asid, bool active);
-bool snp_host_asid_active(unsigned asid);
+void snp_host_set_asid(SnpHost *s, unsigned asid, bool active);
+bool snp_host_asid_active(SnpHost *s, unsigned asid);
 
 /*
  * ENC-01: what is left of guests is ciphertext, since the pages change hands or
  * the keys go
  */
-void snp_host_forget_keys(Rmp *rmp);
+void snp_host_forget_keys(SnpHost *s);
 
 /* RST-01: the size of the BIOS's segments as a power of 2; 0: not offered */
-unsigned snp_host_segment_shift(void);
-
-/* RMPREAD-02: Zen 5 (family 1Ah) has RMPREAD */
-bool snp_host_has_rmpread(void);
+unsigned snp_host_segment_shift(SnpHost *s);
 
 /*
  * FWCMD-13: which bits of a CPUID register (0 to 3: EAX, EBX, ECX, EDX) a guest
- * may be told of: of feature bits those that the processor has
+ * may be told of: of feature bits those that every processor has
  */
 uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg);
 
 /* SNP_ACTIVATE, ACTIVATE: what was under this ASID's key is garbage from now on */
-void snp_host_new_key(unsigned asid);
+void snp_host_new_key(SnpHost *s, unsigned asid);
 
 #endif

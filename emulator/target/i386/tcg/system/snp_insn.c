@@ -1,6 +1,6 @@
 /*
- * RMPUPDATE, PSMASH, RMPREAD, RMPADJUST, PVALIDATE, RMPQUERY, VMGEXIT, WBINVD: operands,
- * faults, flags and TLB maintenance.  What they do to the table is
+ * RMPUPDATE, PSMASH, RMPREAD, RMPADJUST, PVALIDATE, RMPQUERY, VMGEXIT, WBINVD:
+ * operands, faults, flags and TLB maintenance.  What they do to the table is
  * target/i386/snp/rmp.c.
  *
  * 64-bit mode is checked by the decoder (INSN-01: APM3).
@@ -127,7 +127,7 @@ void helper_rmpupdate(CPUX86State *env)
         .asid = extract64(hi, 32, 32),
     };
     size = state.page_size & 1 ? RMP_PAGE_2M : RMP_PAGE_4K;
-    if (snp_host_contended(spa, true, &rc)) {
+    if (snp_host_contended(env->snp.host, spa, true, &rc)) {
         trace_snp_refused(cpu_nr(env), "RMPUPDATE", spa, "RMPUPDATE-13, -16");
         set_result(env, rc, false);
         return;
@@ -137,7 +137,7 @@ void helper_rmpupdate(CPUX86State *env)
         /* RMPUPDATE-28 (APM2 15.34) */
         snp_host_contents_changed(spa, size);
         /* RMPUPDATE-29 */
-        snp_host_flush_tlbs(spa, size);
+        snp_host_flush_tlbs(env->snp.host, spa, size);
     }
     trace_snp_rmpupdate(cpu_nr(env), spa, state.gpa, state.assigned,
                         state.page_size, state.immutable, state.asid, rc,
@@ -157,7 +157,7 @@ void helper_psmash(CPUX86State *env)
     if (!hv_insn(env, GETPC())) {
         return;
     }
-    if (snp_host_contended(spa, false, &rc)) {
+    if (snp_host_contended(env->snp.host, spa, false, &rc)) {
         trace_snp_refused(cpu_nr(env), "PSMASH", spa, "PSMASH-03");
         set_result(env, rc, false);
         return;
@@ -165,7 +165,7 @@ void helper_psmash(CPUX86State *env)
     rc = rmp_smash(env->snp.rmp, spa);
     if (rc == RMP_OK) {
         /* PSMASH-08 */
-        snp_host_flush_tlbs(spa, RMP_PAGE_2M);
+        snp_host_flush_tlbs(env->snp.host, spa, RMP_PAGE_2M);
     }
     trace_snp_psmash(cpu_nr(env), spa, rc);
     trace_rc(env, "PSMASH", spa, rc, psmash_rules);
@@ -178,10 +178,6 @@ void helper_rmpread(CPUX86State *env)
     RmpState state;
     int rc;
 
-    /* RMPREAD-02 */
-    if (!snp_host_has_rmpread()) {
-        raise_exception_ra(env, EXCP06_ILLOP, ra);
-    }
     if (!hv_insn(env, ra)) {
         return;
     }
@@ -359,7 +355,7 @@ void helper_snp_wbinvd(CPUX86State *env, uint32_t f3)
     /* FWCMD-07: with F3 it is WBNOINVD, which leaves the caches as they are */
     if (!f3 || !(env->features[FEAT_8000_0008_EBX] &
                  CPUID_8000_0008_EBX_WBNOINVD)) {
-        snp_host_wbinvd(cpu_nr(env));
+        snp_host_wbinvd(env->snp.host, cpu_nr(env));
     }
 }
 

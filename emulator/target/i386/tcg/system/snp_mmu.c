@@ -37,11 +37,11 @@ static bool fill_hv_owned(CPUX86State *env, unsigned key, uint64_t *spa,
         *prot &= ~PAGE_WRITE;
     }
     /* ENC-01, ENC-04 (APM2 15.34): but they need the key */
-    if (snp_host_key(owned ? NULL : rmp, *spa) == key) {
+    if (snp_host_key(env->snp.host, owned ? NULL : rmp, *spa) == key) {
         return true;
     }
     if (store) {
-        snp_host_take_page(*spa, key);
+        snp_host_take_page(env->snp.host, *spa, key);
     } else {
         *prot &= ~PAGE_WRITE;
         *spa = snp_host_ciphertext(*spa, key);

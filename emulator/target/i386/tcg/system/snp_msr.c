@@ -47,8 +47,8 @@ static void wrmsr_syscfg(CPUX86State *env, uint64_t val, uintptr_t ra)
         if (!(val & SYSCFG_SMEE)) {
             msr_gp(env, MSR_AMD_SYSCFG, "SYSCFG-07", ra);
         }
-        rmp = snp_host_enable(env->snp.rmp_base, env->snp.rmp_end,
-                              env->snp.rmp_cfg);
+        rmp = snp_host_enable(env->snp.host, env->snp.rmp_base,
+                              env->snp.rmp_end, env->snp.rmp_cfg);
         if (!rmp) {
             msr_gp(env, MSR_AMD_SYSCFG, "GEOM-02", ra);
         }
@@ -89,7 +89,7 @@ static void check_absent(CPUX86State *env, uint32_t msr, uintptr_t ra)
     case MSR_AMD_SECURE_AVIC:
         msr_gp(env, msr, "MSR-06", ra);
     case MSR_AMD_RMP_CFG:
-        if (!snp_host_segment_shift()) {
+        if (!snp_host_segment_shift(env->snp.host)) {
             msr_gp(env, msr, "RST-01", ra);
         }
         break;

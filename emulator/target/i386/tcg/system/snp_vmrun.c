@@ -118,17 +118,17 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
     }
     if (!(nested_ctl & SVM_NPT_ENABLED) ||
         !(env->snp.hwcr & HWCR_SMM_LOCK) ||
-        asid > snp_host_max_asid() ||
+        asid > snp_host_max_asid(env->snp.host) ||
         !(env->hflags & HF_LMA_MASK)) {
         refuse(env, "VMRUN-04", ra);
     }
     if (es && !(vmcb_ldq(env, offsetof(struct vmcb, control.lbr_ctl)) & 1)) {
         refuse(env, "VMRUN-06", ra);
     }
-    if (!es && asid < snp_host_min_sev_asid()) {
+    if (!es && asid < snp_host_min_sev_asid(env->snp.host)) {
         refuse(env, "VMRUN-07", ra);
     }
-    if (!snp_host_asid_active(asid)) {
+    if (!snp_host_asid_active(env->snp.host, asid)) {
         refuse(env, "VMRUN-29", ra);
     }
     if (es && !event_allowed(env)) {
@@ -229,7 +229,7 @@ static const char *vmsa_take(CPUX86State *env, Vmsa *v)
     }
     if (!rmp) {
         memcpy(v, page, sizeof(*v));
-        snp_host_see(v, env->snp.vmsa, sizeof(*v), env->snp.asid);
+        snp_host_see(env->snp.host, v, env->snp.vmsa, sizeof(*v), env->snp.asid);
         return vmsa_refused(env, v);
     }
 
@@ -237,7 +237,7 @@ static const char *vmsa_take(CPUX86State *env, Vmsa *v)
     memcpy(v, page, sizeof(*v));
     /* ENC-04; otherwise it is the guest's, or refused (VMSA-03) */
     if (!rmp_key_locked(rmp, env->snp.vmsa)) {
-        snp_host_see(v, env->snp.vmsa, sizeof(*v), env->snp.asid);
+        snp_host_see(env->snp.host, v, env->snp.vmsa, sizeof(*v), env->snp.asid);
     }
     rule = rmp_vmsa_refused(rmp, env->snp.vmsa, env->snp.asid,
                             v->sev_features & VMSA_SNP_ACTIVE);
@@ -437,7 +437,8 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
     }
     rule = vmsa_take(env, &v);
     if (rule) {
-        if (env->snp.rmp && rmp_hv_owned(env->snp.rmp, env->snp.vmsa, RMP_PAGE_4K)) {
+        if (env->snp.rmp &&
+            rmp_hv_owned(env->snp.rmp, env->snp.vmsa, RMP_PAGE_4K)) {
             tcg_sched_broken("vmsa-freed");
         }
         refuse(env, rule, ra);
@@ -723,7 +724,8 @@ static void save_vmsa(CPUX86State *env)
     }
 
     if (!(env->snp.guest & SNP_GUEST_SNP)) {
-        snp_host_take_page(env->snp.vmsa, env->snp.asid);   /* ENC-04 */
+        /* ENC-04 */
+        snp_host_take_page(env->snp.host, env->snp.vmsa, env->snp.asid);
     }
     address_space_read(&address_space_memory, env->snp.vmsa,
                        MEMTXATTRS_UNSPECIFIED, &v, sizeof(v));
