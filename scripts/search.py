@@ -151,6 +151,7 @@ class Trace:
 
     def __init__(self, lines, last=-1):
         self.objects = {}
+        self.sizes = {}
         # index, kind, cpu, mask, hash of what was before, object, does it write, turn
         self.decisions = []
         self.window = {}        # see Search.chain()
@@ -171,7 +172,7 @@ class Trace:
             if not w:
                 continue
             if w[0] == "o" and len(w) == 5:
-                self.objects[int(w[1])] = w[2]
+                self.objects[int(w[1])], self.sizes[int(w[1])] = w[2], int(w[4])
                 continue
             if w[0] not in ("d", "f", "s", "a", "p", "t", "x", "end"):
                 continue
@@ -264,14 +265,16 @@ class Search:
         self.out = os.path.join(args.out, case)
         os.makedirs(self.out, exist_ok=True)
         self.results = os.path.join(self.out, "results.jsonl")
+        self.drawn = os.path.join(self.out, "interleaving.json")
         self.known = {}
         self.seconds = 0.0
         key = "%s %s 2\n" % (args.key, parties)
         keyfile = os.path.join(self.out, "key")
         old = open(keyfile).read() if os.path.exists(keyfile) else None
         if args.fresh or old != key:
-            if os.path.exists(self.results):
-                os.unlink(self.results)
+            for path in self.results, self.drawn:
+                if os.path.exists(path):
+                    os.unlink(path)
             with open(keyfile, "w") as f:
                 f.write(key)
         elif os.path.exists(self.results):
@@ -358,7 +361,10 @@ class Search:
                         shutil.rmtree(kept, ignore_errors=True)
                         os.rename(path, kept)
                     done += 1
+                    was = self.first
                     self.take(choices, cost_of, run, levels)
+                    if self.first != was:
+                        self.keep(trace, cost_of, choices, why)
                 if time.monotonic() - said > 10:
                     said = time.monotonic()
                     rate = self.runs / (said - begin)
@@ -463,6 +469,9 @@ class Search:
             same = open(kept).read() == open(os.path.join(path, "qemu.log")).read()
             print("the same run, byte for byte" if same else "NOT the run that the search saw")
         print(self.lanes(trace))
+        cost = sum(d[1] in "dy" for d in trace.decisions if d[0] in dict(choices))
+        self.keep(trace, cost, choices, why)
+        print("drawn: scripts/draw svg %s" % self.drawn)
         return verdict
 
     def races(self, quiet=False):
@@ -492,6 +501,31 @@ class Search:
                   "; ".join(some[:12 if place == "elsewhere" else 3]),
                   "; and %d more" % (len(some) - 12) if place == "elsewhere" and len(some) > 12 else ""))
         return rows
+
+    def again(self, cost, choices):
+        return "make explore BOUND=%d KERNEL=%s CASE=%s CHOICES=%s" % (
+            cost, self.args.name, self.case, text(choices))
+
+    def keep(self, trace, cost, choices, why):
+        """What scripts/draw draws."""
+        steps, chosen = [], dict(choices)
+        for w in trace.lines:
+            if w[0] == "a":
+                obj = int(w[2])
+                steps.append((w[3], int(w[1]), trace.objects[obj], "0x" + w[4] if 0 < trace.sizes[obj] <= 8 else None,
+                              self.machine.where(int(w[5], 16)), w[6] if len(w) > 6 else ""))
+            elif w[0] == "d" and int(w[1]) in chosen:
+                steps.append(("preempted", int(w[2])))
+            elif w[0] == "g":
+                steps.append(("g", int(w[1]), trace.objects[int(w[2])]))
+            elif w[0] in "sp":
+                steps.append((w[0], int(w[1])))
+        if trace.broken or why != "-":
+            steps.append(("x", why))
+        with open(self.drawn + ".new", "w") as f:
+            json.dump({"scenario": self.case, "kernel": self.args.name, "why": why, "preemptions": cost,
+                       "again": self.again(cost, choices), "steps": steps}, f)
+        os.rename(self.drawn + ".new", self.drawn)
 
     def lanes(self, trace):
         cpus = sorted({int(w[1]) for w in trace.lines if w[0] in "as"})
@@ -544,7 +578,7 @@ def main():
     args = p.parse_args()
     args.complaint, args.harmless = re.compile(args.complaint), re.compile(args.harmless)
     with open(args.words) as f:
-        words = [line.split()[0] for line in f if line.split()[1] != "0"]
+        words = [line.split()[0] for line in f if line.split()[1] != "0" and line[0] != "@"]
     failed = unclear = 0
     for case in args.cases:
         case, smp, parties = case.split(":")
@@ -573,8 +607,7 @@ def main():
             cost, choices, run = first
             print("scenario %s, kernel %s, %s CPUs: FAILS with %d preemptions: %s, run %d (%s), %.0f s" % (
                 case, args.name, smp, cost, run["why"], search.runs, levels, search.seconds))
-            print("again: make explore BOUND=%d KERNEL=%s CASE=%s CHOICES=%s" % (
-                cost, args.name, case, text(choices)))
+            print("again: " + search.again(cost, choices))
         else:
             print("scenario %s, kernel %s, %s CPUs: all interleavings with at most %d preemptions at accesses "
                   "to {%s}: %d runs (%s), %d classes, %s; unlisted conflicting accesses: %s; %.0f s, %d ms a run" % (
