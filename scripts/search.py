@@ -23,6 +23,9 @@ ARGUMENT = {1: 5, 2: 4, 3: 3}
 BEGIN = "__x64_sys_getpgrp"
 LIMIT = 60000000
 ALARM = 60
+# Objects that are no words; what may be chosen besides a CPU: see tcg-search.c.
+RMP, IPI, FENCE = 0, 1, 2
+KEEP, DRAIN = 32, 64
 
 
 def say(text):
@@ -124,7 +127,8 @@ class Machine:
         with open(args.words) as f:
             words = spec(f.read().splitlines(), self.symbols)
         self.boot.send(start, {"server": self.round.path, "begin": int(self.symbols[BEGIN], 16),
-                               "parties": parties, "round-limit": LIMIT, "limit": 0, **words})
+                               "parties": parties, "round-limit": LIMIT, "limit": 0,
+                               "tso": args.tso, **words})
         self.round.line(300, self.not_over)
 
     def not_over(self):
@@ -151,9 +155,10 @@ def digest(*parts):
 class Trace:
     """What one run has written, and the hashes of its happens-before relation."""
 
-    def __init__(self, lines, last=-1):
+    def __init__(self, lines, last=-1, tso=False):
         self.objects = {}
-        # index, kind, cpu, mask, hash of what was before, object, does it write, turn
+        self.sizes = {}
+        # index, kind, cpu, choices, hash of what was before, object, does it write, turn
         self.decisions = []
         self.window = {}        # see Search.chain()
         self.users = collections.defaultdict(lambda: [0, 0])    # masks: who reads, who writes
@@ -161,9 +166,13 @@ class Trace:
         self.why = None
         self.broken = None
         self.instructions = 0
-        cpus = collections.defaultdict(lambda: "")
-        write = collections.defaultdict(lambda: "")
-        reads = collections.defaultdict(int)
+        self.cpus = cpus = collections.defaultdict(lambda: "")
+        self.write = write = collections.defaultdict(lambda: "")
+        self.reads = reads = collections.defaultdict(int)
+        # With store buffers: what is in them, who wrote a word last, and what
+        self.buffers = buffers = collections.defaultdict(list)
+        self.owner = {}
+        stored = {}
         current = None
         spinning = set()
         turn = 0
@@ -173,18 +182,27 @@ class Trace:
             if not w:
                 continue
             if w[0] == "o" and len(w) == 5:
-                self.objects[int(w[1])] = w[2]
+                self.objects[int(w[1])], self.sizes[int(w[1])] = w[2], int(w[4])
                 continue
-            if w[0] not in ("d", "f", "s", "a", "p", "t", "x", "end"):
+            if w[0] not in ("d", "f", "s", "a", "b", "r", "g", "p", "t", "x", "end") or w[0] == "r" and len(w) == 4:
                 continue
             self.lines.append(w)
             if w[0] == "d":
                 index, cpu, obj = int(w[1]), int(w[2]), int(w[3])
                 mask = int(w[6], 16)
+                full = any(buffers.values())
                 if index == last:
                     preempted = cpu
+                    if full:
+                        self.window["any"] = 1
                 self.decisions.append((index, "d", cpu, mask, digest(
-                    sorted(cpus.items()), current, cpu, obj, w[4], w[5], mask), obj, w[4] == "w", turn))
+                    sorted(cpus.items()), current, cpu, obj, w[4], w[5], mask), obj, w[4] == "w",
+                    -1 - index if full else turn))
+            elif w[0] in "br":
+                index, cpu, obj = int(w[1]), int(w[2]), int(w[3])
+                mask = 1 << KEEP if w[0] == "b" else int(w[4], 16) << DRAIN
+                self.decisions.append((index, w[0], cpu, mask, digest(
+                    sorted(cpus.items()), current, cpu, obj, w[0], mask), obj, True, turn))
             elif w[0] == "f":
                 mask = int(w[3], 16)
                 if preempted is not None:
@@ -201,28 +219,47 @@ class Trace:
                 spinning.add(int(w[1]))
             elif w[0] == "a":
                 cpu, obj = int(w[1]), int(w[2])
-                self.users[obj][w[3] == "w"] |= 1 << cpu
-                if w[3] == "w" and self.decisions:
-                    d = self.decisions[-1]
+                writes = w[3] != "r"
+                self.users[obj][writes] |= 1 << cpu
+                if writes:
+                    i = len(self.decisions) - 1
+                    while i > 0 and self.decisions[i][1] in "br":
+                        i -= 1
+                    d = self.decisions[i] if i >= 0 else ("",) * 8
                     if d[1] == "d" and d[2] == cpu and d[5] == obj and not d[6]:
-                        self.decisions[-1] = d[:6] + (True, d[7])
+                        self.decisions[i] = d[:6] + (True, d[7])
                 if preempted == cpu:
                     preempted = None
                 elif preempted is not None:
-                    if self.objects.get(obj) == "ipi":
+                    if obj == IPI:
                         self.window["any"] = 1
-                    self.window[obj] = self.window.get(obj, 0) | (w[3] == "w")
-                if self.objects.get(obj) == "ipi":
+                    self.window[obj] = self.window.get(obj, 0) | writes
+                if obj == IPI:
                     # Where it comes in between matters to all.
                     both = digest(sorted(cpus.items()), cpu)
                     for c in list(cpus) + [cpu]:
                         cpus[c] = digest(cpus[c], both)
-                elif w[3] == "r":
+                elif tso and obj > FENCE:
+                    if writes:
+                        cpus[cpu] = stored[cpu, obj] = digest(cpus[cpu], obj, "w")
+                        buffers[cpu].append((obj, cpus[cpu]))
+                        if w[3] == "w":
+                            self.drain(cpu)
+                    elif self.owner.get(obj) == cpu or obj in dict(buffers[cpu]):
+                        cpus[cpu] = digest(cpus[cpu], stored[cpu, obj], obj, "r")
+                    else:
+                        cpus[cpu] = digest(cpus[cpu], write[obj], obj, "r")
+                        reads[obj] += int(cpus[cpu], 16)
+                elif not writes:
                     cpus[cpu] = digest(cpus[cpu], write[obj], obj, "r")
                     reads[obj] += int(cpus[cpu], 16)
                 else:
                     cpus[cpu] = digest(cpus[cpu], write[obj], reads[obj], obj, "w")
                     write[obj], reads[obj] = cpus[cpu], 0
+            elif w[0] == "g":
+                if preempted is not None:
+                    self.window["any"] = 1
+                self.drain(int(w[1]))
             elif w[0] == "t":
                 if preempted is not None:
                     self.window["any"] = 1
@@ -235,6 +272,13 @@ class Trace:
                 self.why = w[1]
                 self.instructions = int(w[5])
         self.hash = digest(sorted(cpus.items()))
+
+    def drain(self, cpu):
+        """The oldest store of a CPU gets to memory: an event of a thread of its own, the buffer."""
+        obj, store = self.buffers[cpu].pop(0)
+        at = -1 - cpu
+        self.cpus[at] = digest(self.cpus[at], store, self.write[obj], self.reads[obj])
+        self.write[obj], self.reads[obj], self.owner[obj] = self.cpus[at], 0, cpu
 
 
 def judge(path, how, code, trace, complaint, harmless):
@@ -263,17 +307,19 @@ def text(choices):
 class Search:
     def __init__(self, args, case, smp, parties):
         self.args, self.case, self.smp, self.parties = args, case, int(smp), int(parties)
-        self.out = os.path.join(args.out, case)
+        self.out = os.path.join(args.out, case + ("-tso" if args.tso else ""))
         os.makedirs(self.out, exist_ok=True)
         self.results = os.path.join(self.out, "results.jsonl")
+        self.drawn = os.path.join(self.out, "interleaving.json")
         self.known = {}
         self.seconds = 0.0
         key = "%s %s 2\n" % (args.key, parties)
         keyfile = os.path.join(self.out, "key")
         old = open(keyfile).read() if os.path.exists(keyfile) else None
         if args.fresh or old != key:
-            if os.path.exists(self.results):
-                os.unlink(self.results)
+            for path in self.results, self.drawn:
+                if os.path.exists(path):
+                    os.unlink(path)
             with open(keyfile, "w") as f:
                 f.write(key)
         elif os.path.exists(self.results):
@@ -302,7 +348,7 @@ class Search:
     def wait(self, last=lambda path: -1):
         path, how, code, ms = self.machine.round.line(ALARM + 60, self.machine.not_over).split()
         with open(os.path.join(path, "qemu.log"), errors="replace") as f:
-            trace = Trace(f.read().splitlines(), last(path))
+            trace = Trace(f.read().splitlines(), last(path), self.args.tso)
         verdict, why = judge(path, how, int(code), trace, self.args.complaint, self.args.harmless)
         return path, trace, verdict, why, int(ms)
 
@@ -361,7 +407,10 @@ class Search:
                         shutil.rmtree(kept, ignore_errors=True)
                         os.rename(path, kept)
                     done += 1
+                    was = self.first
                     self.take(choices, cost_of, run, levels)
+                    if self.first != was:
+                        self.keep(trace, cost_of, choices, why)
                 if time.monotonic() - said > 10:
                     said = time.monotonic()
                     rate = self.runs / (said - begin)
@@ -419,13 +468,16 @@ class Search:
     def branch(self, choices, cost, mine, new, levels):
         chains = collections.defaultdict(list)
         for index, kind, cpu, mask, obj, writes, turn in mine:
-            if new is not None and (kind != "d" or obj not in new):
+            if new is not None and (kind not in "dbr" or obj not in new):
                 continue
-            if kind == "d" and obj not in self.shared and obj > 1:
+            if kind in "dbr" and obj not in self.shared and obj > FENCE:
                 continue
-            for other in range(32):
+            if kind == "b" and cost == self.args.bound:
+                # Nobody can look before it is in memory.
+                continue
+            for other in range(mask.bit_length()):
                 if other != cpu and mask >> other & 1:
-                    price = cost + (kind != "f")
+                    price = cost + (kind in "dy")
                     if price == self.args.bound and kind == "d":
                         chains[turn, other].append((index, obj, writes))
                     elif price <= self.args.bound:
@@ -446,7 +498,7 @@ class Search:
         events = list(events)
         while events:
             index, obj, writes = events.pop()
-            if window is None or "any" in window or obj == 1 or str(obj) in window and (
+            if window is None or "any" in window or obj == IPI or str(obj) in window and (
                     writes or window[str(obj)]):
                 child = choices + ((index, other),)
                 self.chains[child] = choices, price, other, events
@@ -466,6 +518,9 @@ class Search:
             same = open(kept).read() == open(os.path.join(path, "qemu.log")).read()
             print("the same run, byte for byte" if same else "NOT the run that the search saw")
         print(self.lanes(trace))
+        cost = sum(d[1] in "dy" for d in trace.decisions if d[0] in dict(choices))
+        self.keep(trace, cost, choices, why)
+        print("drawn: scripts/draw svg %s" % self.drawn)
         return verdict
 
     def races(self, quiet=False):
@@ -496,6 +551,31 @@ class Search:
                   "; and %d more" % (len(some) - 12) if place == "elsewhere" and len(some) > 12 else ""))
         return rows
 
+    def again(self, cost, choices):
+        return "make explore BOUND=%d %sKERNEL=%s CASE=%s CHOICES=%s" % (
+            cost, "TSO=1 " if self.args.tso else "", self.args.name, self.case, text(choices))
+
+    def keep(self, trace, cost, choices, why):
+        """What scripts/draw draws."""
+        steps, chosen = [], dict(choices)
+        for w in trace.lines:
+            if w[0] == "a":
+                obj = int(w[2])
+                steps.append((w[3], int(w[1]), trace.objects[obj], "0x" + w[4] if 0 < trace.sizes[obj] <= 8 else None,
+                              self.machine.where(int(w[5], 16)), w[6] if len(w) > 6 else ""))
+            elif w[0] == "d" and chosen.get(int(w[1]), KEEP) < KEEP:
+                steps.append(("preempted", int(w[2])))
+            elif w[0] == "g":
+                steps.append(("g", int(w[1]), trace.objects[int(w[2])]))
+            elif w[0] in "sp":
+                steps.append((w[0], int(w[1])))
+        if trace.broken or why != "-":
+            steps.append(("x", why))
+        with open(self.drawn + ".new", "w") as f:
+            json.dump({"scenario": self.case, "kernel": self.args.name, "why": why, "preemptions": cost,
+                       "again": self.again(cost, choices), "steps": steps}, f)
+        os.rename(self.drawn + ".new", self.drawn)
+
     def lanes(self, trace):
         cpus = sorted({int(w[1]) for w in trace.lines if w[0] in "as"})
         width = 36
@@ -504,10 +584,12 @@ class Search:
             cell = None
             if w[0] == "a":
                 cpu, obj = int(w[1]), trace.objects[int(w[2])]
-                cell = "%s %s%s  %s" % ({"r": "read", "w": "write"}[w[3]], obj,
+                cell = "%s %s%s  %s" % ({"r": "read", "w": "write", "b": "keep"}[w[3]], obj,
                     "" if obj in ("rmp", "ipi") else "=" + short(w[4]), self.machine.where(int(w[5], 16)))
             elif w[0] == "p":
                 cpu, cell = int(w[1]), "(waits)"
+            elif w[0] == "g":
+                cpu, cell = int(w[1]), "drain " + trace.objects[int(w[2])]
             elif w[0] == "t":
                 rows.append("-- timers --")
             elif w[0] == "x":
@@ -543,12 +625,14 @@ def main():
     p.add_argument("--fresh", action="store_true")
     p.add_argument("--all", action="store_true")
     p.add_argument("--races", action="store_true")
+    p.add_argument("--tso", action="store_true")
     p.add_argument("cases", nargs="+")
     args = p.parse_args()
     args.complaint, args.harmless = re.compile(args.complaint), re.compile(args.harmless)
     with open(args.words) as f:
-        words = [line.split()[0] for line in f if line.split()[1] != "0"]
+        words = [line.split()[0] for line in f if line.split()[1] != "0" and line[0] != "@"]
     failed = unclear = 0
+    buffers = " with store buffers" if args.tso else ""
     for case in args.cases:
         case, smp, parties = case.split(":")
         search = Search(args, case, smp, parties)
@@ -574,14 +658,13 @@ def main():
         if first:
             failed += 1
             cost, choices, run = first
-            print("scenario %s, kernel %s, %s CPUs: FAILS with %d preemptions: %s, run %d (%s), %.0f s" % (
-                case, args.name, smp, cost, run["why"], search.runs, levels, search.seconds))
-            print("again: make explore BOUND=%d KERNEL=%s CASE=%s CHOICES=%s" % (
-                cost, args.name, case, text(choices)))
+            print("scenario %s, kernel %s, %s CPUs%s: FAILS with %d preemptions: %s, run %d (%s), %.0f s" % (
+                case, args.name, smp, buffers, cost, run["why"], search.runs, levels, search.seconds))
+            print("again: " + search.again(cost, choices))
         else:
-            print("scenario %s, kernel %s, %s CPUs: all interleavings with at most %d preemptions at accesses "
+            print("scenario %s, kernel %s, %s CPUs%s: all interleavings with at most %d preemptions at accesses "
                   "to {%s}: %d runs (%s), %d classes, %s; unlisted conflicting accesses: %s; %.0f s, %d ms a run" % (
-                  case, args.name, smp, args.bound, ", ".join(words + ["rmp", "ipi"]), search.runs, levels,
+                  case, args.name, smp, buffers, args.bound, ", ".join(words + ["rmp", "ipi"]), search.runs, levels,
                   len(search.classes), "%d unclear" % search.unclear if search.unclear else "none fails", unlisted,
                   search.seconds, search.milliseconds / max(search.runs, 1)))
         sys.stdout.flush()

@@ -79,6 +79,28 @@ check "what was not run is said so" has "Not run yet: <code>make rates"
 SNP_CACHE=$tmp/none scripts/report >/dev/null 2>&1
 check "a run that cannot be judged: why" has "not judged: judge: KUNIT="
 check "it is one file: nothing is loaded" sh -c "! grep -E 'src=|href=.?[a-z]*:|<link|@import|url\\(' '$OUT'"
+
+# Of a search: CPU 1 keeps a store in its buffer, and CPU 0 does not see it.
+mkdir -p "$tmp/build/search/7.3/entry"
+cat >"$tmp/build/search/7.3/entry/interleaving.json" <<'JSON'
+{"scenario": "entry", "kernel": "7.3", "why": "vmsa-freed", "preemptions": 1, "again": "make explore CHOICES=0:1+7:0", "steps": [
+["s", 1], ["r", 1, "seq.0", "0x4", "f", ""], ["r", 1, "seq.0", "0x4", "f", ""],
+["b", 1, "mode.1", "0x0", "kvm_arch_vcpu_ioctl_run", ""], ["r", 1, "requests.1", "0x0", "enter", ""], ["preempted", 1],
+["s", 0], ["r", 0, "requests.1", "0x0", "hook<>", ""], ["w", 0, "requests.1", "0x0", "hook<>", ""],
+["r", 0, "requests.1", "0x40", "hook<>", ""], ["r", 0, "mode.1", "0x0", "kick", ""], ["w", 0, "rmp", null, "rmpupdate", "RMPUPDATE"],
+["s", 1], ["g", 1, "mode.1"], ["w", 1, "rmp", null, "run", "VMRUN"], ["r", 1, "requests.1", "0x40", "enter", ""], ["x", "vmsa-freed"]]}
+JSON
+check "an interleaving of a search: the page is made" scripts/report
+check "... what was read, written, and by whom" has "<title>CPU 0: sets bit 6 of requests hook&lt;&gt;</title>"
+check "... that a store was kept in its buffer" has "CPU 1: keeps its store to mode"
+check "... where it was preempted" has "<title>CPU 1: reads requests = 0x0 enter &#8212; then preempted</title>"
+check "... which vCPU a CPU runs" has ">CPU 1, vCPU 1</text>"
+check "... what nothing depends on is counted" has ">2 more</text>"
+# Three, in two widths: the last read is behind RMPUPDATE, and so behind the request.
+check "... an arrow where the lanes do not say it" [ "$(grep -o 'class="arrow order"' "$OUT" | wc -l)" = 6 ]
+check "... as a picture of its own" sh -c 'scripts/draw svg "$1" >"$2" && "${PYTHON:-python3}" -c "import sys, xml.dom.minidom as x; x.parse(sys.argv[1])" "$2"' - \
+	"$tmp/build/search/7.3/entry/interleaving.json" "$tmp/two.svg"
+check "... a file that is none is refused" sh -c 'scripts/draw svg "$1" 2>&1; [ $? = 2 ]' - "$tmp/build/matrix/results.json"
 check "what it was not run on" has "Nothing was run on SNP hardware"
 
 # The drawing.  What trace-cmd makes of a trace.dat: vCPU 0 in the main thread, 10, kicks

@@ -62,6 +62,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(TcgSched, TCG_SCHED)
 /* Instructions until the main loop gets its turn */
 #define QUOTA           200000
 #define MAX_SYMBOLS     16
+/* Instead of a symbol: an instruction that waits for the stores before it */
+#define FENCE           MAX_SYMBOLS
 #define MAX_DEPTH       64
 #define MAX_CPUS        256
 /* Kinds of points, each symbol being one */
@@ -442,11 +444,15 @@ int tcg_sched_symbol(uint64_t pc)
             return i;
         }
     }
-    return -1;
+    return sched->search.tso && tcg_search_is_fence(current_cpu, pc) ? FENCE : -1;
 }
 
 void tcg_sched_at_symbol(CPUState *cpu, unsigned symbol, uintptr_t ra)
 {
+    if (symbol == FENCE) {
+        tcg_search_fence(cpu, ra);
+        return;
+    }
     if (tcg_search_state != TCG_SEARCH_OFF) {
         tcg_search_symbol(cpu, sched->symbols[symbol].first, ra);
         return;
@@ -868,6 +874,16 @@ static void sched_set_races(Object *obj, bool value, Error **errp)
     TCG_SCHED(obj)->search.races = value;
 }
 
+static bool sched_get_tso(Object *obj, Error **errp)
+{
+    return TCG_SCHED(obj)->search.tso;
+}
+
+static void sched_set_tso(Object *obj, bool value, Error **errp)
+{
+    TCG_SCHED(obj)->search.tso = value;
+}
+
 static void sched_init(Object *obj)
 {
     TcgSched *s = TCG_SCHED(obj);
@@ -921,6 +937,7 @@ static void sched_class_init(ObjectClass *oc, const void *data)
                               sched_get_symbols, sched_set_symbols, NULL, NULL);
     object_class_property_add_bool(oc, "races", sched_get_races,
                                    sched_set_races);
+    object_class_property_add_bool(oc, "tso", sched_get_tso, sched_set_tso);
     object_class_property_add(oc, "words", "TcgSchedWordList",
                               sched_get_words, sched_set_words, NULL, NULL);
     object_class_property_add(oc, "choices", "TcgSchedChoiceList",

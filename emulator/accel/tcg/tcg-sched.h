@@ -67,6 +67,9 @@ bool tcg_sched_delay_ipi(CPUState *from, CPUState *to, TcgSchedDeliver *deliver,
 bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags,
                       uintptr_t ra);
 
+/* @cpu takes an interrupt or an exception. */
+void tcg_sched_interrupt(CPUState *cpu);
+
 /* What no host must do has been done: a search ends here. */
 void tcg_sched_broken(const char *what);
 

@@ -20,6 +20,13 @@
  * nobody else can go on.  Timers expire only when nobody can: their moment is
  * none of the choices.
  *
+ * With tso=on a store to a word may stay in the processor's buffer, and then all of its
+ * stores to the kernel's memory behind it do, in order.  Memory has what the others see:
+ * the stores are taken back when another processor gets its turn, and made again when
+ * this one does.  The buffer is empty after an instruction that waits for it, when it is
+ * full, and when the processor takes an interrupt, spins, sleeps or leaves the kernel.
+ * Until then another one that comes to a word in it may find it drained that far.
+ *
  * What happened is told on stderr, see sc_report().
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -47,6 +54,9 @@
 #define MAX_CHOICES     512
 #define MAX_CPUS        32
 #define MAX_HELD        8
+/* As many as a Zen 2 has; the longest is that of an XMM register or the like */
+#define MAX_STORES      48
+#define MAX_STORE       64
 /* Without an event, outside of a guest and inside */
 #define SLICE           300000
 #define GUEST_SLICE     20000
@@ -62,8 +72,11 @@
 #define EXIT_LIMIT      3
 #define EXIT_FAILED     4
 
-/* Object 0, whatever the instruction is about; IPIs are not, but listed */
-enum { OBJECT_RMP, OBJECT_IPI, NR_FIXED };
+/* What is no word: object 0, whatever the instruction is about, IPIs, and fences */
+enum { OBJECT_RMP, OBJECT_IPI, OBJECT_FENCE, NR_FIXED };
+
+/* What a script may choose besides a CPU: keep a store, drain the buffer of a CPU */
+enum { CHOICE_KEEP = MAX_CPUS, CHOICE_DRAIN = 2 * MAX_CPUS };
 
 typedef struct SearchWord {
     char *name;
@@ -84,6 +97,14 @@ typedef struct SearchHeld {
     vaddr pc;
     int object;
 } SearchHeld;
+
+typedef struct SearchStore {
+    vaddr addr;
+    unsigned len;
+    int object;                 /* -1: none of the words */
+    /* What memory has not: the older bytes while the processor has its turn */
+    uint8_t bytes[MAX_STORE];
+} SearchStore;
 
 typedef struct SearchParty {
     bool waits;                 /* at the beginning */
@@ -110,6 +131,10 @@ typedef struct SearchParty {
     } seen[NR_SEEN];            /* since it last spun in vain, and when last */
     unsigned nr_seen;
     uint64_t nr_accesses, last_new;
+    SearchStore stores[MAX_STORES];
+    unsigned nr_stores;
+    bool keeps;                 /* the store that it is about to make */
+    vaddr fence_pc;             /* of the last instruction that waited for the buffer */
 } SearchParty;
 
 TcgSearchState tcg_search_state;
@@ -128,7 +153,7 @@ static struct {
     unsigned nr_objects;
     struct {
         uint64_t at;
-        int cpu;
+        int choice;
     } choices[MAX_CHOICES];
     unsigned nr_choices;
 
@@ -163,7 +188,11 @@ static void G_GNUC_PRINTF(1, 2) sc_trace(const char *fmt, ...)
  * d INDEX CPU OBJECT r|w PC ENABLED    a decision: before an access; CPUs' mask
  * f INDEX CPU CANDIDATES CHOSEN        a decision: CPU sleeps or spins
  * s CPU                                it runs from here on
- * a CPU OBJECT r|w VALUE PC            the access, and what was there before it
+ * b INDEX CPU OBJECT PC                a decision: before a store that may be kept
+ * r INDEX CPU OBJECT MASK              a decision: these have it in their buffers
+ * a CPU OBJECT r|w|b VALUE PC WHAT     the access, and what was there before it; b: a
+ *                                      store that goes into the buffer
+ * g CPU OBJECT                         such a store gets to memory
  * p CPU                                spins
  * t                                    timers expire
  * end WHY
@@ -219,6 +248,190 @@ vaddr tcg_sched_pc(CPUState *cpu, uintptr_t ra)
     }
     return data[0] < TARGET_PAGE_SIZE ?
            (cpu->cc->get_pc(cpu) & TARGET_PAGE_MASK) | data[0] : data[0];
+}
+
+/* ---- store buffers ---- */
+
+static void sc_exchange(CPUState *cpu, SearchStore *store)
+{
+    uint8_t bytes[MAX_STORE];
+
+    memcpy(bytes, store->bytes, store->len);
+    cpu_memory_rw_debug(cpu, store->addr, store->bytes, store->len, false);
+    cpu_memory_rw_debug(cpu, store->addr, bytes, store->len, true);
+}
+
+/* @cpu's turn ends: memory is as if its stores had not been made. */
+static void sc_withdraw(CPUState *cpu)
+{
+    SearchParty *p = sc_party(cpu);
+
+    for (unsigned i = p->nr_stores; i--; ) {
+        sc_exchange(cpu, &p->stores[i]);
+    }
+}
+
+static void sc_restore(CPUState *cpu)
+{
+    SearchParty *p = sc_party(cpu);
+
+    for (unsigned i = 0; i < p->nr_stores; i++) {
+        sc_exchange(cpu, &p->stores[i]);
+    }
+}
+
+/* Those who wait for @object, and others than @cpu who spin for any reason */
+static void sc_wake(CPUState *cpu, int object, bool write)
+{
+    const uint64_t bit = object < NR_FIXED ? 0 : 1ull << object;
+    CPUState *other;
+
+    CPU_FOREACH(other) {
+        SearchParty *q = sc_party(other);
+
+        if (other != cpu && q->spins && !q->in_guest &&
+            (!q->spins_on || (write && (q->spins_on & bit)))) {
+            q->spins = false;
+            q->nr_seen = 0;
+        }
+    }
+}
+
+/* The oldest @n stores of @cpu get to memory, where they are if it has its turn. */
+static void sc_drain(CPUState *cpu, unsigned n)
+{
+    SearchParty *p = sc_party(cpu);
+
+    for (unsigned i = 0; i < n; i++) {
+        SearchStore *store = &p->stores[i];
+
+        if (cpu != sc.cpu) {
+            cpu_memory_rw_debug(cpu, store->addr, store->bytes, store->len, true);
+        }
+        if (store->object >= 0) {
+            sc_trace("g %d %d\n", cpu->cpu_index, store->object);
+            sc.writes++;
+            sc_wake(cpu, store->object, true);
+        }
+    }
+    p->nr_stores -= n;
+    memmove(p->stores, p->stores + n, p->nr_stores * sizeof(*p->stores));
+}
+
+static void sc_drain_all(CPUState *cpu)
+{
+    sc_drain(cpu, sc_party(cpu)->nr_stores);
+}
+
+/* @cpu is about to store to @addr; what is there goes into the buffer. */
+static void sc_store(CPUState *cpu, vaddr addr, vaddr len, int object)
+{
+    SearchParty *p = sc_party(cpu);
+    SearchStore *store;
+
+    if (!p->nr_stores && !p->keeps) {
+        return;
+    }
+    p->keeps = false;
+    if (len > MAX_STORE) {
+        sc_drain_all(cpu);
+        return;
+    }
+    if (p->nr_stores == MAX_STORES) {
+        sc_drain(cpu, 1);
+    }
+    store = &p->stores[p->nr_stores++];
+    store->addr = addr;
+    store->len = len;
+    store->object = object;
+    cpu_memory_rw_debug(cpu, addr, store->bytes, len, false);
+}
+
+/* How many of @cpu's stores have to get to memory for the first to @object to do so */
+static unsigned sc_up_to(CPUState *cpu, int object)
+{
+    SearchParty *p = sc_party(cpu);
+
+    for (unsigned i = 0; i < p->nr_stores; i++) {
+        if (p->stores[i].object == object) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+/*
+ * LOCK, XCHG with memory, fences, I/O, HLT, and what is serializing.  SYSRET is none, but
+ * from there on stores are not looked at.
+ */
+bool tcg_search_is_fence(CPUState *cpu, uint64_t pc)
+{
+    uint8_t code[16] = { 0 }, modrm;
+    const unsigned here = MIN(12, -(pc | TARGET_PAGE_MASK));
+    unsigned i = 0;
+    bool lock = false;
+
+    if (pc >> 56 != 0xff ||
+        cpu_memory_rw_debug(cpu, pc, code, here, false) < 0) {
+        return false;
+    }
+    if (here < 12) {
+        cpu_memory_rw_debug(cpu, pc + here, code + here, 12 - here, false);
+    }
+    while (i < 8 && (code[i] == 0x26 || code[i] == 0x2e || code[i] == 0x36 ||
+                     code[i] == 0x3e || (code[i] >= 0x64 && code[i] <= 0x67) ||
+                     code[i] == 0xf0 || code[i] == 0xf2 || code[i] == 0xf3)) {
+        lock |= code[i++] == 0xf0;
+    }
+    if (lock) {
+        return true;
+    }
+    i += (code[i] & 0xf0) == 0x40;
+    switch (code[i]) {
+    case 0x86 ... 0x87:         /* XCHG */
+        return code[i + 1] < 0xc0;
+    case 0x6c ... 0x6f:         /* INS, OUTS */
+    case 0xe4 ... 0xe7:         /* IN, OUT */
+    case 0xec ... 0xef:
+    case 0xcf:                  /* IRET */
+    case 0xf4:                  /* HLT */
+        return true;
+    case 0x0f:
+        break;
+    default:
+        return false;
+    }
+    modrm = code[i + 2];
+    switch (code[i + 1]) {
+    case 0x00:                  /* LLDT, LTR */
+        return extract32(modrm, 3, 3) == 2 || extract32(modrm, 3, 3) == 3;
+    case 0x01:
+        if (modrm < 0xc0) {     /* LGDT, LIDT, LMSW, INVLPG */
+            return extract32(modrm, 3, 3) == 2 || extract32(modrm, 3, 3) == 3 ||
+                   extract32(modrm, 3, 3) >= 6;
+        }
+        /* VMRUN, RMPUPDATE and others; not CLAC, STAC, XGETBV, SWAPGS, RDTSCP */
+        return modrm != 0xca && modrm != 0xcb && modrm != 0xd0 && modrm != 0xf8 &&
+               modrm != 0xf9;
+    case 0x07:                  /* SYSRET */
+    case 0x08 ... 0x09:         /* INVD, WBINVD */
+    case 0x22 ... 0x23:         /* MOV to CR, to DR */
+    case 0x30:                  /* WRMSR */
+    case 0xa2:                  /* CPUID */
+    case 0xaa:                  /* RSM */
+        return true;
+    case 0xae:                  /* MFENCE, SFENCE */
+        return modrm >= 0xf0;
+    default:
+        return false;
+    }
+}
+
+void tcg_sched_interrupt(CPUState *cpu)
+{
+    if (tcg_search_state == TCG_SEARCH_ROUND) {
+        sc_drain_all(cpu);
+    }
 }
 
 /* ---- options ---- */
@@ -372,6 +585,17 @@ static bool sc_add_object(CPUState *cpu, SearchWord *word, uint64_t base,
     return true;
 }
 
+/* The upper half, whose last byte would make the end 0 */
+static void sc_watch_kernel(int flags)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        cpu_watchpoint_insert(cpu, 1ull << 63, (1ull << 63) - 1, BP_GDB | flags,
+                              NULL);
+    }
+}
+
 bool tcg_search_prepare(Error **errp)
 {
     CPUState *cpu, *at = NULL;
@@ -384,6 +608,7 @@ bool tcg_search_prepare(Error **errp)
     sc.regions = g_string_new(NULL);
     sc.objects[OBJECT_RMP].name = g_strdup("rmp");
     sc.objects[OBJECT_IPI].name = g_strdup("ipi");
+    sc.objects[OBJECT_FENCE].name = g_strdup("fence");
     sc.nr_objects = NR_FIXED;
     for (unsigned i = 0; i < sc.nr_words; i++) {
         unsigned nth = 0;
@@ -398,6 +623,9 @@ bool tcg_search_prepare(Error **errp)
             }
         }
     }
+    if (sc.options.tso) {
+        sc_watch_kernel(BP_MEM_WRITE);
+    }
     return true;
 }
 
@@ -410,7 +638,7 @@ bool tcg_search_begin(const TcgSearchOptions *options, Error **errp)
             return false;
         }
         sc.choices[sc.nr_choices].at = c->value->at;
-        sc.choices[sc.nr_choices++].cpu = c->value->cpu;
+        sc.choices[sc.nr_choices++].choice = c->value->cpu;
     }
     sc.trace = g_string_new(NULL);
     for (unsigned i = 0; i < sc.nr_objects; i++) {
@@ -419,13 +647,7 @@ bool tcg_search_begin(const TcgSearchOptions *options, Error **errp)
     }
     g_string_append(sc.trace, sc.regions->str);
     if (options->races) {
-        CPUState *cpu;
-
-        /* The upper half, whose last byte would make the end 0 */
-        CPU_FOREACH(cpu) {
-            cpu_watchpoint_insert(cpu, 1ull << 63, (1ull << 63) - 1,
-                                  BP_GDB | BP_MEM_ACCESS, NULL);
-        }
+        sc_watch_kernel(BP_MEM_ACCESS);
     }
     for (unsigned i = 0; i < MAX_CPUS; i++) {
         sc.party[i].let_go = sc.party[i].waits;
@@ -457,26 +679,37 @@ static uint32_t sc_mask(void)
     return mask;
 }
 
-/* Which CPU the script has for the next decision, or NULL */
-static CPUState *sc_choice(void)
+/* What the script has for the next decision, or -1 */
+static int sc_scripted(void)
 {
     for (unsigned i = 0; i < sc.nr_choices; i++) {
         if (sc.choices[i].at == sc.index) {
-            CPUState *cpu = qemu_get_cpu(sc.choices[i].cpu);
-
-            if (!cpu || !sc_enabled(cpu)) {
-                sc_end(EXIT_FAILURE, "bad-choice");
-            }
-            return cpu;
+            return sc.choices[i].choice;
         }
     }
-    return NULL;
+    return -1;
+}
+
+/* Which CPU it has, or NULL */
+static CPUState *sc_choice(void)
+{
+    const int choice = sc_scripted();
+    CPUState *cpu = NULL;
+
+    if (choice >= 0) {
+        cpu = choice < MAX_CPUS ? qemu_get_cpu(choice) : NULL;
+        if (!cpu || !sc_enabled(cpu)) {
+            sc_end(EXIT_FAILURE, "bad-choice");
+        }
+    }
+    return cpu;
 }
 
 static void sc_spin(CPUState *cpu, uint64_t on)
 {
     SearchParty *p = sc_party(cpu);
 
+    sc_drain_all(cpu);
     p->spins = true;
     p->spins_on = on;
     p->irqs = cpu->interrupt_request;
@@ -515,18 +748,79 @@ static bool sc_is_new(SearchParty *p, int object, bool write, vaddr pc,
     return true;
 }
 
+/* Others have @object in their buffers: it may get to memory before @cpu's access. */
+static void sc_drain_others(CPUState *cpu, int object)
+{
+    for (;;) {
+        CPUState *other;
+        uint32_t mask = 0;
+        int choice;
+
+        CPU_FOREACH(other) {
+            if (other != cpu && sc_up_to(other, object)) {
+                mask |= 1u << other->cpu_index;
+            }
+        }
+        if (!mask) {
+            return;
+        }
+        sc_trace("r %" PRIu64 " %d %d %x\n", sc.index, cpu->cpu_index, object, mask);
+        choice = sc_scripted();
+        sc.index++;
+        if (choice < 0) {
+            return;
+        }
+        choice -= CHOICE_DRAIN;
+        if (choice < 0 || choice >= MAX_CPUS || !(mask & 1u << choice)) {
+            sc_end(EXIT_FAILURE, "bad-choice");
+        }
+        other = qemu_get_cpu(choice);
+        sc_drain(other, sc_up_to(other, object));
+    }
+}
+
+/* Does a store to @object go into the buffer? */
+static bool sc_keeps(CPUState *cpu, int object, vaddr pc)
+{
+    SearchParty *p = sc_party(cpu);
+    int choice;
+
+    if (p->nr_stores) {
+        return true;
+    }
+    if (pc == p->fence_pc) {
+        return false;
+    }
+    sc_trace("b %" PRIu64 " %d %d %" VADDR_PRIx "\n", sc.index, cpu->cpu_index,
+             object, pc);
+    choice = sc_scripted();
+    sc.index++;
+    if (choice >= 0 && choice != CHOICE_KEEP) {
+        sc_end(EXIT_FAILURE, "bad-choice");
+    }
+    return choice >= 0;
+}
+
 /* @cpu does what it has come to. */
-static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc)
+static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc, const char *what)
 {
     const uint64_t bit = object < NR_FIXED ? 0 : 1ull << object;
     SearchObject *o = &sc.objects[object];
     SearchParty *p = sc_party(cpu);
-    const uint64_t value = o->addr ? sc_read(cpu, o->addr, o->size) : 0;
-    CPUState *other;
+    uint64_t value;
     bool is_new, loop;
 
-    sc_trace("a %d %d %c %" PRIx64 " %" VADDR_PRIx "\n", cpu->cpu_index, object,
-             write ? 'w' : 'r', value, pc);
+    p->keeps = false;
+    if (sc.options.tso && object >= NR_FIXED) {
+        /* Nothing comes between the two halves of a locked instruction. */
+        if (!write || pc != p->fence_pc) {
+            sc_drain_others(cpu, object);
+        }
+        p->keeps = write && sc_keeps(cpu, object, pc);
+    }
+    value = o->addr ? sc_read(cpu, o->addr, o->size) : 0;
+    sc_trace("a %d %d %c %" PRIx64 " %" VADDR_PRIx " %s\n", cpu->cpu_index, object,
+             p->keeps ? 'b' : write ? 'w' : 'r', value, pc, what);
     sc.stuck = 0;
     p->had_event = true;
     if (write) {
@@ -543,15 +837,7 @@ static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc)
         /* Nobody waits for what has been there before. */
         return;
     }
-    CPU_FOREACH(other) {
-        SearchParty *q = sc_party(other);
-
-        if (other != cpu && q->spins && !q->in_guest &&
-            (!q->spins_on || (write && (q->spins_on & bit)))) {
-            q->spins = false;
-            q->nr_seen = 0;
-        }
-    }
+    sc_wake(cpu, object, write);
 }
 
 static bool sc_was_held(SearchParty *p, int object, vaddr pc)
@@ -565,7 +851,7 @@ static bool sc_was_held(SearchParty *p, int object, vaddr pc)
     return false;
 }
 
-static void sc_event(CPUState *cpu, int object, bool write, uintptr_t ra)
+static void sc_event(CPUState *cpu, int object, bool write, const char *what, uintptr_t ra)
 {
     const vaddr pc = tcg_sched_pc(cpu, ra);
     SearchParty *p = sc_party(cpu);
@@ -577,7 +863,7 @@ static void sc_event(CPUState *cpu, int object, bool write, uintptr_t ra)
     /* One instruction that loads and stores is one event. */
     if (write && p->last_object == object && p->last_pc == pc) {
         p->last_object = -1;
-        sc_commit(cpu, object, write, pc);
+        sc_commit(cpu, object, write, pc, what);
         return;
     }
     if (!ra || !sc_was_held(p, object, pc)) {
@@ -599,9 +885,24 @@ static void sc_event(CPUState *cpu, int object, bool write, uintptr_t ra)
             cpu_exit(cpu);
         }
     }
+    if (object == OBJECT_FENCE) {
+        p->had_event = true;
+        return;
+    }
     p->last_object = write ? -1 : object;
     p->last_pc = pc;
-    sc_commit(cpu, object, write, pc);
+    sc_commit(cpu, object, write, pc, what);
+}
+
+void tcg_search_fence(CPUState *cpu, uintptr_t ra)
+{
+    if (tcg_search_state == TCG_SEARCH_ROUND && cpu == sc.cpu) {
+        sc_party(cpu)->fence_pc = tcg_sched_pc(cpu, ra);
+        if (sc_party(cpu)->nr_stores) {
+            sc_event(cpu, OBJECT_FENCE, true, "", ra);
+            sc_drain_all(cpu);
+        }
+    }
 }
 
 static void sc_trace_access(CPUState *cpu, vaddr addr, vaddr len, int flags,
@@ -615,6 +916,8 @@ static void sc_trace_access(CPUState *cpu, vaddr addr, vaddr len, int flags,
 bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags,
                       uintptr_t ra)
 {
+    const bool write = flags & BP_MEM_WRITE && !(flags & BP_MEM_READ);
+
     if (likely(tcg_search_state == TCG_SEARCH_OFF)) {
         return false;
     }
@@ -627,16 +930,25 @@ bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags,
                     sc_trace_access(cpu, addr, len, flags,
                                     tcg_sched_pc(cpu, ra));
                 }
-                sc_event(cpu, i,
-                         flags & BP_MEM_WRITE && !(flags & BP_MEM_READ), ra);
+                sc_event(cpu, i, write, "", ra);
+                if (write && sc.options.tso) {
+                    sc_store(cpu, addr, len, i);
+                }
             }
             return true;
         }
     }
-    if (tcg_search_state != TCG_SEARCH_ROUND || !sc.options.races) {
+    if (!sc.options.tso && !sc.options.races) {
         return false;
     }
-    sc_trace_access(cpu, addr, len, flags, tcg_sched_pc(cpu, ra));
+    if (tcg_search_state == TCG_SEARCH_ROUND) {
+        if (sc.options.races) {
+            sc_trace_access(cpu, addr, len, flags, tcg_sched_pc(cpu, ra));
+        }
+        if (write && sc.options.tso) {
+            sc_store(cpu, addr, len, -1);
+        }
+    }
     return true;
 }
 
@@ -657,25 +969,28 @@ static void sc_pause(CPUState *cpu)
 
 void tcg_search_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
 {
+    if (point != TCG_SCHED_PAUSE) {
+        sc_drain_all(cpu);
+    }
     switch (point) {
     case TCG_SCHED_PAUSE:
         sc_pause(cpu);
         break;
     case TCG_SCHED_RMPUPDATE:
-        sc_event(cpu, OBJECT_RMP, true, ra);
+        sc_event(cpu, OBJECT_RMP, true, "RMPUPDATE", ra);
         break;
     case TCG_SCHED_VMRUN:
-        sc_event(cpu, OBJECT_RMP, true, ra);
+        sc_event(cpu, OBJECT_RMP, true, "VMRUN", ra);
         sc_party(cpu)->in_guest = true;
         /* From here on the guest's slice */
         cpu_exit(cpu);
         break;
     case TCG_SCHED_VMEXIT:
         sc_party(cpu)->in_guest = false;
-        sc_event(cpu, OBJECT_RMP, true, 0);
+        sc_event(cpu, OBJECT_RMP, true, "#VMEXIT", 0);
         break;
     case TCG_SCHED_IPI:
-        sc_event(cpu, OBJECT_IPI, true, 0);
+        sc_event(cpu, OBJECT_IPI, true, "IPI", 0);
         break;
     default:
         break;
@@ -794,8 +1109,15 @@ void tcg_search_run(int64_t quota)
         }
         p = sc_party(cpu);
         if (cpu != sc.cpu) {
+            if (sc.cpu && !tcg_sched_runnable(sc.cpu)) {
+                sc_drain_all(sc.cpu);
+            }
             sc_trace("s %d\n", cpu->cpu_index);
+            if (sc.cpu) {
+                sc_withdraw(sc.cpu);
+            }
             sc.cpu = cpu;
+            sc_restore(cpu);
             p->pauses = 0;
             p->reads = 0;
         }

@@ -22,6 +22,7 @@ typedef struct TcgSearchOptions {
     TcgSchedWordList *words;
     TcgSchedChoiceList *choices;
     bool races;                 /* tell of each access to kernel memory */
+    bool tso;                   /* stores may wait in a buffer */
 } TcgSearchOptions;
 
 extern TcgSearchState tcg_search_state;
@@ -39,6 +40,11 @@ bool tcg_search_prepare(Error **errp);
 bool tcg_search_begin(const TcgSearchOptions *options, Error **errp);
 void tcg_search_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra);
 void tcg_search_run(int64_t quota);
+
+/* Does the instruction at @pc wait until the stores before it are in memory? */
+bool tcg_search_is_fence(CPUState *cpu, uint64_t pc);
+/* @cpu has come to one. */
+void tcg_search_fence(CPUState *cpu, uintptr_t ra);
 
 /* tcg-sched.c */
 int64_t tcg_sched_exec(CPUState *cpu, int64_t budget);

@@ -354,7 +354,8 @@ static bool snp_fw_measure(uint8_t *ld, unsigned type, uint64_t spa,
 }
 
 /* FWCMD-13: the page holds the secrets and nothing of what was there */
-static void snp_fw_write_secrets(const SnpGuest *guest, uint64_t spa)
+static void snp_fw_write_secrets(SnpFw *fw, const SnpGuest *guest,
+                                 uint64_t spa)
 {
     g_autofree uint8_t *page = g_malloc0(RMP_PAGE_4K);
     struct snp_secrets *s = (struct snp_secrets *)page;
@@ -515,7 +516,7 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
 
         snp_fw_write(fw, spa, zero, size);
     } else if (type == SNP_PAGE_SECRETS) {
-        snp_fw_write_secrets(guest, spa);
+        snp_fw_write_secrets(fw, guest, spa);
     }
     trace_snp_fw_launch_update(guest->asid, entry.gpa, type, spa);
     return SEV_SUCCESS;
