@@ -444,7 +444,8 @@ int tcg_sched_symbol(uint64_t pc)
             return i;
         }
     }
-    return sched->search.tso && tcg_search_is_fence(current_cpu, pc) ? FENCE : -1;
+    return sched->search.tso && tcg_search_is_fence(current_cpu, pc) ?
+           FENCE : -1;
 }
 
 void tcg_sched_at_symbol(CPUState *cpu, unsigned symbol, uintptr_t ra)

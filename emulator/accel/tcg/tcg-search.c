@@ -20,12 +20,13 @@
  * nobody else can go on.  Timers expire only when nobody can: their moment is
  * none of the choices.
  *
- * With tso=on a store to a word may stay in the processor's buffer, and then all of its
- * stores to the kernel's memory behind it do, in order.  Memory has what the others see:
- * the stores are taken back when another processor gets its turn, and made again when
- * this one does.  The buffer is empty after an instruction that waits for it, when it is
- * full, and when the processor takes an interrupt, spins, sleeps or leaves the kernel.
- * Until then another one that comes to a word in it may find it drained that far.
+ * With tso=on a store to a word may stay in the processor's buffer, and then
+ * all of its stores to the kernel's memory behind it do, in order.  Memory has
+ * what the others see: the stores are taken back when another processor gets
+ * its turn, and made again when this one does.  The buffer is empty after an
+ * instruction that waits for it, when it is full, and when the processor takes
+ * an interrupt, spins, sleeps or leaves the kernel.  Until then another one
+ * that comes to a word in it may find it drained that far.
  *
  * What happened is told on stderr, see sc_report().
  *
@@ -72,10 +73,10 @@
 #define EXIT_LIMIT      3
 #define EXIT_FAILED     4
 
-/* What is no word: object 0, whatever the instruction is about, IPIs, and fences */
+/* No words: object 0, whatever the instruction is about, IPIs, and fences */
 enum { OBJECT_RMP, OBJECT_IPI, OBJECT_FENCE, NR_FIXED };
 
-/* What a script may choose besides a CPU: keep a store, drain the buffer of a CPU */
+/* Choices besides a CPU: keep a store, drain the buffer of a CPU */
 enum { CHOICE_KEEP = MAX_CPUS, CHOICE_DRAIN = 2 * MAX_CPUS };
 
 typedef struct SearchWord {
@@ -134,7 +135,7 @@ typedef struct SearchParty {
     SearchStore stores[MAX_STORES];
     unsigned nr_stores;
     bool keeps;                 /* the store that it is about to make */
-    vaddr fence_pc;             /* of the last instruction that waited for the buffer */
+    vaddr fence_pc;             /* the last that waited for the buffer */
 } SearchParty;
 
 TcgSearchState tcg_search_state;
@@ -188,10 +189,10 @@ static void G_GNUC_PRINTF(1, 2) sc_trace(const char *fmt, ...)
  * d INDEX CPU OBJECT r|w PC ENABLED    a decision: before an access; CPUs' mask
  * f INDEX CPU CANDIDATES CHOSEN        a decision: CPU sleeps or spins
  * s CPU                                it runs from here on
- * b INDEX CPU OBJECT PC                a decision: before a store that may be kept
- * r INDEX CPU OBJECT MASK              a decision: these have it in their buffers
- * a CPU OBJECT r|w|b VALUE PC WHAT     the access, and what was there before it; b: a
- *                                      store that goes into the buffer
+ * b INDEX CPU OBJECT PC                a decision: before a store to be kept
+ * r INDEX CPU OBJECT MASK              a decision: these have it buffered
+ * a CPU OBJECT r|w|b VALUE PC WHAT     the access, and what was there before;
+ *                                      b: a store that goes into the buffer
  * g CPU OBJECT                         such a store gets to memory
  * p CPU                                spins
  * t                                    timers expire
@@ -297,7 +298,7 @@ static void sc_wake(CPUState *cpu, int object, bool write)
     }
 }
 
-/* The oldest @n stores of @cpu get to memory, where they are if it has its turn. */
+/* The oldest @n stores of @cpu get to memory, where they are in its turn */
 static void sc_drain(CPUState *cpu, unsigned n)
 {
     SearchParty *p = sc_party(cpu);
@@ -306,7 +307,8 @@ static void sc_drain(CPUState *cpu, unsigned n)
         SearchStore *store = &p->stores[i];
 
         if (cpu != sc.cpu) {
-            cpu_memory_rw_debug(cpu, store->addr, store->bytes, store->len, true);
+            cpu_memory_rw_debug(cpu, store->addr, store->bytes, store->len,
+                                true);
         }
         if (store->object >= 0) {
             sc_trace("g %d %d\n", cpu->cpu_index, store->object);
@@ -347,7 +349,7 @@ static void sc_store(CPUState *cpu, vaddr addr, vaddr len, int object)
     cpu_memory_rw_debug(cpu, addr, store->bytes, len, false);
 }
 
-/* How many of @cpu's stores have to get to memory for the first to @object to do so */
+/* How many of @cpu's stores get to memory if the first to @object does */
 static unsigned sc_up_to(CPUState *cpu, int object)
 {
     SearchParty *p = sc_party(cpu);
@@ -361,8 +363,8 @@ static unsigned sc_up_to(CPUState *cpu, int object)
 }
 
 /*
- * LOCK, XCHG with memory, fences, I/O, HLT, and what is serializing.  SYSRET is none, but
- * from there on stores are not looked at.
+ * LOCK, XCHG with memory, fences, I/O, HLT, and what is serializing.  SYSRET is
+ * none, but from there on stores are not looked at.
  */
 bool tcg_search_is_fence(CPUState *cpu, uint64_t pc)
 {
@@ -410,9 +412,9 @@ bool tcg_search_is_fence(CPUState *cpu, uint64_t pc)
             return extract32(modrm, 3, 3) == 2 || extract32(modrm, 3, 3) == 3 ||
                    extract32(modrm, 3, 3) >= 6;
         }
-        /* VMRUN, RMPUPDATE and others; not CLAC, STAC, XGETBV, SWAPGS, RDTSCP */
-        return modrm != 0xca && modrm != 0xcb && modrm != 0xd0 && modrm != 0xf8 &&
-               modrm != 0xf9;
+        /* VMRUN, RMPUPDATE, others; not CLAC, STAC, XGETBV, SWAPGS, RDTSCP */
+        return modrm != 0xca && modrm != 0xcb && modrm != 0xd0 &&
+               modrm != 0xf8 && modrm != 0xf9;
     case 0x07:                  /* SYSRET */
     case 0x08 ... 0x09:         /* INVD, WBINVD */
     case 0x22 ... 0x23:         /* MOV to CR, to DR */
@@ -748,7 +750,7 @@ static bool sc_is_new(SearchParty *p, int object, bool write, vaddr pc,
     return true;
 }
 
-/* Others have @object in their buffers: it may get to memory before @cpu's access. */
+/* Others have @object in their buffers: it may get to memory before @cpu's */
 static void sc_drain_others(CPUState *cpu, int object)
 {
     for (;;) {
@@ -764,7 +766,8 @@ static void sc_drain_others(CPUState *cpu, int object)
         if (!mask) {
             return;
         }
-        sc_trace("r %" PRIu64 " %d %d %x\n", sc.index, cpu->cpu_index, object, mask);
+        sc_trace("r %" PRIu64 " %d %d %x\n", sc.index, cpu->cpu_index, object,
+                 mask);
         choice = sc_scripted();
         sc.index++;
         if (choice < 0) {
@@ -802,7 +805,8 @@ static bool sc_keeps(CPUState *cpu, int object, vaddr pc)
 }
 
 /* @cpu does what it has come to. */
-static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc, const char *what)
+static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc,
+                      const char *what)
 {
     const uint64_t bit = object < NR_FIXED ? 0 : 1ull << object;
     SearchObject *o = &sc.objects[object];
@@ -819,8 +823,8 @@ static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc, const cha
         p->keeps = write && sc_keeps(cpu, object, pc);
     }
     value = o->addr ? sc_read(cpu, o->addr, o->size) : 0;
-    sc_trace("a %d %d %c %" PRIx64 " %" VADDR_PRIx " %s\n", cpu->cpu_index, object,
-             p->keeps ? 'b' : write ? 'w' : 'r', value, pc, what);
+    sc_trace("a %d %d %c %" PRIx64 " %" VADDR_PRIx " %s\n", cpu->cpu_index,
+             object, p->keeps ? 'b' : write ? 'w' : 'r', value, pc, what);
     sc.stuck = 0;
     p->had_event = true;
     if (write) {
@@ -851,7 +855,8 @@ static bool sc_was_held(SearchParty *p, int object, vaddr pc)
     return false;
 }
 
-static void sc_event(CPUState *cpu, int object, bool write, const char *what, uintptr_t ra)
+static void sc_event(CPUState *cpu, int object, bool write, const char *what,
+                     uintptr_t ra)
 {
     const vaddr pc = tcg_sched_pc(cpu, ra);
     SearchParty *p = sc_party(cpu);

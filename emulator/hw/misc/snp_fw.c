@@ -100,7 +100,8 @@ SevStatus snp_fw_read(SnpFw *fw, uint64_t spa, void *buf, uint64_t len)
     return snp_fw_read_as(fw, 0, spa, buf, len);
 }
 
-void snp_fw_write_as(SnpFw *fw, unsigned key, uint64_t spa, const void *buf, uint64_t len)
+void snp_fw_write_as(SnpFw *fw, unsigned key, uint64_t spa, const void *buf,
+                     uint64_t len)
 {
     for (uint64_t page = spa & ~(RMP_PAGE_4K - 1); page < spa + len;
          page += RMP_PAGE_4K) {

@@ -117,8 +117,8 @@ uint64_t snp_host_ciphertext(uint64_t spa, unsigned reader);
 /*
  * ENC-04: a SEV guest's pages are found in no table, so each page has a tag:
  * whose plaintext memory holds, 0 for the host's and where the RMP knows
- * better.  A page is under the key of who wrote to it last, which changes nothing for
- * anybody who reads it: pads commute.
+ * better.  A page is under the key of who wrote to it last, which changes
+ * nothing for anybody who reads it: pads commute.
  */
 /* The key of a page, by the RMP (or NULL) and its tag */
 unsigned snp_host_key(SnpHost *s, Rmp *rmp, uint64_t spa);
@@ -126,7 +126,7 @@ unsigned snp_host_key(SnpHost *s, Rmp *rmp, uint64_t spa);
 void snp_host_take_page(SnpHost *s, uint64_t spa, unsigned key);
 /* A key that nobody has any more, 0 for all: what is left is ciphertext */
 void snp_host_drop_key(SnpHost *s, unsigned asid);
-/* @buf is what is in memory at @spa, within a page; make it what @reader sees */
+/* @buf is memory at @spa, within a page; make it what @reader sees */
 void snp_host_see(SnpHost *s, void *buf, uint64_t spa, unsigned len,
                   unsigned reader);
 /* Where DMA to @spa is to go */
@@ -168,7 +168,7 @@ unsigned snp_host_segment_shift(SnpHost *s);
  */
 uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg);
 
-/* SNP_ACTIVATE, ACTIVATE: what was under this ASID's key is garbage from now on */
+/* SNP_ACTIVATE, ACTIVATE: what was under this ASID's key is garbage now */
 void snp_host_new_key(SnpHost *s, unsigned asid);
 
 #endif

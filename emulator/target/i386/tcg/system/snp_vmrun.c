@@ -229,7 +229,8 @@ static const char *vmsa_take(CPUX86State *env, Vmsa *v)
     }
     if (!rmp) {
         memcpy(v, page, sizeof(*v));
-        snp_host_see(env->snp.host, v, env->snp.vmsa, sizeof(*v), env->snp.asid);
+        snp_host_see(env->snp.host, v, env->snp.vmsa, sizeof(*v),
+                     env->snp.asid);
         return vmsa_refused(env, v);
     }
 
@@ -237,7 +238,8 @@ static const char *vmsa_take(CPUX86State *env, Vmsa *v)
     memcpy(v, page, sizeof(*v));
     /* ENC-04; otherwise it is the guest's, or refused (VMSA-03) */
     if (!rmp_key_locked(rmp, env->snp.vmsa)) {
-        snp_host_see(env->snp.host, v, env->snp.vmsa, sizeof(*v), env->snp.asid);
+        snp_host_see(env->snp.host, v, env->snp.vmsa, sizeof(*v),
+                     env->snp.asid);
     }
     rule = rmp_vmsa_refused(rmp, env->snp.vmsa, env->snp.asid,
                             v->sev_features & VMSA_SNP_ACTIVE);
