@@ -55,11 +55,16 @@ tests_known()
 					*_stress/a)
 						printf '%s\n' none preempt storm preempt,storm | grep -qxF -e "$OPTARG" ||
 							die "ARGS=${ARGS-}: -a is none, preempt, storm or preempt,storm" ;;
-					*_stress/[tnp])
-						case $OPTARG in
-						0|*[!0-9]*)	die "ARGS=${ARGS-}: -$_to is a number above 0" ;;
+					*_stress/[stnp])
+						case $_to$OPTARG in
+						s*[!0-9]*)	die "ARGS=${ARGS-}: -s is a number" ;;
+						[tnp]0|?*[!0-9]*)	die "ARGS=${ARGS-}: -$_to is a number above 0" ;;
 						esac
-						_tm=$(case $_to in n) echo TARGETS ;; p) echo DRIVERS ;; esac)
+						case $_to in
+						n)	_tm=TARGETS ;;
+						p)	_tm=DRIVERS ;;
+						*)	continue ;;
+						esac
 						_tm=$(sed -n "s/^#define MAX_$_tm[[:space:]]*\([0-9]*\).*/\1/p" \
 							"$TOP/tools/testing/selftests/kvm/x86/$_tp.c")
 						[ "$OPTARG" -le "${_tm:-$OPTARG}" ] ||

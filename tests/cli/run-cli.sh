@@ -166,7 +166,7 @@ check "unknown case: those that there are" refuses "sev_snp_ghcb_test has no cas
 for wrong in nosuch "-n 0" --foo -t "-t nosuch"; do
 	check "ARGS=$wrong is no FAIL" refuses "^run: (ARGS|sev_snp_ghcb_test has no case 'nosuch')" env TESTS=sev_snp_ghcb_test ARGS="$wrong" scripts/run
 done
-for wrong in "-n 0" "-n 33" "-m nosuch" "-a loud" "-t soon" -z storm; do
+for wrong in "-n 0" "-n 33" "-m nosuch" "-a loud" "-t soon" "-s x" "-p 9" -z storm; do
 	check "ARGS=$wrong is none of the stress test either" refuses "^run: (ARGS=|sev_snp_vmsa_punch_hole_stress has no case 'nosuch')" \
 		env TESTS=sev_snp_vmsa_punch_hole_stress ARGS="$wrong" scripts/run
 done

@@ -3,8 +3,8 @@
 #
 # emulator/patches: each applies to the newest QEMU and to the older ones, and brings the
 # files that it names; QEMU's checkpatch has nothing to say.  With make check-all the
-# functional test is run, and every prefix and other builds are
-# compiled (hours the first time).
+# functional test is run, and every prefix and other builds are compiled (hours the
+# first time).
 cd "$(dirname "$0")/../.." || exit 2
 . tests/tap.sh
 TOP=$PWD

@@ -224,12 +224,28 @@ unsigned rmp_key_locked(const Rmp *rmp, uint64_t spa)
 
 /* ---- geometry ---- */
 
+/* @rmp is @from, with a lock and with counts of its own */
+static bool set_up(Rmp *rmp, const Rmp *from)
+{
+    uint16_t *busy;
+
+    /* RAW-01: the field is 10 bits wide */
+    if (from->max_asid > MAX_ASID) {
+        return false;
+    }
+    busy = calloc(from->pages / RMP_PAGES_PER_2M + 1, sizeof(*busy));
+    if (!busy) {
+        return false;
+    }
+    *rmp = *from;
+    rmp->busy = busy;
+    pthread_mutex_init(&rmp->lock, NULL);
+    return true;
+}
+
 bool rmp_setup(Rmp *rmp, void *table, uint64_t base, uint64_t end,
                unsigned max_asid, bool erratum_2m)
 {
-    uint64_t pages;
-    uint16_t *busy;
-
     /* GEOM-02; 8 KB are 512 entries, so that 2 MB regions are covered whole */
     if (base & 0x1fff || (end + 1) & 0x1fff) {
         return false;
@@ -238,27 +254,15 @@ bool rmp_setup(Rmp *rmp, void *table, uint64_t base, uint64_t end,
     if (end + 1 <= base || end + 1 - base <= RMP_BOOKKEEPING_SIZE) {
         return false;
     }
-    /* RAW-01: the field is 10 bits wide */
-    if (max_asid > MAX_ASID) {
-        return false;
-    }
-    pages = (end - base + 1 - RMP_BOOKKEEPING_SIZE) / sizeof(RmpEntry);
-    busy = calloc(pages / RMP_PAGES_PER_2M + 1, sizeof(*busy));
-    if (!busy) {
-        return false;
-    }
-    *rmp = (Rmp) {
+    return set_up(rmp, &(Rmp) {
         .entry = (RmpEntry *)((char *)table + RMP_BOOKKEEPING_SIZE),
         .base = base,
         .end = end,
         /* GEOM-04 (APM2 15.36.4) */
-        .pages = pages,
+        .pages = (end - base + 1 - RMP_BOOKKEEPING_SIZE) / sizeof(RmpEntry),
         .max_asid = max_asid,
         .erratum_2m = erratum_2m,
-        .busy = busy,
-    };
-    pthread_mutex_init(&rmp->lock, NULL);
-    return true;
+    });
 }
 
 bool rmp_setup_segments(Rmp *rmp, const uint64_t *rst, uint64_t base,
@@ -267,10 +271,9 @@ bool rmp_setup_segments(Rmp *rmp, const uint64_t *rst, uint64_t base,
 {
     RmpSegment *segment = calloc(RMP_SEGMENTS, sizeof(*segment));
     uint64_t pages = 0;
-    uint16_t *busy = NULL;
 
-    /* RST-03; RAW-01 */
-    if (!segment || base & 0xfffff || max_asid > MAX_ASID) {
+    /* RST-03 */
+    if (!segment || base & 0xfffff) {
         goto bad;
     }
     for (unsigned i = 0; i < RMP_SEGMENTS; i++) {
@@ -291,11 +294,7 @@ bool rmp_setup_segments(Rmp *rmp, const uint64_t *rst, uint64_t base,
         }
         pages = ((uint64_t)i << (shift - 12)) + s->pages;
     }
-    busy = calloc(pages / RMP_PAGES_PER_2M + 1, sizeof(*busy));
-    if (!pages || !busy) {
-        goto bad;
-    }
-    *rmp = (Rmp) {
+    if (pages && set_up(rmp, &(Rmp) {
         .segment = segment,
         .segment_shift = shift - 12,
         .base = base,
@@ -303,12 +302,10 @@ bool rmp_setup_segments(Rmp *rmp, const uint64_t *rst, uint64_t base,
         .pages = pages,
         .max_asid = max_asid,
         .erratum_2m = erratum_2m,
-        .busy = busy,
-    };
-    pthread_mutex_init(&rmp->lock, NULL);
-    return true;
+    })) {
+        return true;
+    }
 bad:
-    free(busy);
     free(segment);
     return false;
 }
