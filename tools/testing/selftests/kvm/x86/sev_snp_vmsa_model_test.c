@@ -18,7 +18,7 @@
 #define NR_BEATS	50
 #define TOO_MANY_BEATS	1000000
 
-static int seed = 1, nr_steps = 100, seconds = 4, shrink_seconds = 60;
+static int seed = 1, nr_steps = 100, seconds = 3, shrink_seconds = 60;
 static const char *script;
 
 /* What the process that has the VM tells. */

@@ -4,7 +4,6 @@
  */
 #include <linux/sizes.h>
 
-#include "test_util.h"
 #include "kvm_util.h"
 #include "processor.h"
 #include "sev_vc.h"
@@ -125,14 +124,16 @@ static int open_file(int file)
 
 static int change_file(const int *arg, int mode)
 {
-	const s64 start = max_t(s64, snp_w.bases[arg[0]] + arg[1], 0);
-	const s64 end = snp_w.bases[arg[0]] + arg[1] + arg[2];
+	const s64 first = snp_w.bases[arg[0]] + arg[1], start = max_t(s64, first, 0);
 	u64 nr_flushes = vm_get_stat(vm->vm, remote_tlb_flush_requests);
-	int r = 0;
+	int fd = snp_w.fds[arg[0]], r = 0;
 
-	if (start < end)
-		r = fallocate(snp_w.fds[arg[0]], mode | FALLOC_FL_KEEP_SIZE, start * PAGE_SIZE,
-			      (end - start) * PAGE_SIZE) ? -errno : 0;
+	/* Nothing changes the size of a file. */
+	if (!fallocate(fd, 0, 0, PAGE_SIZE) || errno != EOPNOTSUPP)
+		return 1;
+	if (start < first + arg[2])
+		r = fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, start * PAGE_SIZE,
+			      (first + arg[2] - start) * PAGE_SIZE) ? -errno : 0;
 	if (mode)
 		snp_w.nr_punches[vm_get_stat(vm->vm, remote_tlb_flush_requests) != nr_flushes]++;
 	return r;
@@ -222,9 +223,8 @@ int snp_w_execute(const struct snp_model *m, const struct snp_m_step *step)
 			vm_mem_set_private(vm->vm, gpa, size);
 		return 0;
 	case SNP_M_PUNCH:
-		return change_file(arg, FALLOC_FL_PUNCH_HOLE);
 	case SNP_M_ALLOC:
-		return change_file(arg, 0);
+		return change_file(arg, step->op == SNP_M_PUNCH ? FALLOC_FL_PUNCH_HOLE : 0);
 	case SNP_M_DELETE:
 		return set_slot(arg[0], 0, 0, 0);
 	case SNP_M_BIND:
