@@ -320,13 +320,58 @@ static void invalid_tss(void)
     no_tss(0x082, false, "protected mode, an LDT: #TS");
 }
 
+/* An injected interrupt arrives once, whatever else processor 0 is asked for meanwhile */
+#define EVENTS          20000
+static volatile uint64_t delivered, all_delivered;
+void on_event(void);
+asm("on_event: incq delivered(%rip)\n"
+    "mov $2000, %ecx\n"
+    "1: dec %ecx\n"
+    "jnz 1b\n"
+    "vmmcall\n");
+
+/* A change of the memory map, of which each processor hears */
+static void ask(uint64_t edu)
+{
+    uint32_t command = 0;
+
+    while (!all_delivered) {
+        command ^= 2;
+        pci_config(edu, 4, &command);
+    }
+}
+
+static void injected_twice(void)
+{
+    static uint64_t gates[VECTOR + 1][2];
+    uint64_t on = (uint64_t)on_event;
+    unsigned i, twice = 0;
+
+    gates[VECTOR][0] = (on & 0xffff) | SEL_CODE << 16 | 0x8eull << 40 |
+                       on >> 16 << 48;
+    cpu_run(1, ask, pci_find(PCI_EDU));
+    for (i = 0; i < EVENTS; i++) {
+        plain_vmcb(i_vmmcall);
+        F32(v, V_EVENTINJ) = 1u << 31 | VECTOR;
+        F32(s, S_IDTR + 4) = sizeof(gates) - 1;
+        F64(s, S_IDTR + 8) = (uint64_t)gates;
+        delivered = 0;
+        enter();
+        twice += delivered != 1;
+    }
+    all_delivered = 1;
+    while (cpu_busy(1)) {
+    }
+    race(twice, EVENTS, "injected interrupts that were not delivered once");
+}
+
 void tests(void)
 {
     static void (*const bug[])(void) = {
         [1] = refused_vmrun, [2] = reserved_bit, [3] = iommu_logs,
         [4] = host_paging, [5] = write_cr8, [6] = virq, [7] = ignne,
         [8] = iommu_address, [9] = cache_insns, [10] = stale_section,
-        [11] = cross_modifying, [12] = invalid_tss,
+        [11] = cross_modifying, [12] = invalid_tss, [13] = injected_twice,
     };
 
     wrmsr(MSR_VM_HSAVE_PA, HSAVE(0));
