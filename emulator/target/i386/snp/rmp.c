@@ -271,6 +271,7 @@ bool rmp_setup_segments(Rmp *rmp, const uint64_t *rst, uint64_t base,
 {
     RmpSegment *segment = calloc(RMP_SEGMENTS, sizeof(*segment));
     uint64_t pages = 0;
+    bool ok = false;
 
     /* RST-03 */
     if (!segment || base & 0xfffff) {
@@ -294,7 +295,10 @@ bool rmp_setup_segments(Rmp *rmp, const uint64_t *rst, uint64_t base,
         }
         pages = ((uint64_t)i << (shift - 12)) + s->pages;
     }
-    if (pages && set_up(rmp, &(Rmp) {
+    if (!pages) {
+        goto bad;
+    }
+    ok = set_up(rmp, &(Rmp) {
         .segment = segment,
         .segment_shift = shift - 12,
         .base = base,
@@ -302,12 +306,12 @@ bool rmp_setup_segments(Rmp *rmp, const uint64_t *rst, uint64_t base,
         .pages = pages,
         .max_asid = max_asid,
         .erratum_2m = erratum_2m,
-    })) {
-        return true;
-    }
+    });
 bad:
-    free(segment);
-    return false;
+    if (!ok) {
+        free(segment);
+    }
+    return ok;
 }
 
 void rmp_destroy(Rmp *rmp)
