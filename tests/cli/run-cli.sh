@@ -152,6 +152,15 @@ check "PROG that is nowhere" refuses "there is no program nosuch here" env PROG=
 check "ROOT is no folder" refuses "ROOT=.*file is no folder" env ROOT="$tmp/file" scripts/run
 check "DISK is a folder" refuses "DISK=.* is no image" env DISK="$tmp" scripts/run
 check "SELFTESTS that are none" refuses "has no run_kselftest.sh" env SELFTESTS="$tmp" scripts/run
+# A program whose library went away since it was linked
+mkdir -p "$tmp/lacks/kvm"
+echo 'int gone(void) { return 0; }' | gcc -shared -fPIC -x c -o "$tmp/libgone.so" -
+echo 'int gone(void); int main(void) { return gone(); }' | gcc -x c -o "$tmp/lacks/kvm/lost" - -L"$tmp" -lgone
+rm "$tmp/libgone.so"
+echo kvm:lost >"$tmp/lacks/kselftest-list.txt"
+: >"$tmp/lacks/run_kselftest.sh"
+chmod +x "$tmp/lacks/run_kselftest.sh"
+check "SELFTESTS whose libraries are not here" refuses "this machine has not all libraries" env SELFTESTS="$tmp/lacks" TESTS=lost scripts/run
 check "OUT is a file" refuses "the logs cannot be written to .*file" env OUT="$tmp/file" scripts/run
 check "OUT cannot be made" refuses "the logs cannot be written to /proc/x" env OUT=/proc/x scripts/run
 check "unknown mutant" refuses "no such mutant in patches/mutants and" env KERNEL=mutant/none scripts/run

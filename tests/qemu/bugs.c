@@ -254,15 +254,20 @@ static void read_apic(uint64_t page)
     }
 }
 
+/* Map the device in, or out: the memory map changes, and each processor hears of it */
+static void change_map(void)
+{
+    static uint32_t command;
+
+    command ^= 2;
+    pci_config(pci_find(PCI_EDU), 4, &command);
+}
+
 static void stale_section(void)
 {
-    unsigned edu = pci_find(PCI_EDU);
-    uint32_t command = 0;
-
     cpu_run(1, read_apic, PAGE(1));
     while (cpu_busy(1)) {
-        command ^= 2;
-        pci_config(edu, 4, &command);
+        change_map();
     }
     race(astray, READS, "reads of the APIC that go to another device");
 }
@@ -320,7 +325,7 @@ static void invalid_tss(void)
     no_tss(0x082, false, "protected mode, an LDT: #TS");
 }
 
-/* An injected interrupt arrives once, whatever else processor 0 is asked for meanwhile */
+/* Processor 0 injects interrupts, and hears of the memory map from processor 1 */
 #define EVENTS          20000
 static volatile uint64_t delivered, all_delivered;
 void on_event(void);
@@ -330,15 +335,12 @@ asm("on_event: incq delivered(%rip)\n"
     "jnz 1b\n"
     "vmmcall\n");
 
-/* A change of the memory map, of which each processor hears */
-static void ask(uint64_t edu)
+static void change_maps(uint64_t unused)
 {
-    uint32_t command = 0;
-
     while (!all_delivered) {
-        command ^= 2;
-        pci_config(edu, 4, &command);
+        change_map();
     }
+    (void)unused;
 }
 
 static void injected_twice(void)
@@ -349,7 +351,7 @@ static void injected_twice(void)
 
     gates[VECTOR][0] = (on & 0xffff) | SEL_CODE << 16 | 0x8eull << 40 |
                        on >> 16 << 48;
-    cpu_run(1, ask, pci_find(PCI_EDU));
+    cpu_run(1, change_maps, 0);
     for (i = 0; i < EVENTS; i++) {
         plain_vmcb(i_vmmcall);
         F32(v, V_EVENTINJ) = 1u << 31 | VECTOR;
