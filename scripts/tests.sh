@@ -58,7 +58,7 @@ tests_known()
 					*_stress/[stnp])
 						case $_to$OPTARG in
 						s*[!0-9]*)	die "ARGS=${ARGS-}: -s is a number" ;;
-						[tnp]0|?*[!0-9]*)	die "ARGS=${ARGS-}: -$_to is a number above 0" ;;
+						[tnp]0*|?*[!0-9]*)	die "ARGS=${ARGS-}: -$_to is a number above 0" ;;
 						esac
 						case $_to in
 						n)	_tm=TARGETS ;;

@@ -33,6 +33,11 @@ for shutdown in off on on,delay=20; do
 	if [ $status -ne 0 ] || ! grep -q '^1\.\.[1-9]' "$tap"; then
 		echo "not ok 0 - the image did not come to its end (QEMU: $status)" >>"$tap"
 	fi
+	lost=$(sed -n 's/^# \(lost pages: [1-9]\)/\1/p' "$tap")
+	case $(grep -m 1 'lost pages: ' "$build/qemu") in
+	*"x-snp-host: $lost")	echo "ok - FWCMD-20: guests' pages that are left are told of" ;;
+	*)	echo "not ok - FWCMD-20: not told of, or not as: $lost" ;;
+	esac >>"$tap"
 	! grep -q '^not ok\|^Bail out!' "$tap" || rc=1
 	sed "/^1\.\./d; s/^\(ok\|not ok\) [0-9]*/\1/; s/^Bail out!/not ok -/
 		s/^\(ok\|not ok\) -/& x86-snp-shutdown=$shutdown:/" "$tap" >>"$build/all"

@@ -612,14 +612,14 @@ int model_fw_launch_update(Model *m, uint64_t spa, unsigned asid, bool size_2m,
     return RMP_OK;
 }
 
-bool model_asid_has_pages(const Model *m, unsigned asid)
+uint64_t model_asid_pages(const Model *m, unsigned asid)
 {
-    unsigned i;
+    uint64_t nr = 0;
+    unsigned i, owner;
 
     for (i = 0; i < MODEL_PAGES; i++) {
-        if (m->page[i].assigned && m->page[governor(m, i)].asid == asid) {
-            return true;
-        }
+        owner = m->page[governor(m, i)].asid;
+        nr += m->page[i].assigned && (asid ? owner == asid : owner != 0);
     }
-    return false;
+    return nr;
 }

@@ -72,6 +72,6 @@ bool model_fw_move(Model *m, uint64_t spa, RmpPageState from,
 int model_fw_reclaim(Model *m, uint64_t spa, bool size_2m);
 int model_fw_launch_update(Model *m, uint64_t spa, unsigned asid, bool size_2m,
                            bool vmsa, const uint8_t perms[3]);
-bool model_asid_has_pages(const Model *m, unsigned asid);
+uint64_t model_asid_pages(const Model *m, unsigned asid);
 
 #endif

@@ -278,7 +278,7 @@ static const char *step_use(World *w, Choices *c)
 
 static const char *step_firmware(World *w, Choices *c)
 {
-    uint64_t spa = pick_spa(c);
+    uint64_t spa = pick_spa(c), first;
     unsigned asid = pick_asid(c), i;
     bool large = choose(c, 3) == 0, a, b, busy = false;
     RmpPageState from, to;
@@ -320,8 +320,9 @@ static const char *step_firmware(World *w, Choices *c)
         if (!maybe(c, 32)) {
             return NULL;
         }
-        SAME("rmp_asid_has_pages", rmp_asid_has_pages(&w->rmp, asid),
-             model_asid_has_pages(&w->model, asid));
+        asid = choose(c, 2) ? asid : 0;
+        SAME("rmp_asid_pages", rmp_asid_pages(&w->rmp, asid, &first),
+             model_asid_pages(&w->model, asid));
         for (i = 0; i < WORLD_USES; i++) {
             busy |= w->use[i].active;
         }

@@ -134,7 +134,7 @@ static void *hypervisor(void *arg)
 static void while_running(unsigned page, bool vmsa)
 {
     const uint64_t fixed = ~RMP_LO_COUNT_MASK;
-    uint64_t spa = spa_of(page), lo = rmp_raw(&rmp, spa).lo;
+    uint64_t spa = spa_of(page), lo = rmp_raw(&rmp, spa).lo, first;
     unsigned i;
     uint8_t perms;
 
@@ -158,7 +158,7 @@ static void while_running(unsigned page, bool vmsa)
         if (rmp_fw_reclaim(&rmp, spa, false) != RMP_FAIL_PERMISSION) {
             violated("firmware took it while in use", page);
         }
-        if (vmsa && !rmp_asid_has_pages(&rmp, 1)) {
+        if (vmsa && !rmp_asid_pages(&rmp, 1, &first)) {
             violated("its ASID seems free", page);
         }
     }

@@ -278,6 +278,13 @@ static RmpPageState state_of(uint64_t spa)
     return rmp_page_state(&rmp, spa, &large);
 }
 
+static uint64_t first_page;
+
+static uint64_t pages(unsigned asid)
+{
+    return rmp_asid_pages(&rmp, asid, &first_page);
+}
+
 static int launch_update(uint64_t spa, unsigned asid, bool large, bool vmsa)
 {
     return rmp_fw_launch_update(&rmp, spa, asid, large, vmsa,
@@ -1700,18 +1707,24 @@ static void test_launch(void)
          vmrun_refused(BIG, "VMSA-05"));
 
     fresh();
-    pass("FWCMD-10", "an ASID without pages",
-         !rmp_asid_has_pages(&rmp, ASID));
+    pass("FWCMD-10", "an ASID without pages", !pages(ASID));
     assign(OUTSIDE - K4, GPA, ASID);
-    refused("FWCMD-10", "an ASID with one page",
-            rmp_asid_has_pages(&rmp, ASID) && !rmp_asid_has_pages(&rmp, OTHER));
+    refused("FWCMD-10", "an ASID with one page", pages(ASID) == 1 && !pages(OTHER));
+    pass("FWCMD-10", "which is a guest's",
+         pages(0) == 1 && first_page == OUTSIDE - K4);
     begin(&use, OUTSIDE - K4);
     refused("FWCMD-10", "an ASID whose one page is in use",
-            rmp_asid_has_pages(&rmp, ASID) && !rmp_asid_has_pages(&rmp, 0x3fe));
+            pages(ASID) == 1 && !pages(0x3fe));
     end(&use);
     shared(OUTSIDE - K4);
-    pass("FWCMD-10", "an ASID whose pages are freed",
-         !rmp_asid_has_pages(&rmp, ASID));
+    pass("FWCMD-10", "an ASID whose pages are freed", !pages(ASID));
+    assign(BIG, GPA, OTHER);
+    assign(BIG + 2 * K4, GPA + K4, ASID);
+    pass("FWCMD-10", "pages of two guests, the lowest first",
+         pages(0) == 2 && first_page == BIG && pages(OTHER) == 1);
+    update(BIG, (RmpState) { .assigned = 1, .immutable = 1 });
+    pass("FWCMD-10", "the firmware's are no guest's",
+         pages(0) == 1 && first_page == BIG + 2 * K4);
 }
 
 static void test_keys(void)

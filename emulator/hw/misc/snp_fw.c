@@ -163,6 +163,7 @@ SevStatus snp_fw_bind_asid(SnpFw *fw, uint32_t asid, SnpAsidState owner)
 {
     uint32_t min_sev = snp_host_min_sev_asid(fw->host);
     Rmp *rmp = snp_host_rmp(fw->host);
+    uint64_t first;
 
     if (asid == 0 || asid >= fw->nr_asids) {
         return snp_fw_refuse(fw, SEV_INVALID_ASID, "FWCMD-10: no such ASID");
@@ -182,7 +183,7 @@ SevStatus snp_fw_bind_asid(SnpFw *fw, uint32_t asid, SnpAsidState owner)
     default:
         break;
     }
-    if (owner == SNP_ASID_SNP && rmp && rmp_asid_has_pages(rmp, asid)) {
+    if (owner == SNP_ASID_SNP && rmp && rmp_asid_pages(rmp, asid, &first)) {
         return snp_fw_refuse(fw, SEV_INVALID_CONFIG,
                              "FWCMD-10: ASID still has pages");
     }
@@ -475,6 +476,7 @@ struct snp_shutdown_ex {
 static SevStatus snp_fw_do_shutdown(SnpFw *fw, uint32_t flags)
 {
     Rmp *rmp = snp_host_rmp(fw->host);
+    uint64_t lost, first;
     unsigned i;
 
     if (fw->sev_state != SEV_PLATFORM_UNINIT) {
@@ -488,6 +490,12 @@ static SevStatus snp_fw_do_shutdown(SnpFw *fw, uint32_t flags)
         }
     }
 
+    /* No guest is left to use them, and the hypervisor has forgotten them */
+    lost = rmp ? rmp_asid_pages(rmp, 0, &first) : 0;
+    if (lost) {
+        warn_report("x-snp-host: lost pages: %" PRIu64 " are assigned to guests "
+                    "that are gone, the first at 0x%" PRIx64, lost, first);
+    }
     /* contexts that were never activated just go; their pages stay Context */
     g_hash_table_remove_all(fw->snp_guests);
     fw->snp_init = false;

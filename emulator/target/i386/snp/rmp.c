@@ -1158,20 +1158,25 @@ int rmp_fw_launch_update(Rmp *rmp, uint64_t spa, unsigned asid, bool size_2m,
     return rc;
 }
 
-bool rmp_asid_has_pages(Rmp *rmp, unsigned asid)
+uint64_t rmp_asid_pages(Rmp *rmp, unsigned asid, uint64_t *first)
 {
-    bool found = false;
-    uint64_t page, lo;
+    uint64_t page, lo, nr = 0;
 
     rmp_lock(rmp);
-    for (page = 0; page < rmp->pages && !found; page++) {
+    for (page = 0; page < rmp->pages; page++) {
         if (!rmp_covered(rmp, page << 12)) {
             continue;
         }
         /* A page in use keeps its owner, RAW-07 */
         lo = true_lo(rmp, page);
-        found = lo & RMP_LO_ASSIGNED && lo_asid(lo) == asid;
+        if (!(lo & RMP_LO_ASSIGNED) ||
+            (asid ? lo_asid(lo) != asid : !lo_asid(lo))) {
+            continue;
+        }
+        if (!nr++) {
+            *first = page << 12;
+        }
     }
     rmp_unlock(rmp);
-    return found;
+    return nr;
 }

@@ -340,7 +340,10 @@ int rmp_fw_reclaim(Rmp *rmp, uint64_t spa, bool size_2m);
 int rmp_fw_launch_update(Rmp *rmp, uint64_t spa, unsigned asid, bool size_2m,
                          bool vmsa, const uint8_t perms[3]);
 
-/* FWCMD-10 (ABI SNP_ACTIVATE): is any page still assigned to @asid? */
-bool rmp_asid_has_pages(Rmp *rmp, unsigned asid);
+/*
+ * FWCMD-10 (ABI SNP_ACTIVATE): how many 4 KB pages are assigned to @asid, or to
+ * whichever guest if that is 0.  *@first is the address of the lowest, if any.
+ */
+uint64_t rmp_asid_pages(Rmp *rmp, unsigned asid, uint64_t *first);
 
 #endif
