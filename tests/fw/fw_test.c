@@ -879,6 +879,8 @@ static void test_shutdown(bool x86)
        "FWCMD-20: retired ASIDs not flushed");
     wbinvd();
     is(command_at(SNP_DF_FLUSH, 0), OK, "FWCMD-20: SNP_DF_FLUSH");
+    make(G_NORMAL, 0x1000, false, false, ASID);
+    make(G_OTHER, 0x2000, false, false, ASID2);
     tell_guest_pages();
     is(COMMAND(SNP_SHUTDOWN_EX, PAIR(8, x86 ? 3 : 1)), OK,
        "FWCMD-20: SNP_SHUTDOWN_EX");
@@ -903,6 +905,8 @@ static void test_shutdown(bool x86)
     } else {
         make_shared(EVENT_LOG);
         make_shared(STORE);
+        make_shared(G_NORMAL);
+        make_shared(G_OTHER);
     }
     is(COMMAND(SNP_INIT_EX, 3, (uint64_t)&ranges), OK,
        "FWCMD-01: SNP_INIT_EX after SNP_SHUTDOWN_EX");

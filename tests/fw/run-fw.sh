@@ -28,15 +28,16 @@ for shutdown in off on on,delay=20; do
 	bare_run 300 "$qemu" "$build/fw.bin" "$tap" \
 		-device amd-psp,x86-snp-shutdown=$shutdown >"$build/qemu" 2>&1
 	status=$?
-	sed 's/^/# /' "$build/qemu"
+	# The random commands at the end lose many.
+	sed '/lost pages/d; s/^/# /' "$build/qemu"
 	# no plan, no pass: the plan is the last thing that the image prints
 	if [ $status -ne 0 ] || ! grep -q '^1\.\.[1-9]' "$tap"; then
 		echo "not ok 0 - the image did not come to its end (QEMU: $status)" >>"$tap"
 	fi
 	lost=$(sed -n 's/^# \(lost pages: [1-9]\)/\1/p' "$tap")
 	case $(grep -m 1 'lost pages: ' "$build/qemu") in
-	*"x-snp-host: $lost")	echo "ok - FWCMD-20: guests' pages that are left are told of" ;;
-	*)	echo "not ok - FWCMD-20: not told of, or not as: $lost" ;;
+	*"x-snp-host: $lost")	echo "ok 0 - FWCMD-20: guests' pages that are left are told of" ;;
+	*)	echo "not ok 0 - FWCMD-20: not told of, or not as: $lost" ;;
 	esac >>"$tap"
 	! grep -q '^not ok\|^Bail out!' "$tap" || rc=1
 	sed "/^1\.\./d; s/^\(ok\|not ok\) [0-9]*/\1/; s/^Bail out!/not ok -/

@@ -1725,6 +1725,10 @@ static void test_launch(void)
     update(BIG, (RmpState) { .assigned = 1, .immutable = 1 });
     pass("FWCMD-10", "the firmware's are no guest's",
          pages(0) == 1 && first_page == BIG + 2 * K4);
+    fresh();
+    assign_2m(BIG, BIG_GPA, ASID);
+    pass("FWCMD-10", "2 MB are 512 pages",
+         pages(ASID) == 512 && first_page == BIG);
 }
 
 static void test_keys(void)

@@ -1173,9 +1173,11 @@ uint64_t rmp_asid_pages(Rmp *rmp, unsigned asid, uint64_t *first)
             (asid ? lo_asid(lo) != asid : !lo_asid(lo))) {
             continue;
         }
-        if (!nr++) {
+        if (!nr) {
             *first = page << 12;
         }
+        /* The followers of a 2 MB entry name no owner */
+        nr += lo_large(lo) ? RMP_PAGES_PER_2M : 1;
     }
     rmp_unlock(rmp);
     return nr;
