@@ -79,7 +79,8 @@ static void convert(struct snp_vm *s, gpa_t gpa)
 
 static void destroy(struct snp_vm *s, gpa_t gpa)
 {
-	snp_order(s, guest_destroy, s->ap[1].vcpu->id, 0, 0);
+	snp_order(s, guest_ap_request, (u64)s->ap[1].vcpu->id << 32 | SVM_VMGEXIT_AP_DESTROY, 0,
+		  0);
 }
 
 static void create(struct snp_vm *s, gpa_t gpa)

@@ -198,10 +198,15 @@ static void check_sequences(void)
 			die(snp_m_info[i].name, "is never there");
 	}
 	if (snp_s_parse(&step, "run", NULL) || snp_s_parse(&step, "run x", NULL) ||
-	    snp_s_parse(&step, "ran 1", NULL) || snp_s_parse(&step, "run 1 2", NULL))
+	    snp_s_parse(&step, "ran 1", NULL) || snp_s_parse(&step, "run 1 2", NULL) ||
+	    snp_s_parse(&step, "run 6", NULL) || snp_s_parse(&step, "run -1", NULL) ||
+	    snp_s_parse(&step, "prepare 12 0", NULL) || snp_s_parse(&step, "bind 3 0 0", NULL) ||
+	    snp_s_parse(&step, "open 3", NULL) || snp_s_parse(&step, "bad 0 99", NULL))
 		die("parse", "takes what is none");
 	if (!snp_s_read(&seq, "aps:2,run:1\n# stop 1") || seq.nr != 2 || seq.nr_aps != 2)
 		die("read", "reads something else");
+	if (snp_s_read(&seq, "aps 7") || snp_s_read(&seq, "aps 0") || snp_s_read(&seq, "aps x"))
+		die("read", "takes any number of APs");
 }
 
 int main(int argc, char *argv[])

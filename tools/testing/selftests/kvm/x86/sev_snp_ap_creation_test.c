@@ -38,8 +38,10 @@
 static void guest_replace(struct snp_order *order)
 {
 	struct snp_ap_shared *bsp = (void *)(order + 1), *ap = bsp + 1 + order->arg[2];
+	struct snp_order request = { .arg = { order->arg[0], order->arg[1] } };
 
-	order->status = __snp_ap_creation(order->arg[0], order->arg[1], snp_sev_features());
+	guest_ap_request(&request);
+	order->status = request.status;
 	/* It must not move from here on. */
 	order->ret = READ_ONCE(ap->heartbeat);
 	order->rmp = snp_vmsa_release(VMSA(order->arg[2]));
@@ -70,11 +72,12 @@ static void guest_reset_hold(struct snp_ap_shared *me)
 /* SW_EXITINFO1 and 2 are in data[]. */
 static void guest_request_for_self(struct snp_ap_shared *me)
 {
-	struct ghcb_status status;
+	struct snp_order request = { .arg = { me->data[0], me->data[1] } };
 
 	WRITE_ONCE(me->work, NULL);
-	status = __snp_ap_creation(me->data[0], me->data[1], snp_sev_features());
-	__GUEST_ASSERT(!status.resp, "KVM answered %u, %u", status.resp, status.info);
+	guest_ap_request(&request);
+	__GUEST_ASSERT(!request.status.resp, "KVM answered %u, %u", request.status.resp,
+		       request.status.info);
 }
 
 /*

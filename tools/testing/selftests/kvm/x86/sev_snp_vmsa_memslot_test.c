@@ -273,8 +273,7 @@ SNP_TEST(shared_then_punched, 2)
 			snp_punch(s, gpa, 1);
 		ap->last = ap_heartbeat(ap);
 		ap_run(other);
-		if (!ap_run_to_sync(bsp))
-			ap_fail(bsp);
+		ap_sync(bsp);
 
 		if (state == KEPT) {
 			snp_wait_until(ap_heartbeat(ap) != ap->last || !ap_is_running(ap));
@@ -295,8 +294,7 @@ SNP_TEST(shared_then_punched, 2)
 		/* Once it is private again, the very same access succeeds. */
 		vm_mem_set_private(s->vm, gpa, PAGE_SIZE);
 		nr_validated = s->order->nr_validated;
-		if (!ap_run_to_sync(bsp))
-			ap_fail(bsp);
+		ap_sync(bsp);
 		if (s->order->nr_validated > nr_validated)
 			ap_check_frozen(ap);
 		else
@@ -409,7 +407,9 @@ static void check_gmem_replaced(struct snp_ap *ap, u32 old, u32 new)
 
 	/* Start outside of KVM_RUN: a kick that meets another one may not wait. */
 	ap_stop(ap);
-	snp_order(s, guest_create, ap->vcpu->id, page(old, pgoff - slots[old].pgoff), 0);
+	AP_ASSERT(ap, !snp_order(s, guest_create, ap->vcpu->id,
+				 page(old, pgoff - slots[old].pgoff), 0)->status.resp,
+		  "could not be created in a memslot without file");
 	ap_run(ap);
 	ap_wait_failed(ap);
 	slot_set(s, old, false);
@@ -434,7 +434,6 @@ SNP_TEST(gmem_replaced, 2)
 static u32 close_vm_and_punch(struct snp_vm *s)
 {
 	const enum snp_spte first = snp_can_zap() ? COLD : WARM;
-	u32 i;
 
 	s->what = "punch after the VM's file descriptor was closed";
 	for (s->spte = first; s->spte < NR_SPTES; s->spte++) {
@@ -442,7 +441,6 @@ static u32 close_vm_and_punch(struct snp_vm *s)
 		snp_set_spte(s, page(A, s->spte), 1);
 	}
 	snp_step("%s: close it", s->what);
-	vm_get_stat(s->vm, remote_tlb_flush_requests);
 	kvm_free_fd(s->vm->fd);
 
 	for (s->spte = first; s->spte < NR_SPTES; s->spte++) {
@@ -455,9 +453,7 @@ static u32 close_vm_and_punch(struct snp_vm *s)
 		snp_window_close(s);
 	}
 
-	/* Nobody is left to be told, and all pages have to be reclaimed. */
-	for (i = 1; i <= s->nr_aps; i++)
-		kvm_free_fd(s->ap[i].vcpu->fd);
+	/* No vCPU is in the guest: all pages can be reclaimed. */
 	snp_punch(s, page(A, 0), NR_PAGES);
 	return s->nr_proven;
 }

@@ -38,6 +38,7 @@ static void find_nodes(void)
 
 	if (numa_available() < 0)
 		return;
+	numa_exit_on_error = 1;
 	mems = numa_get_mems_allowed();
 	kvm_sched_getaffinity(0, sizeof(cpus), &cpus);
 	for (id = 0; id <= numa_max_node() && nr_nodes < MAX_NODES; id++) {

@@ -121,11 +121,6 @@ static void guest_serve(struct snp_ap_shared *me)
 	order->fn(order);
 }
 
-static void guest_create_on_init(struct snp_order *order)
-{
-	order->status = snp_ap_create_on_init(order->arg[0], order->arg[1]);
-}
-
 static void check_answer(struct snp_vm *s)
 {
 	AP_ASSERT(s->server, !s->order->status.resp, ": KVM answered it with %u, %u",
@@ -297,11 +292,12 @@ static void round_spare(struct target *t, u64 nr)
  */
 static void round_churn(struct target *t, u64 nr)
 {
-	static void (* const fns[])(struct snp_order *) = {
-		guest_create, guest_create_on_init, guest_destroy,
+	static const u64 requests[] = {
+		SVM_VMGEXIT_AP_CREATE, SVM_VMGEXIT_AP_CREATE_ON_INIT, SVM_VMGEXIT_AP_DESTROY,
 	};
+	const u64 id = (u64)t->ap->vcpu->id << 32;
 	const bool twice = nr % 2;
-	const u32 nr_fns = twice ? 1 : ARRAY_SIZE(fns), id = t->ap->vcpu->id;
+	const u32 nr_requests = twice ? 1 : ARRAY_SIZE(requests);
 	const gpa_t first = gpa(t, t->page + 3), second = gpa(t, t->page + 6);
 	struct snp_ap *ap = t->ap;
 	u64 starts;
@@ -315,12 +311,13 @@ static void round_churn(struct target *t, u64 nr)
 	pthread_mutex_lock(&bsp_lock);
 	snp_race_arm(&t->race, gpa(t, 3 * random_below(3) + (twice ? 0 : t->page)),
 		     1 + random_below(3 * t->race.edge_ns));
-	vm->order->fn = fns[random_below(nr_fns)];
-	vm->order->arg[0] = id;
+	vm->order->fn = guest_ap_request;
+	vm->order->arg[0] = id | requests[random_below(nr_requests)];
 	vm->order->arg[1] = second;
+	vm->order->arg[2] = 0;
 	ap_run(vm->server);
 	snp_wait_step("KVM_RUN, the guest executes one of two orders");
-	snp_order(ap->s, fns[random_below(nr_fns)], id, first, 0);
+	snp_order(ap->s, guest_ap_request, id | requests[random_below(nr_requests)], first, 0);
 	check_answer(ap->s);
 	snp_wait_step("KVM_RUN, the guest executes the other of two orders");
 	snp_wait_until(!ap_is_running(vm->server));
@@ -338,7 +335,7 @@ static void round_churn(struct target *t, u64 nr)
 	if (twice) {
 		ap_wait_alive(ap);
 	} else {
-		snp_order(ap->s, guest_destroy, id, 0, 0);
+		snp_order(ap->s, guest_ap_request, id | SVM_VMGEXIT_AP_DESTROY, 0, 0);
 		check_answer(ap->s);
 		if (!ap_is_running(ap))
 			ap_wait_failed(ap);

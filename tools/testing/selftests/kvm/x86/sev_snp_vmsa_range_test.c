@@ -380,7 +380,7 @@ static void check_bindings_refused(struct snp_vm *s, int foreign_fd)
 		int r;
 
 		if (slots[i].id != id)
-			hva = (void *)memslot2region(s->vm, slots[i].id)->region.userspace_addr;
+			hva = memslot2region(s->vm, slots[i].id)->host_mem;
 		snp_wait_step("%s: KVM has to refuse it", slots[i].what);
 		r = __vm_set_user_memory_region2(s->vm, slots[i].id, slots[i].flags, slots[i].gpa,
 						 slots[i].nr_pages * PAGE_SIZE, hva, slots[i].fd,

@@ -13,16 +13,11 @@ static inline gpa_t snp_high_gpa(struct snp_vm *s)
 	return 1ull << (63 - __builtin_clzll(s->vm->max_gfn)) << PAGE_SHIFT;
 }
 
-/* More of AP Creation. */
-struct ghcb_status snp_ap_create_on_init(u32 apic_id, gpa_t vmsa);
-struct ghcb_status snp_ap_destroy(u32 apic_id);
-
 void guest_nop(struct snp_order *order);
 void guest_prepare(struct snp_order *order);	/* gva, struct sev_cpu */
 void guest_create(struct snp_order *order);	/* APIC ID, gpa */
 void guest_release(struct snp_order *order);	/* gva */
-void guest_destroy(struct snp_order *order);	/* APIC ID */
-void guest_unhalt(struct snp_order *order);	/* the same */
+void guest_unhalt(struct snp_order *order);	/* APIC ID */
 
 /* AP Creation: SW_EXITINFO1, SW_EXITINFO2, features to toggle or not to pass. */
 #define SNP_NO_FEATURES	(~0ull)
@@ -30,6 +25,9 @@ void guest_ap_request(struct snp_order *order);
 
 /* Work of an AP: HLT. */
 void guest_halt(struct snp_ap_shared *me);
+
+/* Have who executes orders go on with one that userspace had a part in. */
+void ap_sync(struct snp_ap *ap);
 
 /* AP Destroy; an AP that is in KVM_RUN then blocks there. */
 void ap_destroy(struct snp_ap *ap);

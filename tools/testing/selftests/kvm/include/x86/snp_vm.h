@@ -34,7 +34,7 @@ struct snp_ap {
 	struct kvm_vcpu *vcpu;
 	gva_t cpu;			/* its struct sev_cpu */
 	struct snp_ap_shared *shared;
-	u64 last, nr_eintr;		/* heartbeat when its VMSA was taken away */
+	u64 last, nr_eintr;		/* a count to compare with, and one of -EINTR */
 
 	pthread_t thread;
 	void (*before_run)(struct snp_ap *ap);	/* called right before KVM_RUN */

@@ -28,8 +28,7 @@ static inline u64 snp_sev_features(void)
 enum rmp_result snp_vmsa_prepare(gva_t gva, struct sev_cpu *cpu);
 enum rmp_result snp_vmsa_release(gva_t gva);
 
-/* SVM_VMGEXIT_AP_CREATION: with arguments as they are, and AP Create of a gpa. */
-struct ghcb_status __snp_ap_creation(u64 info_1, u64 info_2, u64 features);
+/* SVM_VMGEXIT_AP_CREATION, AP Create. */
 struct ghcb_status snp_ap_create(u32 apic_id, gpa_t vmsa);
 
 /*

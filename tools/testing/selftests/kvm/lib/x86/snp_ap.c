@@ -14,17 +14,6 @@
 #define NR_WINDOWS	2
 #define NR_TRIES	(4 * NR_WINDOWS)
 
-struct ghcb_status snp_ap_create_on_init(u32 apic_id, gpa_t vmsa)
-{
-	return __snp_ap_creation((u64)apic_id << 32 | SVM_VMGEXIT_AP_CREATE_ON_INIT, vmsa,
-				 snp_sev_features());
-}
-
-struct ghcb_status snp_ap_destroy(u32 apic_id)
-{
-	return __snp_ap_creation((u64)apic_id << 32 | SVM_VMGEXIT_AP_DESTROY, 0, 0);
-}
-
 void guest_nop(struct snp_order *order)
 {
 }
@@ -44,11 +33,6 @@ void guest_ap_request(struct snp_order *order)
 	order->status = ghcb_exit(ghcb, SVM_VMGEXIT_AP_CREATION, arg[0], arg[1]);
 }
 
-void guest_destroy(struct snp_order *order)
-{
-	order->status = snp_ap_destroy(order->arg[0]);
-}
-
 void guest_unhalt(struct snp_order *order)
 {
 	order->ret = kvm_hypercall(KVM_HC_KICK_CPU, 0, order->arg[0], 0, 0);
@@ -60,12 +44,19 @@ void guest_halt(struct snp_ap_shared *me)
 	asm volatile("hlt" ::: "memory");
 }
 
+void ap_sync(struct snp_ap *ap)
+{
+	if (!ap_run_to_sync(ap))
+		ap_fail(ap);
+}
+
 void ap_destroy(struct snp_ap *ap)
 {
 	struct ghcb_status status;
 
 	snp_step("AP Destroy of vCPU %u", ap->vcpu->id);
-	status = snp_order(ap->s, guest_destroy, ap->vcpu->id, 0, 0)->status;
+	status = snp_order(ap->s, guest_ap_request,
+			   (u64)ap->vcpu->id << 32 | SVM_VMGEXIT_AP_DESTROY, 0, 0)->status;
 	AP_ASSERT(ap, !status.resp, "could not be destroyed, KVM answered %u, %u", status.resp,
 		  status.info);
 	if (ap_is_running(ap))

@@ -131,7 +131,7 @@ void snp_zap(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
 	}
 
 	/* This kicks vCPUs in the guest, and may do so late: enter KVM_RUN anew. */
-	set_nx_huge_pages(!kvm_get_module_param_bool("kvm", "nx_huge_pages"));
+	set_nx_huge_pages(!get_kvm_param_bool("nx_huge_pages"));
 	for (ap = &s->ap[1]; ap <= &s->ap[s->nr_aps]; ap++) {
 		if (ap_is_running(ap) && !vcpu_get_stat(ap->vcpu, blocking)) {
 			ap_stop(ap);
@@ -167,14 +167,14 @@ void snp_test_init(int *argc, char *argv[])
 		memmove(&argv[i], &argv[i + 1], (*argc - i) * sizeof(*argv));
 		(*argc)--;
 		guard->zap_by_nx = true;
-		guard->nx = kvm_get_module_param_bool("kvm", "nx_huge_pages");
+		guard->nx = get_kvm_param_bool("nx_huge_pages");
 		atexit(restore_nx_huge_pages);
 		signal(SIGINT, exit);
 		signal(SIGTERM, exit);
 		break;
 	}
 
-	if (kvm_get_module_param_bool("kvm_amd", "dump_invalid_vmcb"))
+	if (get_kvm_amd_param_bool("dump_invalid_vmcb"))
 		fprintf(stderr, "# note: kvm_amd.dump_invalid_vmcb makes the log long\n");
 
 	/* The host may have one ASID: ask before a case has it, and give it back. */

@@ -191,7 +191,7 @@ int snp_m_do(struct snp_model *m, const struct snp_m_step *step)
 		page_at(m, arg[0])->fresh = true;
 		break;
 	case SNP_M_LATE:
-		/* It cannot be entered, having been there at no launch. */
+		/* It is UNINITIALIZED, having been there at no launch: KVM_RUN ends in -EAGAIN. */
 		m->late = true;
 		break;
 	case SNP_M_CREATE:

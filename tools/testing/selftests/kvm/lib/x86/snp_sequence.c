@@ -242,21 +242,30 @@ const char *snp_s_print(const struct snp_m_step *step)
 
 bool snp_s_parse(struct snp_m_step *step, const char *line, const int *letters)
 {
+	static const unsigned int nr_of['z'] = {
+		['v'] = SNP_M_APS, ['p'] = SNP_M_PAGES, ['f'] = SNP_M_FILES,
+		['s'] = SNP_M_PLACES, ['b'] = SNP_M_NR_BAD,
+	};
 	char word[4][16] = { }, *end = "";
+	const char *args;
 	int i, nr = sscanf(line, " %15[^ ,\n] %15[^ ,\n] %15[^ ,\n] %15[^ ,\n]",
 			   word[0], word[1], word[2], word[3]);
 
 	*step = (struct snp_m_step) { .op = 0 };
 	while (step->op < SNP_M_NR_OPS && strcmp(word[0], snp_m_info[step->op].name))
 		step->op++;
-	if (step->op == SNP_M_NR_OPS || nr != 1 + (int)strlen(snp_m_info[step->op].args))
+	if (step->op == SNP_M_NR_OPS)
+		return false;
+	args = snp_m_info[step->op].args;
+	if (nr != 1 + (int)strlen(args))
 		return false;
 	for (i = 0; i < nr - 1; i++) {
 		if (letters && word[i + 1][0] >= 'a')
 			step->arg[i] = letters[word[i + 1][0] - 'a'];
 		else
 			step->arg[i] = strtol(word[i + 1], &end, 10);
-		if (*end)
+		if (*end || (!letters && nr_of[(int)args[i]] &&
+			     (unsigned int)step->arg[i] >= nr_of[(int)args[i]]))
 			return false;
 	}
 	return true;
@@ -282,12 +291,12 @@ bool snp_s_read(struct snp_sequence *seq, const char *script)
 	for (line = strtok_r(text, "\n,", &save); line; line = strtok_r(NULL, "\n,", &save)) {
 		line += strspn(line, " ");
 		if (!strncmp(line, "aps ", 4))
-			seq->nr_aps = atoi(line + 4);
+			seq->nr_aps = strtoul(line + 4, NULL, 10);
 		else if (*line && (seq->nr == SNP_M_MAX_STEPS ||
 				   !snp_s_parse(&seq->step[seq->nr++], line, NULL)))
 			return false;
 	}
-	return true;
+	return seq->nr_aps > 0 && seq->nr_aps <= SNP_M_APS;
 }
 
 /*

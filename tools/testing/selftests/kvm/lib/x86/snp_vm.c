@@ -105,7 +105,7 @@ void snp_add_slot(struct snp_vm *s, u32 slot, gpa_t gpa, u64 nr_pages, int fd, u
 {
 	vm_mem_add(s->vm, VM_MEM_SRC_ANONYMOUS, gpa, slot, nr_pages, KVM_MEM_GUEST_MEMFD, fd,
 		   pgoff * PAGE_SIZE);
-	TEST_ASSERT_EQ(__vm_phy_pages_alloc(s->vm, nr_pages, gpa, slot, true), gpa);
+	TEST_ASSERT_EQ(vm_phy_pages_alloc(s->vm, nr_pages, gpa, slot), gpa);
 	virt_map(s->vm, gpa, gpa, nr_pages);
 }
 
@@ -214,8 +214,9 @@ char ap_complaint[256];
 
 bool ap_complain(struct snp_ap *ap, const char *fmt, ...)
 {
-	int len = sprintf(ap_complaint, "%.99s, %s: vCPU %u ", ap->s->what,
-			  ap->s->spte == COLD ? "cold" : "warm", ap->vcpu->id);
+	int len = sprintf(ap_complaint, "%.99s%s: vCPU %u ", ap->s->what,
+			  !ap->s->first ? "" : ap->s->spte == COLD ? ", cold" : ", warm",
+			  ap->vcpu->id);
 	va_list args;
 
 	va_start(args, fmt);

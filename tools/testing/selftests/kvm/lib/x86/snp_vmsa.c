@@ -49,6 +49,7 @@ enum rmp_result snp_vmsa_prepare(gva_t gva, struct sev_cpu *cpu)
 		if (rc)
 			return rc;
 
+		memset(vmsa, 0, PAGE_SIZE);
 		*vmsa = cpu->vmsa;
 		vmsa->cr4 |= get_cr4() & X86_CR4_MCE;
 		vmsa->sev_features = snp_sev_features();
@@ -65,18 +66,13 @@ enum rmp_result snp_vmsa_prepare(gva_t gva, struct sev_cpu *cpu)
 	}
 }
 
-struct ghcb_status __snp_ap_creation(u64 info_1, u64 info_2, u64 features)
+struct ghcb_status snp_ap_create(u32 apic_id, gpa_t vmsa)
 {
 	struct ghcb *ghcb = ghcb_begin();
 
-	ghcb_set(ghcb, rax, features);
-	return ghcb_exit(ghcb, SVM_VMGEXIT_AP_CREATION, info_1, info_2);
-}
-
-struct ghcb_status snp_ap_create(u32 apic_id, gpa_t vmsa)
-{
-	return __snp_ap_creation((u64)apic_id << 32 | SVM_VMGEXIT_AP_CREATE, vmsa,
-				 snp_sev_features());
+	ghcb_set(ghcb, rax, snp_sev_features());
+	return ghcb_exit(ghcb, SVM_VMGEXIT_AP_CREATION,
+			 (u64)apic_id << 32 | SVM_VMGEXIT_AP_CREATE, vmsa);
 }
 
 static void guest_launch_vmsa(void)

@@ -87,8 +87,7 @@ static int touch(gpa_t gpa)
 	    run->memory_fault.gpa != gpa)
 		ap_fail(bsp);
 	vm_mem_set_private(vm->vm, gpa, PAGE_SIZE);
-	if (!ap_run_to_sync(bsp))
-		ap_fail(bsp);
+	ap_sync(bsp);
 	return -EFAULT;
 }
 
@@ -96,15 +95,14 @@ static int psc(gpa_t gpa, enum psc_op op)
 {
 	if (!__snp_order(vm, guest_psc, gpa, op, 0)) {
 		vcpu_handle_map_gpa_range(vm->server->vcpu);
-		if (!ap_run_to_sync(vm->server))
-			ap_fail(vm->server);
+		ap_sync(vm->server);
 	}
 	return vm->order->status.resp;
 }
 
 static int set_slot(int place, int file, int pgoff, u64 nr_pages)
 {
-	void *hva = (void *)memslot2region(vm->vm, SLOT_ID(place))->region.userspace_addr;
+	void *hva = memslot2region(vm->vm, SLOT_ID(place))->host_mem;
 
 	return __vm_set_user_memory_region2(vm->vm, SLOT_ID(place), KVM_MEM_GUEST_MEMFD,
 					    snp_w.gpas[place], nr_pages * PAGE_SIZE, hva,
@@ -156,13 +154,13 @@ static void signal_vcpu(struct snp_ap *ap)
 	snp_wait_until(READ_ONCE(ap->nr_eintr) != nr || !ap_is_running(ap));
 }
 
-/* A vCPU that was not there at the launch gets a VMSA, but cannot be entered. */
+/* A vCPU that was not there at the launch gets a VMSA, but remains UNINITIALIZED. */
 static int create_late(gpa_t gpa)
 {
 	struct kvm_vcpu *vcpu = __vm_vcpu_add(vm->vm, LATE_ID);
 	int r = request((u64)LATE_ID << 32 | CREATE, gpa, 0);
 
-	return r ?: !__vcpu_run(vcpu) && vcpu->run->exit_reason != KVM_EXIT_FAIL_ENTRY;
+	return r ?: !__vcpu_run(vcpu) || errno != EAGAIN;
 }
 
 int snp_w_execute(const struct snp_model *m, const struct snp_m_step *step)
