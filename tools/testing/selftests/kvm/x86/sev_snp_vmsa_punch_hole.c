@@ -47,7 +47,7 @@ static bool punch(struct snp_vm *s, gpa_t vmsa, gpa_t spare, bool stopped)
 	/* A vCPU that was not kicked may leave the guest a little later. */
 	for (i = 0; i < 10000; i++)
 		ap_check_frozen(ap);
-	if ((vm_get_stat(s->vm, remote_tlb_flush_requests) == flushes) == (s->spte == COLD))
+	if (s->spte == (vm_get_stat(s->vm, remote_tlb_flush_requests) == flushes ? COLD : WARM))
 		s->nr_proven |= BIT(s->spte);
 
 	/* Most likely the page that was freed becomes the VMSA of another vCPU. */
