@@ -9,7 +9,7 @@ FATAL='Oops: |Oops\[|Kernel panic - not syncing|BUG: unable to handle|BUG: kerne
 # A line that a healthy kernel does not print (cf. the lists of rcutorture's
 # console-badness.sh and of the lab robots).  A bare backtrace counts: the one
 # of a failed RMPUPDATE comes without a WARNING.
-COMPLAINT='WARNING: |BUG: |INFO: rcu|rcu: INFO:|detected stall|self-detected stall|kthread starved for|INFO: task .* blocked for more than|soft lockup|hard LOCKUP|workqueue lockup|circular locking dependency|possible recursive locking|inconsistent lock state|suspicious RCU usage|bad unlock balance|held lock freed|sleeping function called|scheduling while atomic|KASAN: |UBSAN: |kmemleak: |RMPUPDATE failed|PSMASH failed|Failed to update RMP entry|Failed to reclaim PFN|RMP violation|SNP: .*failed|SNP IOMMU shutdown failed|SEV-SNP firmware shutdown failed|not assigned in RMP table|AMD-Vi: Event logged|page allocation failure|Call Trace:'
+COMPLAINT='WARNING: |BUG: |INFO: rcu|rcu: INFO:|detected stall|self-detected stall|kthread starved for|INFO: task .* blocked for more than|soft lockup|hard LOCKUP|workqueue lockup|circular locking dependency|possible recursive locking|inconsistent lock state|suspicious RCU usage|bad unlock balance|held lock freed|sleeping function called|scheduling while atomic|KASAN: |UBSAN: |kmemleak: |RMPUPDATE failed|PSMASH failed|Failed to update RMP entry|Failed to reclaim PFN|RMP violation|SNP: .*failed|SNP IOMMU shutdown failed|SEV-SNP firmware shutdown failed, rc -5|not assigned in RMP table|AMD-Vi: Event logged|page allocation failure|Call Trace:'
 # What looks like a complaint and is none, behind grep's line number.  "traps:
 # NAME[PID] general protection fault ip:..." is a process that dies of a signal, its
 # own affair.

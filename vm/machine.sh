@@ -18,9 +18,11 @@ esac
 [ -z "${SNP_CPU-}" ] || [ -z "${PA_REDUCTION-}" ] || die "SNP_CPU has a PA_REDUCTION of its own"
 for _f in ${FAULT-}; do
 	case $_f in
-	contention=*[!0-9]*|contention=|seed=*[!0-9]*|seed=|delay=*[!0-9]*|delay=|fail=*[!0-9a-fA-Fhng:@+]*|fail=)
+	contention=*[!0-9]*|contention=|seed=*[!0-9]*|seed=|delay=*[!0-9]*|delay=)
 		die "FAULT=$_f: see emulator/README.md" ;;
-	contention=*|seed=*|delay=*|fail=*) ;;
+	contention=*|seed=*|delay=*) ;;
+	fail=*)	printf '%s\n' "+${_f#*=}" | grep -qE '^(\+[0-9a-fA-F]+:(hang|[0-9a-fA-F]+)(@[0-9]+)?)+$' ||
+			die "FAULT=$_f: fail is CMD:STATUS@N or CMD:hang@N, in hexadecimal but for N; more of them after a +" ;;
 	*)	die "FAULT is some of contention=N, seed=N, fail=CMD:STATUS@N+..., delay=N, not '$_f'" ;;
 	esac
 done
@@ -69,6 +71,15 @@ sched_json()
 	done | sed 's/^,//'
 }
 
+# psp_json CMD:STATUS@N+CMD:hang@N... : that as amd-psp's list of faults
+psp_json()
+{
+	printf '%s\n' "$1" | tr + '\n' | tr :@ '  ' | while read -r _cmd _status _nth; do
+		[ "$_status" = hang ] && _status= || _status=$(printf ',"status":%u' "0x$_status")
+		printf '{"command":%u%s,"nth":%u}\n' "0x$_cmd" "$_status" "${_nth:-1}"
+	done | paste -s -d , -
+}
+
 # machine_args QEMU_DIR on|off : QEMU's arguments, one per line, for the machine
 # with the SNP host (on) or the same machine on stock QEMU (off).  Four CPUs in
 # two sockets on two NUMA nodes, so that a vCPU can run far from its memory.
@@ -100,7 +111,8 @@ machine_args()
 	for _f in ${FAULT-}; do
 		case $_f in
 		contention=*|seed=*)	_snp=$_snp,$_f ;;
-		*)			_psp=$_psp,$_f ;;
+		delay=*)		_psp="$_psp,\"delay\":${_f#*=}" ;;
+		fail=*)			_psp="$_psp,\"fail\":[$(psp_json "${_f#*=}")]" ;;
 		esac
 	done
 	_cpu=$_cpu,+svm,+npt,-hypervisor
@@ -108,7 +120,7 @@ machine_args()
 		# What KVM demands before it enables SEV, and stock TCG lacks.
 		_cpu=$_cpu,+lbrv,+nrip-save,+flushbyasid,+decodeassists
 		printf '%s\n' -object "x-snp-host,id=snp0${_pa:+,pa-reduction=$_pa}$_snp${SNP_ASIDS:+,snp-asids=$SNP_ASIDS}${RMP_BASE:+,rmp-base=${RMP_BASE}M}${STALE:+,stale=$STALE}" \
-			-device "amd-psp$_psp${X86_SNP_SHUTDOWN:+,x86-snp-shutdown=$X86_SNP_SHUTDOWN}"
+			-device "{\"driver\":\"amd-psp\",\"x86-snp-shutdown\":$([ "${X86_SNP_SHUTDOWN-}" = on ] && echo true || echo false)$_psp}"
 	fi
 	_cpu=$_cpu,phys-bits=$_bits
 	_threads=multi

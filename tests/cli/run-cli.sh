@@ -225,6 +225,7 @@ check "STALE=no" refuses "STALE is off, detect or use, not 'no'" env STALE=no sc
 check "SNP_CPU that is not sold" refuses "SNP_CPU is milan, genoa or turin, not 'rome'" env SNP_CPU=rome scripts/run
 check "SNP_CPU and PA_REDUCTION" refuses "SNP_CPU has a PA_REDUCTION of its own" env SNP_CPU=milan PA_REDUCTION=5 scripts/run
 check "a FAULT that is none" refuses "FAULT is some of contention=N" env FAULT=chance=3 scripts/run
+check "a FAULT of the firmware that is none" refuses "fail is CMD:STATUS@N" env FAULT=fail=c7:3@x scripts/run
 check "a FAULT without a number" refuses "FAULT=contention=x: see" env FAULT=contention=x scripts/run
 check "RMP_BASE is no number" refuses "RMP_BASE is a number of MiB, not '1G'" env RMP_BASE=1G scripts/run
 check "X86_SNP_SHUTDOWN is neither on nor off" refuses "X86_SNP_SHUTDOWN is on or off, not '1'" env X86_SNP_SHUTDOWN=1 scripts/run

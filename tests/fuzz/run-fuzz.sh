@@ -25,6 +25,9 @@ here=$(cd "$(dirname "$0")" && pwd) || exit 1
 rules=$here/../conformance
 bare_start
 
+# fault N [STATUS] : of SNP_PAGE_RECLAIM, the Nth
+fault() { printf '{"command":199,"nth":%u%s}' "$1" "${2:+,\"status\":$2}"; }
+
 # mix SEED : $BARE_SNP, $psp, $cpu, which make the machine
 mix()
 {
@@ -46,9 +49,9 @@ mix()
 	esac
 	# What the image asks of the firmware once it goes: pages back
 	case $(($1 / 3 % 5)) in
-	1)	psp=,delay=$(($1 % 97 + 1)) ;;
-	2)	psp=,fail=c7:3@$(($1 % 41 + 1))+c7:1a@$(($1 % 83 + 1)) ;;
-	3)	psp=,delay=$(($1 % 13)),fail=c7:hang@$(($1 % 211 + 60)) ;;
+	1)	psp=,\"delay\":$(($1 % 97 + 1)) ;;
+	2)	psp=,\"fail\":[$(fault $(($1 % 41 + 1)) 3),$(fault $(($1 % 83 + 1)) 26)] ;;
+	3)	psp=,\"delay\":$(($1 % 13)),\"fail\":[$(fault $(($1 % 211 + 60)))] ;;
 	esac
 }
 
@@ -61,7 +64,7 @@ one()
 	mix "$1"
 	# shellcheck disable=SC2086 # no argument, or two
 	bare_run "${LIMIT:-120}" "$qemu" "$build/fuzz.bin" "$build/out" -smp 2 $cpu \
-		-device "amd-psp$psp" >"$build/qemu" 2>&1
+		-device "{\"driver\":\"amd-psp\"$psp}" >"$build/qemu" 2>&1
 	status=$?
 	n=$((n + 1))
 	grep -h "^# VMRUN\|^# exception\|^Bail" "$build/out" | sed "s/^Bail/# Bail/"

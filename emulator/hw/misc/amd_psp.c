@@ -21,10 +21,11 @@
 #include "hw/pci/msi.h"
 #include "hw/pci/pci_device.h"
 #include "hw/qdev-properties.h"
-#include "qemu/cutils.h"
 #include "qemu/timer.h"
 #include "migration/vmstate.h"
 #include "qapi/error.h"
+#include "qapi/qapi-types-snp-host.h"
+#include "qapi/qapi-visit-snp-host.h"
 #include "qemu/log.h"
 #include "qom/object.h"
 #include "target/i386/snp/snp_host.h"
@@ -55,15 +56,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(AMDPSPState, AMD_PSP)
 /* what a register reads as that the platform does not expose */
 #define PSP_NO_ACCESS           0xffffffffu
 
-/* fail=CMD:STATUS@N: this is what the Nth CMD ends in, instead of being run */
-typedef struct PSPFault {
-    unsigned cmd;
-    unsigned status;            /* PSP_HANG: no answer */
-    unsigned countdown;         /* 0: it has happened */
-} PSPFault;
-
-#define PSP_HANG                0x10000
-
 struct AMDPSPState {
     PCIDevice parent_obj;
 
@@ -71,8 +63,7 @@ struct AMDPSPState {
     SnpFw *fw;
     bool x86_snp_shutdown;
     uint32_t delay;             /* microseconds until an answer */
-    char *fail;
-    GArray *faults;             /* PSPFault */
+    AmdPspFaultList *fail;      /* nth counts down; 0: it has happened */
     QEMUTimer *timer;
     uint32_t command;           /* what was written */
     uint32_t answer;            /* what cmdresp will be */
@@ -98,13 +89,11 @@ static void amd_psp_answer(void *opaque)
 }
 
 /* NULL, or what fail= has in store for this command */
-static const PSPFault *amd_psp_fault(AMDPSPState *s, unsigned cmd)
+static const AmdPspFault *amd_psp_fault(AMDPSPState *s, unsigned cmd)
 {
-    for (unsigned i = 0; i < s->faults->len; i++) {
-        PSPFault *f = &g_array_index(s->faults, PSPFault, i);
-
-        if (f->cmd == cmd && f->countdown && !--f->countdown) {
-            return f;
+    for (AmdPspFaultList *l = s->fail; l; l = l->next) {
+        if (l->value->command == cmd && l->value->nth && !--l->value->nth) {
+            return l->value;
         }
     }
     return NULL;
@@ -114,7 +103,7 @@ static void amd_psp_command(AMDPSPState *s, uint32_t value)
 {
     unsigned cmd = (value >> PSP_CMDRESP_CMD_SHIFT) & PSP_CMDRESP_CMD_MASK;
     uint64_t buf = (uint64_t)s->cmdbuf_hi << 32 | s->cmdbuf_lo;
-    const PSPFault *fault;
+    const AmdPspFault *fault;
 
     if (!(s->cmdresp & PSP_CMDRESP_RESP)) {
         qemu_log_mask(LOG_GUEST_ERROR, "amd-psp: command 0x%x, but the mailbox "
@@ -124,9 +113,9 @@ static void amd_psp_command(AMDPSPState *s, uint32_t value)
     s->command = value;
     fault = amd_psp_fault(s, cmd);
     if (fault) {
-        trace_amd_psp_fault(cmd, fault->status);
+        trace_amd_psp_fault(cmd, fault->has_status, fault->status);
     }
-    if (fault && fault->status == PSP_HANG) {
+    if (fault && !fault->has_status) {
         s->cmdresp = value & ~PSP_CMDRESP_RESP;
         return;
     }
@@ -138,38 +127,6 @@ static void amd_psp_command(AMDPSPState *s, uint32_t value)
     } else {
         amd_psp_answer(s);
     }
-}
-
-/* CMD:STATUS@N or CMD:hang@N, @1 being the default; more of them with "+" */
-static bool amd_psp_parse_fail(AMDPSPState *s, Error **errp)
-{
-    g_auto(GStrv) list = g_strsplit(s->fail ? s->fail : "", "+", -1);
-
-    for (char **entry = list; *entry; entry++) {
-        PSPFault f = { .countdown = 1 };
-        const char *at;
-
-        if (qemu_strtoui(*entry, &at, 16, &f.cmd) || *at++ != ':') {
-            goto bad;
-        }
-        if (g_str_has_prefix(at, "hang")) {
-            f.status = PSP_HANG;
-            at += strlen("hang");
-        } else if (qemu_strtoui(at, &at, 16, &f.status) || f.status > 0xffff) {
-            goto bad;
-        }
-        if ((*at == '@' && qemu_strtoui(at + 1, &at, 10, &f.countdown)) ||
-            *at || !f.countdown || f.cmd > PSP_CMDRESP_CMD_MASK) {
-            goto bad;
-        }
-        g_array_append_val(s->faults, f);
-        continue;
-bad:
-        error_setg(errp, "amd-psp: fail is CMD:STATUS@N, in hexadecimal but "
-                   "for N, or CMD:hang@N, not '%s'", *entry);
-        return false;
-    }
-    return true;
 }
 
 static uint64_t amd_psp_read(void *opaque, hwaddr addr, unsigned size)
@@ -267,10 +224,18 @@ static void amd_psp_realize(PCIDevice *pdev, Error **errp)
         return;
     }
 
-    s->faults = g_array_new(false, false, sizeof(PSPFault));
-    if (!amd_psp_parse_fail(s, errp) ||
-        msi_init(pdev, 0, 1, true, false, errp) < 0) {
-        g_array_free(s->faults, true);
+    for (AmdPspFaultList *l = s->fail; l; l = l->next) {
+        if (!l->value->has_nth) {
+            l->value->has_nth = true;
+            l->value->nth = 1;
+        }
+        if (l->value->command > PSP_CMDRESP_CMD_MASK || !l->value->nth) {
+            error_setg(errp, "amd-psp: in 'fail', command is at most 0x%x and "
+                       "nth at least 1", PSP_CMDRESP_CMD_MASK);
+            return;
+        }
+    }
+    if (msi_init(pdev, 0, 1, true, false, errp) < 0) {
         return;
     }
     s->timer = timer_new_us(QEMU_CLOCK_VIRTUAL, amd_psp_answer, s);
@@ -288,7 +253,6 @@ static void amd_psp_exit(PCIDevice *pdev)
     AMDPSPState *s = AMD_PSP(pdev);
 
     timer_free(s->timer);
-    g_array_free(s->faults, true);
     snp_fw_free(s->fw);
     s->fw = NULL;
     msi_uninit(pdev);
@@ -307,11 +271,35 @@ static void amd_psp_reset_hold(Object *obj, ResetType type)
     snp_fw_reset(s->fw);
 }
 
+static void amd_psp_get_fail(Object *obj, Visitor *v, const char *name,
+                             void *opaque, Error **errp)
+{
+    visit_type_AmdPspFaultList(v, name, &AMD_PSP(obj)->fail, errp);
+}
+
+static void amd_psp_set_fail(Object *obj, Visitor *v, const char *name,
+                             void *opaque, Error **errp)
+{
+    AMDPSPState *s = AMD_PSP(obj);
+    AmdPspFaultList *list = NULL;
+
+    if (DEVICE(obj)->realized) {
+        qdev_prop_set_after_realize(DEVICE(obj), name, errp);
+    } else if (visit_type_AmdPspFaultList(v, name, &list, errp)) {
+        qapi_free_AmdPspFaultList(s->fail);
+        s->fail = list;
+    }
+}
+
+static void amd_psp_finalize(Object *obj)
+{
+    qapi_free_AmdPspFaultList(AMD_PSP(obj)->fail);
+}
+
 static const Property amd_psp_properties[] = {
     /* offer SNP_SHUTDOWN_EX's X86_SNP_SHUTDOWN, as firmware after 1.55 does */
     DEFINE_PROP_BOOL("x86-snp-shutdown", AMDPSPState, x86_snp_shutdown, false),
-    /* what commands end in instead of being run; how late answers come */
-    DEFINE_PROP_STRING("fail", AMDPSPState, fail),
+    /* how late answers come */
     DEFINE_PROP_UINT32("delay", AMDPSPState, delay, 0),
 };
 
@@ -333,6 +321,10 @@ static void amd_psp_class_init(ObjectClass *klass, const void *data)
     k->class_id = PCI_CLASS_CRYPT_OTHER;
     rc->phases.hold = amd_psp_reset_hold;
     device_class_set_props(dc, amd_psp_properties);
+    object_class_property_add(klass, "fail", "AmdPspFaultList",
+                              amd_psp_get_fail, amd_psp_set_fail, NULL, NULL);
+    object_class_property_set_description(klass, "fail",
+        "what commands end in instead of being run");
     dc->vmsd = &vmstate_amd_psp;
     dc->hotpluggable = false;
     dc->desc = "AMD Secure Processor with SEV-SNP firmware (experimental)";
@@ -343,6 +335,7 @@ static const TypeInfo amd_psp_info = {
     .name = TYPE_AMD_PSP,
     .parent = TYPE_PCI_DEVICE,
     .instance_size = sizeof(AMDPSPState),
+    .instance_finalize = amd_psp_finalize,
     .class_init = amd_psp_class_init,
     .interfaces = (const InterfaceInfo[]) {
         { INTERFACE_CONVENTIONAL_PCI_DEVICE },
