@@ -49,6 +49,11 @@ QEMU_ANY=${QEMU_ANY-${QEMU:+no}}
 QEMU=${QEMU:-10.2}
 export QEMU_ANY
 
+# What is said of one run: who makes many, and keeps what comes of them, starts without it
+# shellcheck disable=SC2034
+ONE_RUN="ARGS LOOPS TIMEOUT SILENCE STOCK MODE TRACE DEBUG SCHED SMP MEM PROG ROOT DISK HOST FIXED SELFTESTS EXTRA
+	SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN STALE SNP_CPU FAULT"
+
 # Not every shell expands the tilde of "make run KDIR=~/linux".
 for _v in KERNEL KDIR QEMU_SRC CONFIG OUT; do
 	eval "_w=\${$_v-}"
@@ -107,6 +112,13 @@ publish()
 	[ ! -e "$2" ] || mv "$2" "$2.old"
 	mv "$1" "$2"
 	rm -rf "$2.old"
+}
+
+# forget_run DIR : all that a run and its judging have left there
+forget_run()
+{
+	rm -f "$1"/console.* "$1/ktap.log" "$1/qemu.log" "$1"/trace.log "$1/trace.raw" "$1"/trace-*.dat \
+		"$1/result" "$1/results.tsv" "$1/run" "$1"/kunit.* "$1"/nested.* "$1/junit.xml"
 }
 
 # prune DIR N [PATTERN] : keep the N newest results, and those of the last hours,

@@ -145,7 +145,11 @@ class Machine:
         for server in self.round, self.boot:
             server.close()
         self.qemu.terminate()
-        self.qemu.wait()
+        try:
+            self.qemu.wait(10)
+        except subprocess.TimeoutExpired:
+            self.qemu.kill()
+            self.qemu.wait()
 
 
 def digest(*parts):
@@ -323,11 +327,14 @@ class Search:
             with open(keyfile, "w") as f:
                 f.write(key)
         elif os.path.exists(self.results):
-            with open(self.results) as f:
-                for line in f:
+            with open(self.results, "r+") as f:
+                good = 0
+                for line in iter(f.readline, ""):
                     if line.endswith("\n"):
                         run = json.loads(line)
                         self.known[run["choices"]] = run
+                        good = f.tell()
+                f.truncate(good)    # half a line of one that was killed
         self.machine = None
         self.nr = 0
 

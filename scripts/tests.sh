@@ -17,7 +17,7 @@ test_program()
 test_args()
 {
 	case ${1#kvm:} in
-	*_stress:*)	printf '%s\n' "${1##*:}" | sed 's/,.*//; s/^/-m /' ;;
+	*_stress:*)	printf '%s\n' "-m ${1##*:}" ;;
 	*:*)	printf '%s\n' "${1##*:}" | sed 's/\([^,]*\),*/ -t \1/g; s/^ //' ;;
 	esac
 }
@@ -33,6 +33,7 @@ tests_known()
 		grep -qx "kvm:$_tp" "$_tl" ||
 			die "TESTS: no test '$_tn' in the kvm target; near it: $(
 				sed -n 's/^kvm://p' "$_tl" | grep -i -- "$(printf %.4s "$_tp")" | head -n 12 | tr '\n' ' ')(all: $_tl)"
+		case $_tn in *_stress:*,*) die "TESTS=$_tn: the stress test has one mode at a time" ;; esac
 		_tb=${_tl%/*}/kvm/$_tp _tx=:dzt:T:f:F:v:V:r: _th="-t CASE, -T CASE (all but it), -z and -d"
 		case $_tp in
 		*_model_test)	_tx=${_tx}n:s:x: _th="$_th, and those of docs/model.md" ;;

@@ -4,6 +4,8 @@
 
 TAP_N=0
 TAP_FAILED=0
+# dash runs no EXIT trap for a signal that is not caught.
+trap 'exit 130' HUP INT TERM
 
 # check NAME COMMAND... : ok if COMMAND succeeds; its output as comments if not.
 check()

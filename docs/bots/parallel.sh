@@ -17,7 +17,7 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 mkdir -p parts
 # Make says 2 for what failed as for what was not done: a result is what counts.
 part="cd ${CLONE:-snp-vmsa-selftests} && { make $job $* SHARD={}/$n >&2 || :; }
-cd \${SNP_BUILD:-build} && r=\$(ls $job.{}-of-$n/results.json $job.{}-of-$n/*/results.jsonl 2>/dev/null)
+cd \${SNP_BUILD:-build} && r=\$(ls $job.{}-of-$n/results.json $job.{}-of-$n/*/results.jsonl $job.{}-of-$n/*/asked 2>/dev/null)
 [ -n \"\$r\" ] && tar -c $job.{}-of-$n/shard \$r"
 # What each prints is a tar file; they come one after another.
 seq "$n" | parallel --sshloginfile "$hosts" --jobs 1 --retries 3 --joblog parts/log "$part" |

@@ -341,7 +341,7 @@ named()
 		. scripts/tests.sh
 		printf 'kvm:%s\n' sev_smoke_test sev_snp_a sev_snp_lab_b sev_snp_c_stress >"$tmp/list"
 		echo $(tests_ours "$tmp/list")
-		for t in kvm:x86/sev_snp_a:b,c sev_snp_a kvm:a a_stress:b,c; do
+		for t in kvm:x86/sev_snp_a:b,c sev_snp_a kvm:a a_stress:b; do
 			echo "$(test_program $t) $(test_args $t)"
 		done
 	) >"$tmp/names"

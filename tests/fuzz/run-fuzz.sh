@@ -92,7 +92,7 @@ case ${FOREVER-}/${SEEDS-} in
 	esac
 	out=${OUT:-$here/../../build/fuzz}
 	mkdir -p "$out" || exit 2
-	passed=$out/passed-$(cat "$qemu" "$here/fuzz.c" | sha256sum | cut -c 1-12)-${ROUNDS:-3000}
+	passed=$out/passed-$(cat "$qemu" "$0" "$here/fuzz.c" "$rules"/*.[chS] "$bare"/*.[chS] | sha256sum | cut -c 1-12)-${ROUNDS:-3000}
 	[ -z "${FRESH-}" ] || rm -f "$passed"
 	: >>"$passed" || exit 2 ;;
 esac

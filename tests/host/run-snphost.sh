@@ -8,7 +8,8 @@ cd "$(dirname "$0")/../.." || exit 2
 . tests/host/host.sh
 
 root=$(SUITE=sid scripts/fetch deb --all snphost 2>"$LOGS/snphost.fetch") || {
-	echo "1..0 # SKIP the archive does not deliver snphost: $(tail -n 1 "$LOGS/snphost.fetch")"
+	echo "ok 1 - snphost # SKIP the archive does not deliver it: $(tail -n 1 "$LOGS/snphost.fetch")"
+	echo "1..1"
 	exit 0
 }
 
