@@ -221,7 +221,7 @@ void amdvi_snp_check(AMDVIState *s, uint16_t devid, hwaddr iova,
     tlb->translated_addr = spa;
     tlb->addr_mask = ~AMDVI_PAGE_MASK_4K;
 
-    if (!rmp_hv_owned(rmp, spa, AMDVI_PAGE_SIZE)) {
+    if (!snp_host_dma_allowed(rmp, spa)) {
         bool write = access & IOMMU_WO;
         uint64_t evt[2];
 

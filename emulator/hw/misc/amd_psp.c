@@ -82,7 +82,8 @@ static void amd_psp_answer(void *opaque)
     s->cmdresp = s->answer;
     if (s->command & PSP_CMDRESP_IOC) {
         s->int_status |= PSP_INT_CMD_COMPLETE;
-        if (s->int_enable & PSP_INT_CMD_COMPLETE) {
+        if ((s->int_enable & PSP_INT_CMD_COMPLETE) &&
+            msi_enabled(PCI_DEVICE(s))) {
             msi_notify(PCI_DEVICE(s), 0);
         }
     }

@@ -57,7 +57,7 @@ static bool snp_fw_is_guest_private(SnpFw *fw, uint64_t spa)
     Rmp *rmp = snp_host_rmp(fw->host);
     bool size_2m;
 
-    if (!fw->snp_init || !rmp) {
+    if (!fw->rmp_initialized || !rmp) {
         return false;
     }
     switch (rmp_page_state(rmp, spa, &size_2m)) {

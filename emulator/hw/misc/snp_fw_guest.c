@@ -247,7 +247,7 @@ static SevStatus snp_fw_activate(SnpFw *fw, void *buf)
     if (status == SEV_SUCCESS) {
         guest->asid = asid;
         /* ENC-01 (APM2 15.34): a new key for whatever is left in memory */
-        snp_host_new_key(fw->host, asid);
+        snp_host_new_key(fw->host, asid, false);
         snp_fw_save_context(fw, guest);
     }
     return status;
@@ -492,17 +492,8 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
         }
     }
 
-    switch (rmp_fw_launch_update(rmp, spa, guest->asid, size_2m,
-                                 type == SNP_PAGE_VMSA, in->vmpl_perms)) {
-    case RMP_OK:
-        break;
-    case RMP_FAIL_INPUT:
-        return snp_fw_refuse(fw, SEV_INVALID_PAGE_OWNER,
-                             "FWCMD-11: page of another guest");
-    case RMP_FAIL_SIZEMISMATCH:
-        return snp_fw_refuse(fw, SEV_INVALID_PAGE_SIZE,
-                             "FWCMD-11: size differs from the RMP's");
-    default:
+    if (rmp_fw_launch_update(rmp, spa, guest->asid, size_2m,
+                             type == SNP_PAGE_VMSA, in->vmpl_perms)) {
         return snp_fw_refuse(fw, SEV_INVALID_PAGE_STATE,
                              "FWCMD-11: not a Pre-Guest page");
     }

@@ -330,7 +330,7 @@ static SevStatus snp_fw_sev_activate(SnpFw *fw, void *buf)
     if (status == SEV_SUCCESS) {
         guest->asid = asid;
         /* ENC-04 (APM2 15.34) */
-        snp_host_new_key(fw->host, asid);
+        snp_host_new_key(fw->host, asid, true);
     }
     return status;
 }
@@ -555,7 +555,7 @@ static SevStatus snp_fw_sev_dbg(SnpFw *fw, void *buf, bool encrypt)
     uint64_t src = snp_fw_spa(le64_to_cpu(in->src_paddr));
     uint64_t dst = snp_fw_spa(le64_to_cpu(in->dst_paddr));
     uint32_t len = le32_to_cpu(in->len);
-    g_autofree void *data = NULL;
+    uint8_t page[RMP_PAGE_4K];
     SevStatus status;
     SevGuest *guest = snp_fw_sev_guest(fw, in->handle, &status);
 
@@ -579,14 +579,12 @@ static SevStatus snp_fw_sev_dbg(SnpFw *fw, void *buf, bool encrypt)
         return snp_fw_refuse(fw, SEV_INVALID_ADDRESS, "FW-05: alignment");
     }
     status = snp_fw_writable_pages(fw, dst, len);
-    if (status) {
-        return status;
-    }
-    /* bounded: dst was found to be @len bytes of RAM */
-    data = g_malloc(len);
-    status = snp_fw_read_as(fw, encrypt ? 0 : guest->asid, src, data, len);
-    if (status == SEV_SUCCESS) {
-        snp_fw_write_as(fw, encrypt ? guest->asid : 0, dst, data, len);
+    for (uint32_t n; !status && len; src += n, dst += n, len -= n) {
+        n = MIN(len, sizeof(page));
+        status = snp_fw_read_as(fw, encrypt ? 0 : guest->asid, src, page, n);
+        if (!status) {
+            snp_fw_write_as(fw, encrypt ? guest->asid : 0, dst, page, n);
+        }
     }
     return status;
 }

@@ -52,6 +52,7 @@ typedef struct SnpCpu {
     uint64_t vmsa;              /* SPA of the VMSA page */
     uint64_t sev_features;      /* VMSA.SEV_FEATURES at VMRUN */
     uint64_t ghcb;              /* MSR C001_0130 */
+    uint64_t host_pat;          /* SWAP-06 */
     RmpUse vmcb_use;
     RmpUse vmsa_use;
 
@@ -77,6 +78,7 @@ typedef struct SnpTranslation {
 #define snp_cpu_expand_features(env)
 #define snp_cpu_reset(env)
 #define snp_cpu_realize(env, errp)  true
+#define snp_cpu_unrealize(env)
 #define snp_cpu_cpuid(env, leaf, eax, ebx, ecx, edx)
 #define snp_cpu_xlevel(env)         0x8000001F
 #else
@@ -93,6 +95,7 @@ void snp_cpu_reset(CPUArchState *env);
 void snp_guest_end(CPUArchState *env);
 /* False if this cannot be a processor of the machine's SNP host */
 bool snp_cpu_realize(CPUArchState *env, Error **errp);
+void snp_cpu_unrealize(CPUArchState *env);
 /* What the processor of an SNP host may have more, of this FeatureWord */
 uint64_t snp_cpu_supported(unsigned word);
 /* ... and has, unless -cpu says that it has not */
@@ -175,8 +178,12 @@ void snp_vmexit_begin(CPUArchState *env, uint64_t exit_code,
 bool snp_vmexit_save(CPUArchState *env);
 /* After the host's state was loaded from HSAVE */
 void snp_vmexit_end(CPUArchState *env);
-/* VMSAVE-01 (APM2 15.36.12) */
+/*
+ * VMSAVE and VMLOAD of a system physical address, not intercepted: VMSAVE-01,
+ * -03 (APM2 15.36.12), and where VMLOAD is to read (ENC-01).
+ */
 void snp_vmsave_check(CPUArchState *env, uint64_t vmcb, uintptr_t ra);
+uint64_t snp_vmload_address(CPUArchState *env, uint64_t vmcb, uintptr_t ra);
 /* Automatic exits after a write: CR and EFER traps (EXIT-12: APM2 15.35.10) */
 void snp_write_trap(CPUArchState *env, uint32_t exit_code, uint64_t value,
                     uintptr_t ra);

@@ -22,7 +22,7 @@
 #include "system/memory.h"
 #include "hw/boards.h"
 #include "hw/i386/e820_memory_layout.h"
-#include "hw/i386/x86.h"
+#include "hw/i386/pc.h"
 #include "hw/qdev-core.h"
 #include "hw/nvram/fw_cfg.h"
 #include "cpu.h"
@@ -127,6 +127,14 @@ static void flush_tlbs(CPUState *cpu, run_on_cpu_data data)
     }
 }
 
+/* Not from the main loop's thread: a TLB is changed while its CPU stands still */
+static void while_stopped(run_on_cpu_func func, run_on_cpu_data data)
+{
+    CPUState *cs = current_cpu ? current_cpu : first_cpu;
+
+    async_safe_run_on_cpu(cs, func, data);
+}
+
 static void flush_translations(void)
 {
     /*
@@ -138,10 +146,8 @@ static void flush_translations(void)
      */
     if (current_cpu) {
         tcg_sched_point(current_cpu, TCG_SCHED_TLB, 0);
-        async_safe_run_on_cpu(current_cpu, flush_tlbs, RUN_ON_CPU_NULL);
-    } else {
-        flush_tlbs(NULL, RUN_ON_CPU_NULL);
     }
+    while_stopped(flush_tlbs, RUN_ON_CPU_NULL);
 }
 
 /*
@@ -174,11 +180,6 @@ static void apply_pad(SnpHost *s, uint64_t *page, uint64_t spa, unsigned asid)
 static uint8_t pad_byte(SnpHost *s, uint64_t spa, unsigned asid, unsigned at)
 {
     return asid ? pad_word(s, spa, asid, at / 8) >> at % 8 * 8 : 0;
-}
-
-void snp_host_new_key(SnpHost *s, unsigned asid)
-{
-    qatomic_inc(&s->key[asid]);
 }
 
 /* ---- SEV and SEV-ES guests' pages: no RMP tells of them ---- */
@@ -224,30 +225,43 @@ static bool retag(SnpHost *s, uint64_t spa, unsigned key)
     return true;
 }
 
-void snp_host_take_page(SnpHost *s, uint64_t spa, unsigned key)
+/* True if translations are to be flushed for it */
+static bool take_page(SnpHost *s, uint64_t spa, unsigned key)
 {
     bool taken;
 
     if (tag_of(s, spa) == key) {
-        return;
+        return false;
     }
     WITH_QEMU_LOCK_GUARD(&s->tag_lock) {
         taken = retag(s, spa, key);
     }
     if (taken) {
         snp_host_contents_changed(spa & TARGET_PAGE_MASK, TARGET_PAGE_SIZE);
+    }
+    return taken;
+}
+
+void snp_host_take_page(SnpHost *s, uint64_t spa, unsigned key)
+{
+    if (take_page(s, spa, key)) {
         flush_translations();
     }
 }
 
 void snp_host_drop_key(SnpHost *s, unsigned asid)
 {
+    bool taken = false;
+
     for (uint64_t i = 0; i < s->tag_pages; i++) {
         const unsigned tag = tag_of(s, i * TARGET_PAGE_SIZE);
 
         if (tag && (!asid || tag == asid)) {
-            snp_host_take_page(s, i * TARGET_PAGE_SIZE, 0);
+            taken |= take_page(s, i * TARGET_PAGE_SIZE, 0);
         }
+    }
+    if (taken) {
+        flush_translations();
     }
 }
 
@@ -332,6 +346,12 @@ void snp_host_see(SnpHost *s, void *buf, uint64_t spa, unsigned len,
     }
 }
 
+bool snp_host_dma_allowed(Rmp *rmp, uint64_t spa)
+{
+    return spa < CIPHER_WINDOW &&
+           (!rmp || rmp_hv_owned(rmp, spa, RMP_PAGE_4K));
+}
+
 uint64_t snp_host_dma(SnpHost *s, uint64_t spa, bool write)
 {
     if (!tag_of(s, spa)) {
@@ -342,6 +362,19 @@ uint64_t snp_host_dma(SnpHost *s, uint64_t spa, bool write)
     }
     snp_host_take_page(s, spa, 0);
     return spa;
+}
+
+void snp_host_new_key(SnpHost *s, unsigned asid, bool may_have_pages)
+{
+    Rmp *rmp = may_have_pages ? snp_host_rmp(s) : NULL;
+    uint64_t spa, nr = rmp ? rmp_asid_pages(rmp, asid, &spa) : 0;
+
+    for (; nr && spa < rmp->pages * RMP_PAGE_4K; spa += RMP_PAGE_4K) {
+        if (rmp_key(rmp, spa) == asid) {
+            snp_host_change_key(s, spa, RMP_PAGE_4K, asid, 0);
+        }
+    }
+    qatomic_inc(&s->key[asid]);
 }
 
 static void change_key(Rmp *rmp, uint64_t spa, uint64_t size, unsigned from,
@@ -374,6 +407,10 @@ void snp_host_forget_keys(SnpHost *s)
         if (rmp_raw(rmp, spa).lo & RMP_LO_ASSIGNED) {
             snp_host_change_key(s, spa, RMP_PAGE_4K, rmp_key(rmp, spa), 0);
         }
+    }
+    /* Entries may stay in memory: by them, too, it is garbage */
+    for (unsigned i = 1; i <= SNP_MOST_ASIDS; i++) {
+        qatomic_inc(&s->key[i]);
     }
 }
 
@@ -591,6 +628,7 @@ static void disable_all(CPUState *cpu, run_on_cpu_data data)
 {
     CPUState *cs;
 
+    snp_host_forget_keys(data.host_ptr);
     CPU_FOREACH(cs) {
         snp_cpu_disable(cs);
     }
@@ -605,11 +643,7 @@ void snp_host_disable(SnpHost *s)
      * command can read the answer, which takes another access to the device.
      * The Rmp itself stays set up: the next SNP_EN finds it again.
      */
-    if (current_cpu) {
-        async_safe_run_on_cpu(current_cpu, disable_all, RUN_ON_CPU_NULL);
-    } else {
-        disable_all(NULL, RUN_ON_CPU_NULL);
-    }
+    while_stopped(disable_all, RUN_ON_CPU_HOST_PTR(s));
 }
 
 bool snp_host_ready_for_init(const char **why)
@@ -703,8 +737,7 @@ static IOMMUTLBEntry snp_dma_translate(IOMMUMemoryRegion *mr, hwaddr addr,
         .iova = page,
         .translated_addr = snp_host_dma(s, page, flag & IOMMU_WO),
         .addr_mask = ~TARGET_PAGE_MASK,
-        .perm = !rmp || rmp_hv_owned(rmp, page, RMP_PAGE_4K) ? IOMMU_RW :
-                                                               IOMMU_NONE,
+        .perm = snp_host_dma_allowed(rmp, page) ? IOMMU_RW : IOMMU_NONE,
     };
 }
 
@@ -870,6 +903,15 @@ unsigned snp_pa_bits(CPUX86State *env)
            snp_spa_bits(env);
 }
 
+void snp_cpu_unrealize(CPUX86State *env)
+{
+    if (snp_cpu_enabled(env)) {
+        snp_guest_end(env);
+        g_free(env->snp.tlb);
+        env->snp.tlb = NULL;
+    }
+}
+
 bool snp_cpu_realize(CPUX86State *env, Error **errp)
 {
     const uint64_t svm = CPUID_SVM_NPT | SNP_CPU_SVM;
@@ -895,15 +937,19 @@ bool snp_cpu_realize(CPUX86State *env, Error **errp)
                    "without sme, rmpquery and rmpread, no more");
         return false;
     }
-    env->snp.host = s;
+    if (DEVICE(env_archcpu(env))->hotplugged) {
+        error_setg(errp, "x-snp-host: a processor is there from the start");
+        return false;
+    }
     env->snp.pa_reduction = s->pa_reduction;
-    snp_tlb_realize(env, s->tlb);
     if (snp_spa_bits(env) > SNP_CBIT) {
         error_setg(errp, "x-snp-host: the C-bit is bit %d, so -cpu needs "
                    "phys-bits=%d or less", SNP_CBIT,
                    SNP_CBIT + s->pa_reduction);
         return false;
     }
+    env->snp.host = s;
+    snp_tlb_realize(env, s->tlb);
     return true;
 }
 
@@ -943,7 +989,7 @@ static void snp_host_system_reset(void *opaque)
 static void snp_host_complete(UserCreatable *uc, Error **errp)
 {
     Object *machine = object_dynamic_cast(OBJECT(current_machine),
-                                          TYPE_X86_MACHINE);
+                                          TYPE_PC_MACHINE);
     SnpHost *s = SNP_HOST(uc);
 
     if (!machine || phase_check(PHASE_MACHINE_INITIALIZED)) {
@@ -988,10 +1034,28 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
     object_property_set_link(machine, "snp-host", OBJECT(s), &error_abort);
 }
 
+/* Processors, firmware and IOMMU have looked at the properties */
+static bool may_set(const char *name, Error **errp)
+{
+    if (phase_check(PHASE_MACHINE_INITIALIZED)) {
+        error_setg(errp, "x-snp-host: %s cannot change any more", name);
+        return false;
+    }
+    return true;
+}
+
 static void snp_host_get_rmp_base(Object *obj, Visitor *v, const char *name,
                                   void *opaque, Error **errp)
 {
     visit_type_size(v, name, &SNP_HOST(obj)->rmp_base_wanted, errp);
+}
+
+static void snp_host_set_rmp_base(Object *obj, Visitor *v, const char *name,
+                                  void *opaque, Error **errp)
+{
+    if (may_set(name, errp)) {
+        visit_type_size(v, name, &SNP_HOST(obj)->rmp_base_wanted, errp);
+    }
 }
 
 static bool snp_host_get_erratum(Object *obj, Error **errp)
@@ -1001,7 +1065,9 @@ static bool snp_host_get_erratum(Object *obj, Error **errp)
 
 static void snp_host_set_erratum(Object *obj, bool value, Error **errp)
 {
-    SNP_HOST(obj)->erratum_2m = value;
+    if (may_set("erratum-2m", errp)) {
+        SNP_HOST(obj)->erratum_2m = value;
+    }
 }
 
 static bool snp_host_get_sme(Object *obj, Error **errp)
@@ -1011,7 +1077,9 @@ static bool snp_host_get_sme(Object *obj, Error **errp)
 
 static void snp_host_set_sme(Object *obj, bool value, Error **errp)
 {
-    SNP_HOST(obj)->sme = value;
+    if (may_set("sme", errp)) {
+        SNP_HOST(obj)->sme = value;
+    }
 }
 
 static void snp_host_get_reduction(Object *obj, Visitor *v, const char *name,
@@ -1025,7 +1093,7 @@ static void snp_host_set_reduction(Object *obj, Visitor *v, const char *name,
 {
     uint32_t value;
 
-    if (!visit_type_uint32(v, name, &value, errp)) {
+    if (!may_set(name, errp) || !visit_type_uint32(v, name, &value, errp)) {
         return;
     }
     if (value != 0 && value != 5 && value != 6) {
@@ -1073,7 +1141,7 @@ static void snp_host_set_number(Object *obj, Visitor *v, const char *name,
     const struct SnpHostNumber *n = opaque;
     uint32_t value;
 
-    if (!visit_type_uint32(v, name, &value, errp)) {
+    if (!may_set(name, errp) || !visit_type_uint32(v, name, &value, errp)) {
         return;
     }
     if (value < n->min || value > n->max) {
@@ -1090,6 +1158,14 @@ static void snp_host_get_seed(Object *obj, Visitor *v, const char *name,
     visit_type_uint64(v, name, &SNP_HOST(obj)->random, errp);
 }
 
+static void snp_host_set_seed(Object *obj, Visitor *v, const char *name,
+                              void *opaque, Error **errp)
+{
+    if (may_set(name, errp)) {
+        visit_type_uint64(v, name, &SNP_HOST(obj)->random, errp);
+    }
+}
+
 static int snp_host_get_stale(Object *obj, Error **errp)
 {
     return SNP_HOST(obj)->stale;
@@ -1097,7 +1173,9 @@ static int snp_host_get_stale(Object *obj, Error **errp)
 
 static void snp_host_set_stale(Object *obj, int value, Error **errp)
 {
-    SNP_HOST(obj)->stale = value;
+    if (may_set("stale", errp)) {
+        SNP_HOST(obj)->stale = value;
+    }
 }
 
 static void snp_host_init(Object *obj)
@@ -1120,7 +1198,7 @@ static void snp_host_class_init(ObjectClass *oc, const void *data)
     ucc->complete = snp_host_complete;
     ucc->can_be_deleted = snp_host_can_be_deleted;
     object_class_property_add(oc, "rmp-base", "size", snp_host_get_rmp_base,
-                              snp_host_get_rmp_base, NULL, NULL);
+                              snp_host_set_rmp_base, NULL, NULL);
     object_class_property_set_description(oc, "rmp-base",
         "system physical address of the RMP (default: the middle of low RAM)");
     object_class_property_add_bool(oc, "erratum-2m", snp_host_get_erratum,
@@ -1146,7 +1224,7 @@ static void snp_host_class_init(ObjectClass *oc, const void *data)
         object_class_property_set_description(oc, n->name, n->what);
     }
     object_class_property_add(oc, "seed", "uint64", snp_host_get_seed,
-                              snp_host_get_seed, NULL, NULL);
+                              snp_host_set_seed, NULL, NULL);
     object_class_property_set_description(oc, "seed",
         "which RMPUPDATEs and PSMASHes these are (default: 0)");
     object_class_property_add_enum(oc, "stale", "SnpStale", &SnpStale_lookup,

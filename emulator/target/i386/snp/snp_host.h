@@ -129,6 +129,8 @@ void snp_host_drop_key(SnpHost *s, unsigned asid);
 /* @buf is memory at @spa, within a page; make it what @reader sees */
 void snp_host_see(SnpHost *s, void *buf, uint64_t spa, unsigned len,
                   unsigned reader);
+/* DMA-01, DMA-04: of what is no page of the hypervisor's, nor memory, is none */
+bool snp_host_dma_allowed(Rmp *rmp, uint64_t spa);
 /* Where DMA to @spa is to go */
 uint64_t snp_host_dma(SnpHost *s, uint64_t spa, bool write);
 
@@ -168,7 +170,10 @@ unsigned snp_host_segment_shift(SnpHost *s);
  */
 uint32_t snp_host_cpuid(uint32_t eax_in, uint32_t ecx_in, unsigned reg);
 
-/* SNP_ACTIVATE, ACTIVATE: what was under this ASID's key is garbage now */
-void snp_host_new_key(SnpHost *s, unsigned asid);
+/*
+ * SNP_ACTIVATE, ACTIVATE: what was under this ASID's key is garbage now, to its
+ * new guest as well if the RMP may have pages of the last one (ENC-01)
+ */
+void snp_host_new_key(SnpHost *s, unsigned asid, bool may_have_pages);
 
 #endif

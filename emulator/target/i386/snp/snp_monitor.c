@@ -71,12 +71,14 @@ SnpPageInfo *qmp_x_query_snp_page(uint64_t address, Error **errp)
         info->owner->immutable = state.immutable;
         info->owner->key = rmp_key(rmp, address);
     }
+    rmp_lock(rmp);
     CPU_FOREACH(cs) {
         SnpCpu *snp = &cpu_env(cs)->snp;
 
         add_user(info, &snp->vmcb_use, cs, SNP_PAGE_USE_VMCB);
         add_user(info, &snp->vmsa_use, cs, SNP_PAGE_USE_VMSA);
     }
+    rmp_unlock(rmp);
     return info;
 }
 

@@ -57,7 +57,8 @@ void snp_vmrun_begin(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
     if (env->snp.rmp && !(env->hflags & HF_GUEST_MASK)) {
         if (!rmp_hv_owned(env->snp.rmp, vmcb, RMP_PAGE_4K)) {
             rule = "VMRUN-01";
-        } else if (!env->vm_hsave) {
+        } else if (!env->vm_hsave ||
+                   !rmp_hv_owned(env->snp.rmp, env->vm_hsave, RMP_PAGE_4K)) {
             rule = "VMRUN-02";
         }
         if (rule) {
@@ -103,11 +104,9 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
     if (!(env->snp.syscfg & SYSCFG_SMEE)) {
         return;
     }
-    /* VMRUN-20; the host's own C-bit is no part of the address */
     if ((nested_ctl & SVM_NPT_ENABLED) &&
         (vmcb_ldq(env, offsetof(struct vmcb, control.nested_cr3)) &
-         (~0ull << snp_spa_bits(env)) &
-         ~(1ull << snp_host_cbit()))) {
+         (~0ull << snp_spa_bits(env)))) {
         refuse(env, "VMRUN-20 nCR3", ra);
     }
     if (!(nested_ctl & SVM_SEV_ENABLED)) {
@@ -486,6 +485,7 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
     env->regs[R_EAX] = v.rax;
     cpu_x86_update_dr7(env, v.dr7);
     env->dr[6] = v.dr6;
+    env->snp.host_pat = env->pat;
     env->pat = v.g_pat;
     load_type_b(env, &v);
     load_fpu(env, &v);
@@ -780,6 +780,7 @@ static void load_host(CPUX86State *env)
     load_type_b(env, &host);
     reset_fpu(env);
     cpu_sync_avx_hflag(env);
+    env->pat = env->snp.host_pat;
     env->cr[2] = 0;
     env->dr[6] = 0xffff0ff0;
     cpu_x86_update_dr7(env, 0x400);
@@ -799,10 +800,27 @@ void snp_vmexit_end(CPUX86State *env)
     tcg_sched_point(env_cpu(env), TCG_SCHED_VMEXIT, 0);
 }
 
+uint64_t snp_vmload_address(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
+{
+    /* VMSAVE-03; translated already if it is virtualized */
+    if (env->snp.guest & SNP_GUEST_ES) {
+        cpu_vmexit(env, SVM_EXIT_VMLOAD, 0, ra);
+    }
+    /* ENC-01 */
+    if (snp_host_key(env->snp.host, env->snp.rmp, vmcb)) {
+        /* svm_helper.c reads without an address to restart from */
+        env_cpu(env)->neg.can_do_io = true;
+        return snp_host_ciphertext(vmcb, 0);
+    }
+    return vmcb;
+}
+
 void snp_vmsave_check(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
 {
-    if (env->snp.rmp && !(env->hflags & HF_GUEST_MASK) &&
-        !rmp_hv_owned(env->snp.rmp, vmcb, RMP_PAGE_4K)) {
+    if (env->snp.guest & SNP_GUEST_ES) {
+        cpu_vmexit(env, SVM_EXIT_VMSAVE, 0, ra);
+    }
+    if (env->snp.rmp && !rmp_hv_owned(env->snp.rmp, vmcb, RMP_PAGE_4K)) {
         trace_snp_refused(cpu_nr(env), "VMSAVE", vmcb, "VMSAVE-01");
         raise_exception_err_ra(env, EXCP0D_GPF, 0, ra);
     }
