@@ -235,7 +235,7 @@ static void shared_access(void)
 
 static void contents(void)
 {
-    const uint64_t plain = 0x1122334455667788;
+    const uint64_t plain = 0x1122334455667788, base = 0x112233445566;
     uint64_t p = guest_page(), q = guest_page(), host, shared, r, same = 0;
     unsigned i;
 
@@ -266,6 +266,11 @@ static void contents(void)
         attempt(&s, i_movs);
         check("ENC-01", F64(MAILBOX(6), 0), host, "string instructions too");
     }
+    guest_store(p + V_SAVE + S_FS_BASE, base);
+    attempt(&(struct regs) { .rax = p }, i_vmload);
+    r = rdmsr(0xc0000100);
+    attempt(&(struct regs) { .rax = HSAVE(0) }, i_vmload);
+    check("ENC-01", r == base, false, "VMLOAD too");
     for (i = 0, r = 0; i < 512; i++) {
         r += F64(VMSA(0), i * 8) == 0;
     }
@@ -593,6 +598,8 @@ static void other_guests(void)
     check("NSNP-01", plain_guest(i_store8, p, &info2), NPF_RMP | NPF_FINAL | 7,
           "to an assigned page");
     check("NSNP-01", info2 & -K4, p, "with its address");
+    check("VMSAVE-01", plain_guest(i_vmsave, p, &info2), 0x40 + GP,
+          "a plain guest's VMSAVE, not intercepted, to it");
     check("NSNP-02", plain_guest(i_load8, p, &info2), 0x81,
           "a read of an assigned page");
     check("NSNP-01", plain_guest_np(0, i_store8, p, &info2), 0x40 + PF,

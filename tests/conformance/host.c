@@ -316,6 +316,7 @@ static void dma_without_iommu(void)
     check("DMA-04", fw_cfg_dma(p), 0, "fw_cfg writes to a Hypervisor page");
     check("DMA-04", F32(p, 0), 0x554d4551, "its signature");
     check("DMA-04", fw_cfg_dma(base + K4), 1, "not to the RMP");
+    check("DMA-04", fw_cfg_dma(CBIT), 1, "not above memory");
     F32(p, 0) = 0;
     check("DMA-04", rmpupdate(p, 0x5000, true, false, false, ASID), 0,
           "a guest's page");

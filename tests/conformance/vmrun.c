@@ -89,6 +89,8 @@ static void control(void)
     refused("VMRUN-07", "SEV with an ASID of SEV-ES");
     F64(v, V_NCR3) |= 1ull << 50;
     refused("VMRUN-20", "nCR3 beyond the address space");
+    F64(v, V_NCR3) |= CBIT;
+    refused("VMRUN-20", "nCR3 with the C-bit");
     F64(v, V_NCR3) |= 1ull << SPA_BITS;
     refused("SPA-01", "an nCR3 that takes more bits than encryption leaves");
     F64(v, V_MSRPM) = 1ull << SPA_BITS;
@@ -130,6 +132,10 @@ static void control(void)
     wrmsr(MSR_VM_HSAVE_PA, 0);
     check("VMRUN-02", vmrun(v).fault, GP, "VM_HSAVE_PA is 0");
     check("MSR-HSAVE-03", vmrun(v).fault, GP, "VMRUN with VM_HSAVE_PA 0");
+    wrmsr(MSR_VM_HSAVE_PA, page);
+    make(page, 0x5000, false, false, OTHER_ASID);
+    check("VMRUN-02", vmrun(v).fault, GP, "VM_HSAVE_PA is an assigned page");
+    make_shared(page);
     wrmsr(MSR_VM_HSAVE_PA, HSAVE(0));
     e = vmrun(v);
     check("VMRUN-26", e.code, EXIT_VMGEXIT, "after all that it runs");
@@ -366,6 +372,10 @@ static void vmsa_page(void)
     e = vmrun(v);
     check("RMPADJUST-13", e.code, EXIT_VMGEXIT, "and it runs");
     check("SWAP-06", F64(v, V_GHCB), 0x5a5a5000 + V, "at VMPL1");
+    wrmsr(0x277, 0x0007010600070106);
+    vcpu_start(0, 0);
+    check("SWAP-06", rdmsr(0x277), 0x0007010600070106, "the host's PAT is back");
+    wrmsr(0x277, 0x0007040600070406);
 
     /* VMSA-06: Validated is not looked at */
     r = (struct regs) { .rax = page, .rdx = 0 };
@@ -674,6 +684,9 @@ static void exits(void)
     non_automatic("EXIT-07", "read of DR7", i_mov_dr7, 0x27);
     non_automatic("VMGEXIT-02", "VMMCALL is no VMGEXIT", i_vmmcall, 0x81);
     non_automatic("VMSAVE-03", "VMSAVE", i_vmsave, 0x83);
+    F32(v, V_MISC2) &= ~(1u << 2 | 1u << 3);
+    non_automatic("VMSAVE-03", "VMSAVE, not intercepted", i_vmsave, 0x83);
+    non_automatic("VMSAVE-03", "VMLOAD, not intercepted", i_vmload, 0x82);
     non_automatic("EXIT-07", "VMRUN", i_vmrun + 3, 0x80);
     vcpu_start(0, 0);
 

@@ -54,6 +54,8 @@ static void bad_command(uint32_t ioc)
 
 static void test_mailbox(void)
 {
+    volatile uint32_t *zero;
+
     is(mmio_read(PSP_CAPABILITY), 1, "capability: SEV and nothing else");
     is(command_at(0x7f, 0), NO_COMMAND, "FW-08: 7Fh is no command");
     is(command_at(0xd0, 0), NO_COMMAND, "FW-08: D0h is no command");
@@ -64,6 +66,14 @@ static void test_mailbox(void)
     is(mmio_read(PSP_INTSTS), 2, "interrupt status with IOC");
     mmio_write(PSP_INTSTS, 2);
     is(mmio_read(PSP_INTSTS), 0, "interrupt status is write 1 to clear");
+    /* The address of an MSI that nobody has set is 0 */
+    asm("" : "=r"(zero) : "0"(0));
+    *zero = 0x5a5a5a5a;
+    mmio_write(PSP_INTEN, 2);
+    bad_command(1);
+    mmio_write(PSP_INTEN, 0);
+    mmio_write(PSP_INTSTS, 2);
+    is(*zero, 0x5a5a5a5a, "no interrupt while MSI is off");
 }
 
 /* Returns whether X86_SNP_SHUTDOWN is offered */
@@ -869,6 +879,8 @@ static void tell_guest_pages(void)
 
 static void test_shutdown(bool x86)
 {
+    uint32_t handle;
+
     is(COMMAND(SNP_SHUTDOWN_EX, PAIR(4, 1)), LENGTH,
        "FW-07: SNP_SHUTDOWN_EX with a wrong length");
     is(COMMAND(SNP_SHUTDOWN_EX, PAIR(8, 5)), PARAM,
@@ -886,6 +898,18 @@ static void test_shutdown(bool x86)
        "FWCMD-20: SNP_SHUTDOWN_EX");
     is(COMMAND(SNP_SHUTDOWN_EX, PAIR(8, 1)), PLATFORM_STATE,
        "FWCMD-20: SNP_SHUTDOWN_EX twice");
+    if (!x86) {
+        /* The table is still in force */
+        is(COMMAND(INIT, 1, TMR, 0x100000), OK, "INIT after SNP_SHUTDOWN_EX");
+        is(COMMAND_OUT(LAUNCH_START, PAIR(0, 0)), OK, "LAUNCH_START");
+        handle = *(uint32_t *)CMDBUF;
+        wbinvd();
+        is(command_at(DF_FLUSH, 0), OK, "DF_FLUSH");
+        is(COMMAND(ACTIVATE, PAIR(handle, ASID_SEV)), OK, "ACTIVATE");
+        is(COMMAND(DBG_ENCRYPT, PAIR(handle, 0), G_NORMAL, SCRATCH, 16),
+           ADDRESS, "FW-11: DBG_ENCRYPT does not read a page of a guest's");
+        is(command_at(SHUTDOWN, 0), OK, "SHUTDOWN");
+    }
     is(*raw(EVENT_LOG), 1, "FWCMD-20: event log is Reclaim");
     is(*raw(STORE), 1, "FWCMD-20: completion store is Reclaim");
     is(*raw(HV_FIXED), 4, "FWCMD-20: other pages stay as they are");

@@ -624,11 +624,27 @@ static void snp_cpu_disable(CPUState *cs)
     tlb_flush(cs);
 }
 
+/* No table tells any more whose a page is: from here on its tag does */
+static void tag_pages(SnpHost *s)
+{
+    rmp_lock(&s->rmp);
+    WITH_QEMU_LOCK_GUARD(&s->tag_lock) {
+        for (uint64_t i = 0; i < s->tag_pages; i++) {
+            const unsigned key = rmp_key_locked(&s->rmp, i * RMP_PAGE_4K);
+
+            if (key) {
+                qatomic_set(&s->tag[i], key);
+            }
+        }
+    }
+    rmp_unlock(&s->rmp);
+}
+
 static void disable_all(CPUState *cpu, run_on_cpu_data data)
 {
     CPUState *cs;
 
-    snp_host_forget_keys(data.host_ptr);
+    tag_pages(data.host_ptr);
     CPU_FOREACH(cs) {
         snp_cpu_disable(cs);
     }
