@@ -14,8 +14,8 @@
  *    was.
  *  - An operation that writes several entries is not atomic to a reader.  The
  *    verdict that such a reader took away is dropped by the TLB flush that
- *    the caller does before the instruction ends (RMPUPDATE-29): the flush
- *    runs on the reader's own processor, hence after the reader's fill.
+ *    the caller does before the instruction ends (RMPUPDATE-29): it waits
+ *    until no processor executes, hence for the reader's fill.
  *    A refusal in between is a fault that a retry resolves, as on hardware
  *    (CHK-USE): 4 KB followers of a 2 MB entry have ASID 0, so that it is an
  *    NPF, which the hypervisor retries, never a #VC, which the guest sees.

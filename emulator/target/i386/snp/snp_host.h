@@ -85,9 +85,8 @@ void snp_host_wbinvd(SnpHost *s, unsigned cpu_index);
  * An RMP change took rights from these pages, or @size 0 from any: no processor
  * may use an older translation.
  * On a vCPU thread this is complete on all processors before the next
- * translation block runs (RMPUPDATE-29): with the instructions, which end
- * theirs, before the next instruction; with a firmware command, which is a
- * write to a device, a few instructions later.
+ * instruction (RMPUPDATE-29): the instructions end their translation block, and
+ * a firmware command is a write to a device, which is a block's last.
  */
 void snp_host_flush_tlbs(SnpHost *s, uint64_t spa, uint64_t size);
 
