@@ -59,7 +59,7 @@ tree_sync()
 				cp "$_tp/$_f" "$_ts/over/$_f"
 			}
 		done
-		patch -s -p1 -F0 --no-backup-if-mismatch -d "$_ts/over" <"$_p" >&2 ||
+		patch -s -p1 -F"${PATCH_FUZZ-2}" --no-backup-if-mismatch -d "$_ts/over" <"$_p" >&2 ||
 			die "${_p#"$TOP"/} does not apply to $_tp"
 	done
 	[ -n "$_added" ] || cp -a "$_ts/add/." "$_ts/over/"

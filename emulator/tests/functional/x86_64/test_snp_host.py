@@ -60,6 +60,13 @@ class SnpHost(QemuSystemTest):
         # Nobody has set SYSCFG.SNP_EN
         answer = self.vm.qmp('x-query-snp-page', address=0)
         self.assertIn('SNP_EN', answer['error']['desc'])
+        # What the machine has been made from stays as it is
+        for path, name, value in (('/objects/snp0', 'asids', 10),
+                                  ('/objects/snp0', 'rmp-base', 0),
+                                  ('/machine', 'snp-host', '')):
+            answer = self.vm.qmp('qom-set', path=path, property=name,
+                                 value=value)
+            self.assertIn('error', answer, name)
 
     def test_cpu_model(self):
         self.add_host('')
