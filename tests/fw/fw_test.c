@@ -901,8 +901,8 @@ static void test_shutdown(bool x86)
     if (!x86) {
         /* The table is still in force */
         is(COMMAND(INIT, 1, TMR, 0x100000), OK, "INIT after SNP_SHUTDOWN_EX");
-        is(COMMAND_OUT(LAUNCH_START, PAIR(0, 0)), OK, "LAUNCH_START");
-        handle = *(uint32_t *)CMDBUF;
+        is(COMMAND(LAUNCH_START, PAIR(0, 0)), OK, "LAUNCH_START");
+        handle = words[0];
         wbinvd();
         is(command_at(DF_FLUSH, 0), OK, "DF_FLUSH");
         is(COMMAND(ACTIVATE, PAIR(handle, ASID_SEV)), OK, "ACTIVATE");

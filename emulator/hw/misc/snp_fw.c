@@ -493,8 +493,9 @@ static SevStatus snp_fw_do_shutdown(SnpFw *fw, uint32_t flags)
     /* No guest is left to use them, and the hypervisor has forgotten them */
     lost = rmp ? rmp_asid_pages(rmp, 0, &first) : 0;
     if (lost) {
-        warn_report("x-snp-host: lost pages: %" PRIu64 " are assigned to guests "
-                    "that are gone, the first at 0x%" PRIx64, lost, first);
+        warn_report("x-snp-host: lost pages: %" PRIu64 " are assigned to "
+                    "guests that are gone, the first at 0x%" PRIx64, lost,
+                    first);
     }
     /* contexts that were never activated just go; their pages stay Context */
     g_hash_table_remove_all(fw->snp_guests);

@@ -128,7 +128,7 @@ void snp_host_drop_key(SnpHost *s, unsigned asid);
 /* @buf is memory at @spa, within a page; make it what @reader sees */
 void snp_host_see(SnpHost *s, void *buf, uint64_t spa, unsigned len,
                   unsigned reader);
-/* DMA-01, DMA-04: of what is no page of the hypervisor's, nor memory, is none */
+/* DMA-01, DMA-04: only to and from the hypervisor's pages */
 bool snp_host_dma_allowed(Rmp *rmp, uint64_t spa);
 /* Where DMA to @spa is to go */
 uint64_t snp_host_dma(SnpHost *s, uint64_t spa, bool write);
