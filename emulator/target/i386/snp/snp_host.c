@@ -127,8 +127,8 @@ static void flush_tlbs(CPUState *cpu, run_on_cpu_data data)
     }
 }
 
-/* Not from the main loop's thread: a TLB is changed while its CPU stands still */
-static void while_stopped(run_on_cpu_func func, run_on_cpu_data data)
+/* A TLB changes while its CPU stands still, also from the main loop's thread */
+static void run_stopped(run_on_cpu_func func, run_on_cpu_data data)
 {
     CPUState *cs = current_cpu ? current_cpu : first_cpu;
 
@@ -147,7 +147,7 @@ static void flush_translations(void)
     if (current_cpu) {
         tcg_sched_point(current_cpu, TCG_SCHED_TLB, 0);
     }
-    while_stopped(flush_tlbs, RUN_ON_CPU_NULL);
+    run_stopped(flush_tlbs, RUN_ON_CPU_NULL);
 }
 
 /*
@@ -659,7 +659,7 @@ void snp_host_disable(SnpHost *s)
      * command can read the answer, which takes another access to the device.
      * The Rmp itself stays set up: the next SNP_EN finds it again.
      */
-    while_stopped(disable_all, RUN_ON_CPU_HOST_PTR(s));
+    run_stopped(disable_all, RUN_ON_CPU_HOST_PTR(s));
 }
 
 bool snp_host_ready_for_init(const char **why)
