@@ -105,6 +105,23 @@ lock()
 
 unlock() { exec 9>&-; }
 
+# alone DIR : wait until no other run writes to DIR, and keep others out (descriptor 8)
+alone()
+{
+	mkdir -p "$1"
+	exec 8>"$1/.lock"
+	flock -n 8 || { say "waiting: another run writes to $1"; flock 8; }
+}
+
+# use_ready DIR FILE : what has been made already, or by who held the lock meanwhile
+use_ready()
+{
+	[ -e "$1/$2" ] || return 0
+	touch "$1"
+	printf '%s\n' "$1"
+	exit
+}
+
 # publish TMP FINAL : a finished result appears at once or not at all.
 publish()
 {
