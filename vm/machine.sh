@@ -18,10 +18,10 @@ esac
 [ -z "${SNP_CPU-}" ] || [ -z "${PA_REDUCTION-}" ] || die "SNP_CPU has a PA_REDUCTION of its own"
 for _f in ${FAULT-}; do
 	case $_f in
-	contention=*[!0-9]*|contention=|seed=*[!0-9]*|seed=|delay=*[!0-9]*|delay=)
+	contention=*[!0-9]*|contention=|seed=*[!0-9]*|seed=|delay=*[!0-9]*|delay=|delay=0?*)
 		die "FAULT=$_f: see emulator/README.md" ;;
 	contention=*|seed=*|delay=*) ;;
-	fail=*)	printf '%s\n' "+${_f#*=}" | grep -qE '^(\+[0-9a-fA-F]+:(hang|[0-9a-fA-F]+)(@[0-9]+)?)+$' ||
+	fail=*)	printf '%s\n' "+${_f#*=}" | grep -qE '^(\+0*[0-7]?[0-9a-fA-F]{1,2}:(hang|0*[0-9a-fA-F]{1,4})(@[1-9][0-9]*)?)+$' ||
 			die "FAULT=$_f: fail is CMD:STATUS@N or CMD:hang@N, in hexadecimal but for N; more of them after a +" ;;
 	*)	die "FAULT is some of contention=N, seed=N, fail=CMD:STATUS@N+..., delay=N, not '$_f'" ;;
 	esac

@@ -67,7 +67,7 @@ if [ -n "${CHECK_ALL-}${ROWS-}" ]; then
 	row finish-hang fail=a2:hang    "refused refused plain" "$warned"
 	row sev-hang    fail=31:hang    "refused refused plain"
 	# What a guest had and does not come back
-	row decommission fail=90:3      "guest guest" "$warned"
+	row decommission fail=90:3      "guest guest" "$warned|SEV-SNP firmware shutdown failed, rc -5"
 	# docs/findings/leaked-page-freed.md, snp-without-shutdown.md
 	finding reclaim fail=c7:3@20    "refused guest" "RMP violation|list_(add|del) corruption"
 	finding update-hang fail=a1:hang "refused refused plain" "RMP violation|list_(add|del) corruption"

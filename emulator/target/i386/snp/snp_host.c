@@ -366,15 +366,28 @@ uint64_t snp_host_dma(SnpHost *s, uint64_t spa, bool write)
 
 void snp_host_new_key(SnpHost *s, unsigned asid, bool may_have_pages)
 {
-    Rmp *rmp = may_have_pages ? snp_host_rmp(s) : NULL;
-    uint64_t spa, nr = rmp ? rmp_asid_pages(rmp, asid, &spa) : 0;
+    Rmp *rmp = snp_host_rmp(s);
 
-    for (; nr && spa < rmp->pages * RMP_PAGE_4K; spa += RMP_PAGE_4K) {
-        if (rmp_key(rmp, spa) == asid) {
-            snp_host_change_key(s, spa, RMP_PAGE_4K, asid, 0);
-        }
-    }
     qatomic_inc(&s->key[asid]);
+    if (!may_have_pages) {
+        return;
+    }
+    /* Garbage under any key; the pad of ASID 0 is for this alone */
+    qatomic_inc(&s->key[0]);
+    for (uint64_t i = 0; i < s->tag_pages; i++) {
+        const uint64_t spa = i * TARGET_PAGE_SIZE;
+        uint64_t *page;
+
+        if (snp_host_key(s, rmp, spa) != asid) {
+            continue;
+        }
+        page = snp_host_page(spa);
+        for (unsigned j = 0; page && j < TARGET_PAGE_SIZE / sizeof(*page);
+             j++) {
+            page[j] ^= pad_word(s, spa, 0, j);
+        }
+        snp_host_contents_changed(spa, TARGET_PAGE_SIZE);
+    }
 }
 
 static void change_key(Rmp *rmp, uint64_t spa, uint64_t size, unsigned from,
@@ -388,8 +401,14 @@ static void change_key(Rmp *rmp, uint64_t spa, uint64_t size, unsigned from,
     QEMU_LOCK_GUARD(&s->tag_lock);
     for (uint64_t end = spa + size; spa < end; spa += TARGET_PAGE_SIZE) {
         uint64_t *page = snp_host_page(spa);
+        uint16_t *tag = tag_at(s, spa);
 
-        retag(s, spa, 0);
+        if (tag && from && *tag == from) {
+            /* The entry says the same: see tag_pages() */
+            qatomic_set(tag, 0);
+        } else {
+            retag(s, spa, 0);
+        }
         if (page) {
             apply_pad(s, page, spa, from);
             apply_pad(s, page, spa, to);
@@ -990,12 +1009,12 @@ static void snp_host_system_reset(void *opaque)
         env->snp.rmp_cfg = !s->segment_shift ? 0 :
                            RMP_CFG_SEGMENTED | s->segment_shift << 8;
     }
-    snp_host_drop_key(s, 0);
     if (s->rmp_ready) {
         s->rmp_ready = false;
         snp_host_forget_keys(s);
         rmp_destroy(&s->rmp);
     }
+    snp_host_drop_key(s, 0);
     bitmap_zero(s->wbinvd_wanted, SNP_MAX_CPUS);
     if (s->segment_shift) {
         write_rst(s);
