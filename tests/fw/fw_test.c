@@ -39,6 +39,7 @@
 
 #define ASID            5
 #define ASID2           6
+#define ASID_LAST       7           /* of a guest that nobody follows */
 #define ASID_SEV        100
 
 /* ---- before SNP ---- */
@@ -879,7 +880,19 @@ static void tell_guest_pages(void)
 
 static void test_shutdown(bool x86)
 {
+    const uint64_t plain = 0x5a5a5a5a5a5a5a5a;
     uint32_t handle;
+
+    /* A page that outlives its guest */
+    make_firmware(CTX);
+    is(COMMAND(SNP_GCTX_CREATE, CTX), OK, "SNP_GCTX_CREATE");
+    is(COMMAND(SNP_LAUNCH_START, CTX, GOOD_POLICY), OK, "SNP_LAUNCH_START");
+    is(COMMAND(SNP_ACTIVATE, CTX, ASID_LAST), OK, "SNP_ACTIVATE");
+    fill(G_PERMS, 0x5a);
+    make(G_PERMS, 0x3000, false, true, ASID_LAST);
+    is(UPDATE(CTX, 1, G_PERMS), OK, "SNP_LAUNCH_UPDATE");
+    is(COMMAND(SNP_DECOMMISSION, CTX), OK, "SNP_DECOMMISSION");
+    reclaim(CTX);
 
     is(COMMAND(SNP_SHUTDOWN_EX, PAIR(4, 1)), LENGTH,
        "FW-07: SNP_SHUTDOWN_EX with a wrong length");
@@ -910,6 +923,8 @@ static void test_shutdown(bool x86)
            ADDRESS, "FW-11: DBG_ENCRYPT does not read a page of a guest's");
         is(command_at(SHUTDOWN, 0), OK, "SHUTDOWN");
     }
+    is(*(uint64_t *)G_PERMS == plain, 0,
+       "ENC-01: what the guest has left is ciphertext");
     is(*raw(EVENT_LOG), 1, "FWCMD-20: event log is Reclaim");
     is(*raw(STORE), 1, "FWCMD-20: completion store is Reclaim");
     is(*raw(HV_FIXED), 4, "FWCMD-20: other pages stay as they are");
@@ -931,9 +946,11 @@ static void test_shutdown(bool x86)
         make_shared(STORE);
         make_shared(G_NORMAL);
         make_shared(G_OTHER);
+        make_shared(G_PERMS);
     }
     is(COMMAND(SNP_INIT_EX, 3, (uint64_t)&ranges), OK,
        "FWCMD-01: SNP_INIT_EX after SNP_SHUTDOWN_EX");
+    is(*(uint64_t *)G_PERMS == plain, 0, "ENC-01: as before");
     is(*raw(EVENT_LOG), 5, "DMA-03: event log is Firmware again");
 }
 
