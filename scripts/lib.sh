@@ -49,7 +49,7 @@ QEMU_ANY=${QEMU_ANY-${QEMU:+no}}
 QEMU=${QEMU:-10.2}
 export QEMU_ANY
 
-# What is said of one run: who makes many, and keeps what comes of them, starts without it
+# Settings of one run.  A script that makes many runs, and keeps their results, unsets them.
 # shellcheck disable=SC2034
 ONE_RUN="ARGS LOOPS TIMEOUT SILENCE STOCK MODE TRACE DEBUG SCHED SMP MEM PROG ROOT DISK HOST FIXED SELFTESTS EXTRA
 	SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN STALE SNP_CPU FAULT"
@@ -105,6 +105,14 @@ lock()
 
 unlock() { exec 9>&-; }
 
+# lock_tree DIR : work in DIR alone.  Its time is that of its last use, for prune().
+lock_tree()
+{
+	lock "${1##*/}"
+	mkdir -p "$1"
+	touch "$1"
+}
+
 # alone DIR : wait until no other run writes to DIR, and keep others out (descriptor 8)
 alone()
 {
@@ -113,7 +121,8 @@ alone()
 	flock -n 8 || { say "waiting: another run writes to $1"; flock 8; }
 }
 
-# use_ready DIR FILE : what has been made already, or by who held the lock meanwhile
+# use_ready DIR FILE : print DIR and exit, if FILE is in it: made before, or by another
+# run while this one waited for the lock
 use_ready()
 {
 	[ -e "$1/$2" ] || return 0

@@ -198,5 +198,5 @@ MACHINE_CMDLINE="console=ttyS0,115200 earlyprintk=ttyS0,115200 ignore_loglevel \
 printk.devkmsg=on oops=panic panic=-1 unknown_nmi_panic panic_print=0xc0 tsc=reliable \
 no_timer_check${APPEND:+ $APPEND}"
 
-# machine_key : all of that, for who keeps what comes of it
+# machine_key : a hash of all these settings, for the keys of results
 machine_key() { { machine_args / on; echo "$MACHINE_CMDLINE ${STOCK-} ${MISC_SEV_ES-}"; } | sha; }

@@ -39,7 +39,7 @@
 
 #define ASID            5
 #define ASID2           6
-#define ASID_LAST       7           /* of a guest that nobody follows */
+#define ASID_LAST       7           /* no later guest gets it */
 #define ASID_SEV        100
 
 /* ---- before SNP ---- */
