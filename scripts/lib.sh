@@ -38,6 +38,8 @@ esac
 # Results that belong to this clone: logs, the last run.
 BUILD=${SNP_BUILD:-$TOP/build}
 JOBS=${JOBS:-$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}
+# Headers are taken from what the compiler says: a file that is new is not preprocessed twice.
+export CCACHE_DEPEND=1
 # The system's Python: a user's own may lack what QEMU's setup imports.
 PYTHON=/usr/bin/python3
 [ -x "$PYTHON" ] || PYTHON=python3
