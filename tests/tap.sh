@@ -7,6 +7,15 @@ TAP_FAILED=0
 # dash runs no EXIT trap for a signal that is not caught.
 trap 'exit 130' HUP INT TERM
 
+# forget_settings [VARIABLE]... : unset these, and what is set for one run (scripts/lib.sh).
+# From the top folder.
+forget_settings()
+{
+	eval "$(sed -n '/^ONE_RUN=/,/"$/p' scripts/lib.sh)"
+	# shellcheck disable=SC2086 # several
+	unset PA_REDUCTION $ONE_RUN "$@"
+}
+
 # check NAME COMMAND... : ok if COMMAND succeeds; its output as comments if not.
 check()
 {

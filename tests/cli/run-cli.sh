@@ -8,8 +8,7 @@ cd "$(dirname "$0")/../.." || exit 2
 
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
-unset KERNEL TESTS ARGS KDIR QEMU QEMU_SRC CONFIG LOOPS TIMEOUT STOCK SMP MEM PROG ROOT DISK HOST FIXED SELFTESTS
-unset PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN STALE SNP_CPU FAULT
+forget_settings KERNEL TESTS KDIR QEMU QEMU_SRC CONFIG
 cache=${SNP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/snp-vmsa-selftests}
 SNP_BUILD=$tmp/build
 export SNP_BUILD
