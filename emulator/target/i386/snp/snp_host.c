@@ -959,7 +959,8 @@ bool snp_cpu_realize(CPUX86State *env, Error **errp)
         error_setg(errp, "x-snp-host emulates a processor: use -accel tcg");
         return false;
     }
-    if (!(env->features[FEAT_8000_0001_ECX] & CPUID_EXT3_SVM) ||
+    if (TARGET_LONG_BITS != 64 ||
+        !(env->features[FEAT_8000_0001_ECX] & CPUID_EXT3_SVM) ||
         (env->features[FEAT_SVM] & svm) != svm ||
         !(env->features[FEAT_8000_0001_EDX] & CPUID_EXT2_LM)) {
         error_setg(errp, "x-snp-host needs a 64-bit CPU with SVM: add "

@@ -24,6 +24,10 @@ OBJECT_DECLARE_SIMPLE_TYPE(SnpHost, SNP_HOST)
 #ifdef CONFIG_TCG
 SnpHost *snp_host_get(void);
 Rmp *snp_host_rmp(SnpHost *s);
+/* DMA-01, DMA-04: only to and from the hypervisor's pages */
+bool snp_host_dma_allowed(Rmp *rmp, uint64_t spa);
+/* Where DMA to @spa is to go */
+uint64_t snp_host_dma(SnpHost *s, uint64_t spa, bool write);
 #else
 static inline SnpHost *snp_host_get(void)
 {
@@ -33,6 +37,16 @@ static inline SnpHost *snp_host_get(void)
 static inline Rmp *snp_host_rmp(SnpHost *s)
 {
     return NULL;
+}
+
+static inline bool snp_host_dma_allowed(Rmp *rmp, uint64_t spa)
+{
+    return true;
+}
+
+static inline uint64_t snp_host_dma(SnpHost *s, uint64_t spa, bool write)
+{
+    return spa;
 }
 #endif
 
@@ -128,10 +142,6 @@ void snp_host_drop_key(SnpHost *s, unsigned asid);
 /* @buf is memory at @spa, within a page; make it what @reader sees */
 void snp_host_see(SnpHost *s, void *buf, uint64_t spa, unsigned len,
                   unsigned reader);
-/* DMA-01, DMA-04: only to and from the hypervisor's pages */
-bool snp_host_dma_allowed(Rmp *rmp, uint64_t spa);
-/* Where DMA to @spa is to go */
-uint64_t snp_host_dma(SnpHost *s, uint64_t spa, bool write);
 
 /*
  * Host address of the 4 KB page of RAM at @spa, or NULL if that is no RAM.

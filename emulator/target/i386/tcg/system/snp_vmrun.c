@@ -312,7 +312,9 @@ static void load_type_b(CPUX86State *env, const Vmsa *v)
     env->regs[R_EBP] = v->rbp;
     env->regs[R_ESI] = v->rsi;
     env->regs[R_EDI] = v->rdi;
+#ifdef TARGET_X86_64
     memcpy(&env->regs[R_R8], v->r8_15, sizeof(v->r8_15));
+#endif
 }
 
 static void save_type_b(CPUX86State *env, Vmsa *v)
@@ -340,7 +342,9 @@ static void save_type_b(CPUX86State *env, Vmsa *v)
     v->rbp = env->regs[R_EBP];
     v->rsi = env->regs[R_ESI];
     v->rdi = env->regs[R_EDI];
+#ifdef TARGET_X86_64
     memcpy(v->r8_15, &env->regs[R_R8], sizeof(v->r8_15));
+#endif
 }
 
 /*
@@ -365,7 +369,7 @@ static void load_fpu(CPUX86State *env, const Vmsa *v)
         st->low = v->fpr_mantissa[i];
         st->high = v->fpr_exponent[i];
     }
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < CPU_NB_REGS; i++) {
         env->xmm_regs[i].ZMM_Q(0) = v->xmm[i][0];
         env->xmm_regs[i].ZMM_Q(1) = v->xmm[i][1];
         env->xmm_regs[i].ZMM_Q(2) = v->ymm_hi[i][0];
@@ -392,7 +396,7 @@ static void save_fpu(CPUX86State *env, Vmsa *v)
         v->fpr_mantissa[i] = st->low;
         v->fpr_exponent[i] = st->high;
     }
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < CPU_NB_REGS; i++) {
         v->xmm[i][0] = env->xmm_regs[i].ZMM_Q(0);
         v->xmm[i][1] = env->xmm_regs[i].ZMM_Q(1);
         v->ymm_hi[i][0] = env->xmm_regs[i].ZMM_Q(2);
