@@ -145,6 +145,8 @@ qemu_fixes()
 	for _p in "$QEMU_FIXES"/*.patch "$QEMU_FIXES/$1"/*.patch; do
 		_n=${_p##*/} _n=${_n%%-*}
 		[ -e "$_p" ] && [ "${3:-$_n}" = "$_n" ] || continue
+		_only=$(sed -n '/^---$/q; s/^Only: //p' "$_p")
+		[ "${_only:-$1}" = "$1" ] || continue
 		cp "$_p" "$2/"
 		[ ! -e "$QEMU_FIXES/$1/$_n.diff" ] ||
 			patch -s "$2/${_p##*/}" "$QEMU_FIXES/$1/$_n.diff" >&2 || die "$_n.diff does not fit its patch"

@@ -105,12 +105,14 @@ static void reserved_bit(void)
     is(F32(v, V_INFO1), 0xd, "its EXITINFO1: RSV, P and user");
 }
 
-static void iommu_event(void)
+static void iommu_event(uint64_t log)
 {
     memset((void *)PAGE(0), 0, 8 * K4);
     mmio_write64(IOMMU_BASE + 0x00, DEVTAB);
     mmio_write64(IOMMU_BASE + 0x08, IOMMU_COMMANDS | 8ull << 56);
-    mmio_write64(IOMMU_BASE + 0x10, EVENT_LOG | 8ull << 56);
+    if (log) {
+        mmio_write64(IOMMU_BASE + 0x10, log | 8ull << 56);
+    }
     mmio_write64(IOMMU_BASE + 0x18, 1 | 1 << 2 | 1 << 12);
     F64(IOMMU_COMMANDS, 0) = 15ull << 60;               /* no command */
     mmio_write64(IOMMU_BASE + 0x2008, 16);
@@ -118,18 +120,32 @@ static void iommu_event(void)
 
 static void iommu_logs(void)
 {
-    iommu_event();
+    iommu_event(EVENT_LOG);
     is(F64(EVENT_LOG, 0) >> 60, 5, "an illegal command is logged as such");
 }
 
 static void iommu_address(void)
 {
-    iommu_event();
+    iommu_event(EVENT_LOG);
     if (F64(EVENT_LOG, 0)) {
         is(F64(EVENT_LOG, 8), IOMMU_COMMANDS, "an event has its address");
     } else {
         print("# no event is logged\n");
     }
+}
+
+static void iommu_no_log(void)
+{
+    print("# the event log is enabled, and nobody has said where it is\n");
+    iommu_event(0);
+    is(1, 1, "an event is no harm");
+}
+
+static void iommu_polled(void)
+{
+    iommu_event(EVENT_LOG);
+    is(mmio_read64(IOMMU_BASE + 0x2020) & 2, 2,
+       "EventLogInt without EventIntEn");
 }
 
 static void host_paging(void)
@@ -367,6 +383,16 @@ static void injected_twice(void)
     race(twice, EVENTS, "injected interrupts that were not delivered once");
 }
 
+static void table_in_device(void)
+{
+    print("# a guest's page table is where the APIC is\n");
+    plain_vmcb(i_nop);
+    F32(v, V_EXCEPTIONS) = 1 << PF;
+    F64(s, S_CR3) = 0xfee00000;
+    enter();
+    is(F64(v, V_EXIT), EXIT_EXCEPTION + PF, "there is no page: #PF");
+}
+
 void tests(void)
 {
     static void (*const bug[])(void) = {
@@ -374,6 +400,7 @@ void tests(void)
         [4] = host_paging, [5] = write_cr8, [6] = virq, [7] = ignne,
         [8] = iommu_address, [9] = cache_insns, [10] = stale_section,
         [11] = cross_modifying, [12] = invalid_tss, [13] = injected_twice,
+        [14] = iommu_no_log, [15] = iommu_polled, [16] = table_in_device,
     };
 
     wrmsr(MSR_VM_HSAVE_PA, HSAVE(0));

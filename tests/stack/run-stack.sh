@@ -42,7 +42,7 @@ list_bad()
 		awk '/^---$/ { exit } length > 80 { print FILENAME ": " $0 }' "$_p"
 		grep -nE '^\+.*[ 	]+$' "$_p" | sed "s,^,$_p: blanks at the end: ,"
 	done
-	ls emulator/patches | cut -d - -f 1 | sort | uniq -d
+	ls patches/qemu emulator/patches | grep '^0' | cut -d - -f 1 | sort | uniq -d
 }
 
 # files : emulator/ has what the patches name, each once, and nothing else
@@ -96,6 +96,28 @@ functional()
 		[ "$(grep -c '^ok ' "$tmp/said")" = 4 ] && ! grep -i '# skip' "$tmp/said" || { cat "$tmp/said"; return 1; }
 }
 
+# posted : the mails are written, and say of which tree they are
+posted()
+{
+	GIT_AUTHOR_NAME=Tester GIT_AUTHOR_EMAIL=tester@example.org \
+	GIT_COMMITTER_NAME=Tester GIT_COMMITTER_EMAIL=tester@example.org \
+		FIX=qemu SIGNOFF=1 OUT=$tmp/posted scripts/series >"$tmp/said" 2>&1 || { cat "$tmp/said"; return 1; }
+	for _r in $QEMU_KNOWN; do
+		grep -q "^The patches are for QEMU $_r.*master was not at hand" "$tmp/posted/$_r"/*/0000-*.patch || return
+	done
+	[ "$(ls "$tmp/posted/${QEMU_KNOWN%% *}"/*-rfc/*.patch | grep -cv /0000-)" = "$(ls emulator/patches/*.patch | wc -l)" ]
+}
+
+# mailed RELEASE : git am takes them all, on the archive's source
+mailed()
+(
+	rm -rf "$tmp/mailed"
+	cp -a "$(scripts/fetch qemu "$1")" "$tmp/mailed" && cd "$tmp/mailed" || exit
+	export GIT_COMMITTER_NAME=Tester GIT_COMMITTER_EMAIL=tester@example.org
+	git init -q && git add -A -f && git commit -q --author "Tester <tester@example.org>" -m base &&
+		ls -d "$tmp/posted/$1"/*/*.patch | grep -v /0000- | xargs git am -q
+)
+
 # newer : a tree that lacks what one patch changes, of a release that is none
 newer()
 {
@@ -113,8 +135,12 @@ newer()
 if tree=$(scripts/fetch qemu "${QEMU_KNOWN%% *}" 2>/dev/null); then
 	check "which patches do not apply to a newer QEMU is told by patch" newer
 	check "QEMU's checkpatch has nothing to say" style
+	check "the series for QEMU's list is written" posted
 fi
 if [ -n "${CHECK_ALL-}" ]; then
+	for release in $QEMU_KNOWN; do
+		check "git am takes the series for QEMU $release" mailed "$release"
+	done
 	check "QEMU's functional test passes" functional
 	check "the 32-bit target, user mode, without TCG, for an Arm host: it compiles" scripts/build-configs
 	check "each prefix compiles and links" scripts/build-stack
