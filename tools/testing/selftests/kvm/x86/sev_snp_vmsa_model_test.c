@@ -14,8 +14,7 @@
 #define SNP_TIMEOUT_S	1000
 #include "snp_test.h"
 
-/* Heartbeats of a vCPU that runs on, and of one that has to stop, until it is said not to. */
-#define NR_BEATS	50
+/* Heartbeats of a vCPU that has to stop, until it is said to run on. */
 #define TOO_MANY_BEATS	1000000
 
 static int seed = 1, nr_steps = 100, seconds = 3, shrink_seconds = 60;
@@ -109,64 +108,30 @@ static struct snp_ap *intruder(u64 beats)
 	return NULL;
 }
 
-static bool sleeps(struct snp_ap *ap)
-{
-	return vcpu_get_stat(ap->vcpu, blocking);
-}
-
-static bool terminates(struct snp_ap *ap)
-{
-	return !ap->err && ap->vcpu->run->exit_reason == KVM_EXIT_SYSTEM_EVENT &&
-	       ap->vcpu->run->system_event.data[0] == GHCB_MSR_TERM_LAUNCH_VMSA;
-}
-
-/* What must be seen of a vCPU, and the heartbeats of one that runs. */
-static const struct {
-	const char *what;
-	bool in_run;
-	bool (*seen)(struct snp_ap *ap);
-} states[] = {
-	[SNP_M_OUT]		= { "not be in KVM_RUN", false },
-	[SNP_M_RUNS]		= { "run", true },
-	[SNP_M_SLEEPS]		= { "sleep", true, sleeps },
-	[SNP_M_FAILS]		= { "fail", false, ap_has_failed },
-	[SNP_M_TERMINATES]	= { "terminate", false, terminates },
-};
-
-static bool is_there(struct snp_m_vcpu *v, struct snp_ap *ap, u64 beats)
-{
-	return ap_is_running(ap) == states[v->state].in_run &&
-	       (!states[v->state].seen || states[v->state].seen(ap)) &&
-	       (v->state != SNP_M_RUNS || ap_heartbeat(snp_w_ap(v->as)) >= beats + NR_BEATS);
-}
-
 /* Is it where it has to be, or will it never get there? */
 static void check_vcpu(const struct snp_m_step *step, int vcpu, u64 grace)
 {
 	struct snp_m_vcpu *v = &model.vcpu[vcpu];
 	u64 beats = v->state == SNP_M_RUNS ? ap_heartbeat(snp_w_ap(v->as)) : 0;
+	const struct snp_w_state *want = &snp_w_states[v->state];
 	struct snp_ap *ap = snp_w_ap(vcpu), *other;
 	bool there;
 
 	/* One look is enough: a vCPU that sleeps may stir. */
 	snp_wait_step("%s: wait for vCPU %u, which has to %s", snp_s_print(step), ap->vcpu->id,
-		      states[v->state].what);
-	snp_wait_until((there = is_there(v, ap, beats)) || intruder(grace) ||
-		       (!ap_is_running(ap) && states[v->state].in_run) ||
+		      want->what);
+	snp_wait_until((there = snp_w_is_there(v, ap, beats)) || intruder(grace) ||
+		       (!ap_is_running(ap) && want->in_run) ||
 		       (ap_is_running(ap) && v->state == SNP_M_OUT));
 	other = intruder(grace);
 	if (other)
 		fail(step, "guest code of vCPU %u ran on after its VMSA was gone, or elsewhere",
 		     other->vcpu->id);
-	if (v->state == SNP_M_SLEEPS && v->lost && !ap_is_running(ap) && ap_has_failed(ap)) {
-		v->state = SNP_M_OUT;
-		v->in_run = false;
-		report->nr_either++;
-	}
-	if (!there && !is_there(v, ap, beats))
+	report->nr_either += want != &snp_w_states[v->state];
+	if (!there && !snp_w_is_there(v, ap, beats))
 		fail(step, "vCPU %u has to %s, but %s: errno %d, %s", ap->vcpu->id,
-		     states[v->state].what, ap_is_running(ap) ? "is in KVM_RUN" :
-		     terminates(ap) ? "ran its launch VMSA" :
+		     want->what, ap_is_running(ap) ? "is in KVM_RUN" :
+		     snp_w_states[SNP_M_TERMINATES].seen(ap) ? "ran its launch VMSA" :
 		     ap_has_failed(ap) ? "does not run" : "KVM_RUN ended in",
 		     ap->err, exit_reason_str(ap->vcpu->run->exit_reason));
 }
@@ -205,7 +170,7 @@ static void do_step(const struct snp_m_step *step)
 
 	/* And nothing else happens. */
 	snp_wait_step("%s: wait for the control vCPU", snp_s_print(step));
-	beats = ap_heartbeat(snp_w.control) + NR_BEATS;
+	beats = ap_heartbeat(snp_w.control) + SNP_W_BEATS;
 	snp_wait_until(ap_heartbeat(snp_w.control) >= beats || !ap_is_running(snp_w.control));
 	if (!ap_is_running(snp_w.control))
 		fail(step, "the control vCPU lost its VMSA, which nobody touched");

@@ -25,6 +25,20 @@ void snp_w_create(const struct snp_model *m);
 /* Returns what snp_m_do() will. */
 int snp_w_execute(const struct snp_model *m, const struct snp_m_step *step);
 
+/* What must be seen of a vCPU in each enum snp_m_state. */
+extern const struct snp_w_state {
+	const char *what;
+	bool in_run;
+	bool (*seen)(struct snp_ap *ap);
+} snp_w_states[];
+
+/*
+ * @beats: what there were before, if it has to run.  It may have noticed in its sleep that
+ * its page is gone, and is SNP_M_OUT then.
+ */
+#define SNP_W_BEATS	50
+bool snp_w_is_there(struct snp_m_vcpu *v, struct snp_ap *ap, u64 beats);
+
 #define snp_w_ap(_vcpu)	(&snp_w.control->s->ap[1 + (_vcpu)])
 
 #endif /* SELFTEST_KVM_SNP_WORLD_H */

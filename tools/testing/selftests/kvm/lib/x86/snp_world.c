@@ -244,6 +244,39 @@ int snp_w_execute(const struct snp_model *m, const struct snp_m_step *step)
 	}
 }
 
+/*
+ * What comes of them
+ */
+static bool sleeps(struct snp_ap *ap)
+{
+	return vcpu_get_stat(ap->vcpu, blocking);
+}
+
+static bool terminates(struct snp_ap *ap)
+{
+	return !ap->err && ap->vcpu->run->exit_reason == KVM_EXIT_SYSTEM_EVENT &&
+	       ap->vcpu->run->system_event.data[0] == GHCB_MSR_TERM_LAUNCH_VMSA;
+}
+
+const struct snp_w_state snp_w_states[] = {
+	[SNP_M_OUT]		= { "not be in KVM_RUN", false },
+	[SNP_M_RUNS]		= { "run", true },
+	[SNP_M_SLEEPS]		= { "sleep", true, sleeps },
+	[SNP_M_FAILS]		= { "fail", false, ap_has_failed },
+	[SNP_M_TERMINATES]	= { "terminate", false, terminates },
+};
+
+bool snp_w_is_there(struct snp_m_vcpu *v, struct snp_ap *ap, u64 beats)
+{
+	if (v->state == SNP_M_SLEEPS && v->lost && !ap_is_running(ap) && ap_has_failed(ap)) {
+		v->state = SNP_M_OUT;
+		v->in_run = false;
+	}
+	return ap_is_running(ap) == snp_w_states[v->state].in_run &&
+	       (!snp_w_states[v->state].seen || snp_w_states[v->state].seen(ap)) &&
+	       (v->state != SNP_M_RUNS || ap_heartbeat(snp_w_ap(v->as)) >= beats + SNP_W_BEATS);
+}
+
 void snp_w_create(const struct snp_model *m)
 {
 	gva_t page;
