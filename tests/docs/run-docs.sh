@@ -178,6 +178,26 @@ sourced()
 		END { if (n < 250) print n " rules" }' emulator/README.md | nothing
 }
 
+# cited : a comment of the code that names such a rule names the text as well, once at least
+cited()
+{
+	# shellcheck disable=SC2046 # no blanks in these paths
+	perl -0777 -ne '
+		if ($ARGV =~ /README/) {
+			while (/^\| ([A-Z][-A-Z0-9]*-\d\d) (?:[^|]*)\| [^|]*\b(?:APM|ABI|PPR)/mg) { $want{$1} = 1 }
+			next;
+		}
+		while (m{/\*.*?\*/}sg) {
+			my $c = $&;
+			my $text = $c =~ /APM|ABI|PPR|specification/;
+			while ($c =~ /\b([A-Z][-A-Z0-9]*-\d\d)\b/g) { $named{$1} = 1; $cited{$1} ||= $text }
+		}
+		END {
+			print "rules: ", scalar(keys %want), "\n" if keys %want < 100;
+			print "$_: no comment says where it is from\n" for grep { $named{$_} && !$cited{$_} } sort keys %want;
+		}' emulator/README.md $(find emulator -name '*.[ch]' -o -name '*.c.inc') | nothing
+}
+
 # Each bug of tests/qemu has a finding that says how to see it, and each of these a patch.
 bugs_found()
 {
@@ -197,5 +217,6 @@ check "mutants: headers name cases that there are" headers
 check "the judge knows cases that there are" known_cases
 check "docs/cases.md has every case" listed
 check "the emulator's rules name their sources" sourced
+check "the emulator's comments do, too" cited
 check "QEMU's bugs have findings and patches" bugs_found
 done_testing

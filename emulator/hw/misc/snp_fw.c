@@ -205,7 +205,10 @@ void snp_fw_retire_asid(SnpFw *fw, uint32_t asid)
     snp_host_mark_cores(fw->host);
 }
 
-/* After an INIT every unused ASID waits for a flush (FWCMD-02) */
+/*
+ * After an INIT every unused ASID waits for a flush (FWCMD-02: ABI
+ * SNP_DF_FLUSH)
+ */
 void snp_fw_stale_asids(SnpFw *fw, SnpAsidState stale)
 {
     unsigned i;
@@ -288,7 +291,10 @@ static bool snp_fw_move_pages(Rmp *rmp, uint64_t base, uint64_t size,
     return true;
 }
 
-/* FWCMD-03: no page of the list changes before all of it was looked at */
+/*
+ * FWCMD-03 (ABI SNP_INIT_EX): no page of the list changes before all of it was
+ * looked at
+ */
 static SevStatus snp_fw_read_ranges(SnpFw *fw, uint64_t spa,
                                     struct snp_range_list *list)
 {
@@ -470,8 +476,8 @@ struct snp_shutdown_ex {
 #define SNP_SHUTDOWN_X86        (1u << 1)
 
 /*
- * FWCMD-20.  Cores are not marked here: Linux answers DFFLUSH_REQUIRED with
- * SNP_DF_FLUSH alone.
+ * FWCMD-20 (ABI SNP_SHUTDOWN_EX).  Cores are not marked here: Linux answers
+ * DFFLUSH_REQUIRED with SNP_DF_FLUSH alone.
  */
 static SevStatus snp_fw_do_shutdown(SnpFw *fw, uint32_t flags)
 {
@@ -617,7 +623,10 @@ struct snp_feature_info {
 
 #define SNP_FEATURE_ECX_X86_SHUTDOWN    (1u << 1)
 
-/* FWCMD-06.  Of leaf 0 only what is here; EAX is the highest leaf. */
+/*
+ * FWCMD-06 (ABI SNP_FEATURE_INFO).  Of leaf 0 only what is here; EAX is the
+ * highest leaf.
+ */
 static SevStatus snp_fw_feature_info(SnpFw *fw, void *buf)
 {
     struct snp_feature_info_cmd *in = buf;
@@ -747,7 +756,10 @@ static SevStatus snp_fw_commit(SnpFw *fw, void *buf)
 #define INIT    SNP_FW_INIT
 #define ANY     (SNP_FW_UNINIT | SNP_FW_INIT)
 
-/* FW-01, FW-02.  Commands without a handler are FWCMD-22 and FWCMD-23. */
+/*
+ * FW-01, FW-02 (ABI, platform states).  Commands without a handler are
+ * FWCMD-22 and FWCMD-23 (ABI SNP_GUEST_STATUS and others).
+ */
 static const SnpFwCommand snp_fw_commands[] = {
     { 0x081, 0, false, UNINIT, snp_fw_init, "SNP_INIT" },
     { 0x082, 0, false, INIT, snp_fw_shutdown, "SNP_SHUTDOWN" },

@@ -192,7 +192,7 @@ bool snp_fw_is_ram(uint64_t spa, uint64_t len);
 
 /*
  * Read what the hypervisor passes.  SEV_INVALID_ADDRESS unless it is all RAM
- * that is not private to an SNP guest (FW-05, FW-11).
+ * that is not private to an SNP guest (FW-05, FW-11: ABI, status codes).
  */
 SevStatus snp_fw_read(SnpFw *fw, uint64_t spa, void *buf, uint64_t len);
 /* ... by who has the key of this SEV guest's ASID (ENC-04) */
@@ -201,7 +201,8 @@ SevStatus snp_fw_read_as(SnpFw *fw, unsigned key, uint64_t spa, void *buf,
 
 /*
  * May the firmware write [@spa, @spa + @len)?  Once SNP is INIT, only Firmware
- * pages of 4 KB, and pages the RMP does not cover (FW-05, FW-09, FW-13).
+ * pages of 4 KB, and pages the RMP does not cover (FW-05, FW-09, FW-13: ABI,
+ * status codes).
  */
 SevStatus snp_fw_writable_pages(SnpFw *fw, uint64_t spa, uint64_t len);
 

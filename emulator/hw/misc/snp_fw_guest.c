@@ -80,7 +80,10 @@ static SnpGuest *snp_fw_guest_in_state(SnpFw *fw, uint64_t paddr,
     return guest;
 }
 
-/* FWPAGE-06: the context is written back encrypted, and nobody can read it */
+/*
+ * FWPAGE-06 (ABI, page states): the context is written back encrypted, and
+ * nobody can read it
+ */
 static void snp_fw_save_context(SnpFw *fw, const SnpGuest *guest)
 {
     g_autofree void *page = g_malloc(RMP_PAGE_4K);
@@ -154,7 +157,9 @@ struct snp_launch_start {
 #define SNP_LAUNCH_MA_EN        (1u << 0)
 #define SNP_LAUNCH_IMI_EN       (1u << 1)
 
-/* FWCMD-09; NULL if this platform satisfies the policy */
+/*
+ * FWCMD-09 (ABI SNP_LAUNCH_START); NULL if this platform satisfies the policy
+ */
 static const char *snp_fw_policy_refused(uint64_t policy)
 {
     if (!(policy & SNP_POLICY_ONE)) {
@@ -548,8 +553,9 @@ struct snp_id_auth {
 #define SNP_KEY_ECDSA_P384      1
 
 /*
- * FWCMD-15.  Everything but the ECDSA signatures is checked; as those cannot
- * be, a guest with an ID block is not finished at all rather than on trust.
+ * FWCMD-15 (ABI SNP_LAUNCH_FINISH).  Everything but the ECDSA signatures is
+ * checked; as those cannot be, a guest with an ID block is not finished at all
+ * rather than on trust.
  */
 static SevStatus snp_fw_check_id(SnpFw *fw, const SnpGuest *guest,
                                  const struct snp_launch_finish *in,
@@ -638,8 +644,8 @@ struct snp_guest_request {
 } QEMU_PACKED;
 
 /*
- * FWCMD-18.  The message needs AES-256-GCM, which QEMU's own ciphers do not
- * have; what can be checked without is.
+ * FWCMD-18 (ABI SNP_GUEST_REQUEST).  The message needs AES-256-GCM, which
+ * QEMU's own ciphers do not have; what can be checked without is.
  */
 static SevStatus snp_fw_guest_request(SnpFw *fw, void *buf)
 {
@@ -674,7 +680,7 @@ struct snp_dbg {
     uint64_t dst_paddr;
 } QEMU_PACKED;
 
-/* FWCMD-19, FWPAGE-12 */
+/* FWCMD-19 (ABI SNP_DBG_DECRYPT), FWPAGE-12 */
 static SevStatus snp_fw_dbg_decrypt(SnpFw *fw, void *buf)
 {
     g_autofree void *page = NULL;

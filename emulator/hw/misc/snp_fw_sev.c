@@ -77,7 +77,10 @@ struct sev_init {
 
 #define SEV_INIT_ES             (1u << 0)
 
-/* FWCMD-04: the trusted memory region, where SEV-ES keeps its checksums */
+/*
+ * FWCMD-04 (ABI INIT_EX, SNP_INIT_EX): the trusted memory region, where SEV-ES
+ * keeps its checksums
+ */
 static SevStatus snp_fw_sev_check_tmr(SnpFw *fw, uint64_t spa, uint32_t len)
 {
     uint64_t size = fw->snp_init ? SEV_TMR_SIZE_SNP : SEV_TMR_SIZE;
@@ -320,7 +323,10 @@ static SevStatus snp_fw_sev_activate(SnpFw *fw, void *buf)
     if (guest->asid) {
         return snp_fw_refuse(fw, SEV_ACTIVE, "guest is active");
     }
-    /* CPUID-02: SEV-ES guests below the limit, SEV guests from it on */
+    /*
+     * CPUID-02 (APM3 E, 8000_001F): SEV-ES guests below the limit, SEV guests
+     * from it on
+     */
     if (!(guest->policy & SEV_POLICY_ES) !=
         (asid >= snp_host_min_sev_asid(fw->host))) {
         return snp_fw_refuse(fw, SEV_INVALID_ASID,

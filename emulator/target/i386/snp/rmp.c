@@ -17,10 +17,9 @@
  *    the caller does before the instruction ends (RMPUPDATE-29): it waits
  *    until no processor executes, hence for the reader's fill.
  *    A refusal in between is a fault that a retry resolves, as on hardware
- *    (CHK-USE): 4 KB followers of a 2 MB entry have ASID 0, so that it is an
- *    NPF, which the hypervisor retries, never a #VC, which the guest sees.
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
+ *    (CHK-USE: APM2 15.36.10): 4 KB followers of a 2 MB entry have ASID 0, so
+ *    that it is an NPF, which the hypervisor retries, never a #VC, which the
+ *    guest sees.
  */
 #include <stdlib.h>
 #include "rmp.h"
@@ -145,7 +144,10 @@ static bool store_4k(Rmp *rmp, uint64_t page, uint64_t lo, uint64_t hi)
     return store(rmp, page, lo, hi);
 }
 
-/* RMPUPDATE-23: the base's entry governs, its 511 followers tell Assigned */
+/*
+ * RMPUPDATE-23 (APM3 RMPUPDATE): the base's entry governs, its 511 followers
+ * tell Assigned
+ */
 static bool store_2m(Rmp *rmp, uint64_t base, uint64_t lo, uint64_t hi)
 {
     bool changed = store(rmp, base, lo, hi);
@@ -229,7 +231,7 @@ static bool set_up(Rmp *rmp, const Rmp *from)
 {
     uint16_t *busy;
 
-    /* RAW-01: the field is 10 bits wide */
+    /* RAW-01 (PPR, family 19h): the field is 10 bits wide */
     if (from->max_asid > MAX_ASID) {
         return false;
     }
@@ -273,7 +275,7 @@ bool rmp_setup_segments(Rmp *rmp, const uint64_t *rst, uint64_t base,
     uint64_t pages = 0;
     bool ok = false;
 
-    /* RST-03 */
+    /* RST-03 (APM2 15.36.22) */
     if (!segment || base & 0xfffff) {
         goto bad;
     }
@@ -289,7 +291,7 @@ bool rmp_setup_segments(Rmp *rmp, const uint64_t *rst, uint64_t base,
         s->pages = size >> 12;
         s->base = rst[i] & 0x000ffffffff00000ull;
         s->entry = host(s->base, s->pages * sizeof(RmpEntry));
-        /* RST-05, and the field that must be zero */
+        /* RST-05 (APM2 15.36.22), and the field that must be zero */
         if (rst[i] >> 52 || !s->entry) {
             goto bad;
         }
@@ -342,13 +344,18 @@ void rmp_unlock(Rmp *rmp)
 
 /* ---- instructions of the hypervisor ---- */
 
-/* RMPUPDATE-04..06: what is wrong with the operands whatever the table holds */
+/*
+ * RMPUPDATE-04..06 (APM3 RMPUPDATE): what is wrong with the operands whatever
+ * the table holds
+ */
 static bool update_input_bad(const Rmp *rmp, uint64_t spa,
                              const RmpState *state)
 {
     uint64_t size = state->page_size & 1 ? RMP_PAGE_2M : RMP_PAGE_4K;
 
-    /* RMPUPDATE-04, with RMPUPDATE-02: bits 11:0 do not count */
+    /*
+     * RMPUPDATE-04, with RMPUPDATE-02 (APM3 RMPUPDATE): bits 11:0 do not count
+     */
     if (spa & (size - 1) & ~(RMP_PAGE_4K - 1)) {
         return true;
     }
@@ -370,7 +377,10 @@ static int update_refused_4k(const Rmp *rmp, uint64_t page)
 {
     uint64_t own = load_lo(rmp, page), head = load_lo(rmp, base_of(page));
 
-    /* RMPUPDATE-13: the page, or the 2 MB entry that it is a part of */
+    /*
+     * RMPUPDATE-13 (APM2 15.36.12): the page, or the 2 MB entry that it is a
+     * part of
+     */
     if (lo_in_use(own) || (lo_large(head) && lo_in_use(head))) {
         return RMP_FAIL_INUSE;
     }
@@ -378,7 +388,10 @@ static int update_refused_4k(const Rmp *rmp, uint64_t page)
     if (own & RMP_LO_IMMUTABLE) {
         return RMP_FAIL_PERMISSION;
     }
-    /* RMPUPDATE-09 at the base of a 2 MB entry, RMPUPDATE-10 inside it */
+    /*
+     * RMPUPDATE-09 (APM3 RMPUPDATE) at the base of a 2 MB entry, RMPUPDATE-10
+     * inside it
+     */
     if (lo_large(head)) {
         return RMP_FAIL_OVERLAP;
     }
@@ -406,7 +419,10 @@ static int update_refused_2m(const Rmp *rmp, uint64_t base)
     }
     for (i = 1; i < RMP_PAGES_PER_2M; i++) {
         lo = load_lo(rmp, base + i);
-        /* RMPUPDATE-08: an HV-fixed page is left by no RMPUPDATE (FWPAGE-03) */
+        /*
+         * RMPUPDATE-08: an HV-fixed page is left by no RMPUPDATE (FWPAGE-03:
+         * ABI, page states)
+         */
         if (!(lo & RMP_LO_ASSIGNED) && lo & RMP_LO_IMMUTABLE) {
             return RMP_FAIL_PERMISSION;
         }
@@ -432,14 +448,14 @@ int rmp_update(Rmp *rmp, uint64_t spa, const RmpState *state, bool *changed)
     }
 
     /*
-     * RMPUPDATE-17..22: nothing of the old entry survives, even if the fields
-     * given are those it has.  Validated and VMSA are 0; an unassigned entry
-     * is all zero.
+     * RMPUPDATE-17..22 (APM2 15.36.3): nothing of the old entry survives, even
+     * if the fields given are those it has.  Validated and VMSA are 0; an
+     * unassigned entry is all zero.
      */
     if (state->assigned) {
         lo = RMP_LO_ASSIGNED | (state->gpa & RMP_LO_GPA_MASK) |
              (uint64_t)state->asid << RMP_LO_ASID_SHIFT;
-        /* RMPUPDATE-25, RMPUPDATE-27 */
+        /* RMPUPDATE-25 (APM2 15.36), RMPUPDATE-27 */
         lo |= state->immutable ? RMP_LO_IMMUTABLE : 0;
         lo |= large ? RMP_LO_PAGE_SIZE : 0;
         hi = RMP_PERM_ASSIGN;
@@ -467,7 +483,7 @@ static int smash_locked(Rmp *rmp, uint64_t base)
     uint64_t gpa, lo;
     unsigned i;
 
-    /* PSMASH-03, PSMASH-07 */
+    /* PSMASH-03 (APM3 PSMASH), PSMASH-07 */
     if (region_in_use(rmp, base)) {
         return RMP_FAIL_INUSE;
     }
@@ -479,7 +495,10 @@ static int smash_locked(Rmp *rmp, uint64_t base)
     if (e.lo & RMP_LO_IMMUTABLE) {
         return RMP_FAIL_PERMISSION;
     }
-    /* PSMASH-06; the followers first, so that the base governs until the end */
+    /*
+     * PSMASH-06 (APM2 15.36.11); the followers first, so that the base governs
+     * until the end
+     */
     gpa = e.lo & RMP_LO_GPA_MASK;
     lo = e.lo & ~(RMP_LO_PAGE_SIZE | RMP_LO_COUNT_MASK | RMP_LO_GPA_MASK);
     for (i = 1; i < RMP_PAGES_PER_2M; i++) {
@@ -552,7 +571,10 @@ static bool guest_owns(const Rmp *rmp, uint64_t spa, uint64_t gpa,
         return false;
     }
     *l = find(rmp, spa);
-    /* CHK-USE, ACC-17: whose page it is cannot be told while it is in use */
+    /*
+     * CHK-USE, ACC-17 (APM2 15.36.10): whose page it is cannot be told while
+     * it is in use
+     */
     if (l->in_use) {
         return false;
     }
@@ -560,7 +582,7 @@ static bool guest_owns(const Rmp *rmp, uint64_t spa, uint64_t gpa,
     if (!(l->e.lo & RMP_LO_ASSIGNED) || lo_asid(l->e.lo) != asid) {
         return false;
     }
-    /* CHK-REV, ACC-16 */
+    /* CHK-REV (APM2 15.36.10), ACC-16 */
     offset = ((spa >> 12) - l->page) << 12;
     if ((l->e.lo & RMP_LO_GPA_MASK) + offset != (gpa & ~(RMP_PAGE_4K - 1))) {
         return false;
@@ -601,7 +623,10 @@ bool rmp_hv_owned(const Rmp *rmp, uint64_t spa, uint64_t leaf_size)
     if (leaf_size < RMP_PAGE_2M) {
         return true;
     }
-    /* HOST-05: RAW-03's count spares the look at the other 511 entries */
+    /*
+     * HOST-05 (APM2 15.36.10): RAW-03's count spares the look at the other 511
+     * entries
+     */
     lo = load_lo(rmp, base);
     if (lo & (RMP_LO_ASSIGNED | RMP_LO_COUNT_MASK)) {
         return false;
@@ -617,7 +642,10 @@ RmpVerdict rmp_check_private(const Rmp *rmp, uint64_t spa, uint64_t gpa,
     Lookup l;
 
     *perms = 0;
-    /* ACC-01, ACC-04; ACC-13: the page size comes before Validated */
+    /*
+     * ACC-01, ACC-04; ACC-13 (APM2 15.36.10): the page size comes before
+     * Validated
+     */
     if (!guest_owns(rmp, spa, gpa, asid, &l) ||
         !leaf_matches(&l, leaf_size)) {
         return RMP_GUEST_NPF;
@@ -769,7 +797,7 @@ static int adjust_locked(Rmp *rmp, uint64_t spa, uint64_t gpa,
     if (mask & ~perms_of(&l, vmpl)) {
         return RMP_FAIL_PERMISSION;
     }
-    /* RMPADJUST-12, RMPADJUST-13 */
+    /* RMPADJUST-12 (APM2 15.36.12), RMPADJUST-13 */
     if (vmpl == 0) {
         l.e.lo &= ~RMP_LO_VMSA;
         l.e.lo |= rdx >> 16 & 1 ? RMP_LO_VMSA : 0;
@@ -834,7 +862,10 @@ const char *rmp_vmsa_refused(const Rmp *rmp, uint64_t spa, unsigned asid,
     if (!rmp_covered(rmp, spa)) {
         return snp_active ? "VMSA-02" : NULL;
     }
-    /* VMSA-09: the entry that governs the page, one of 2 MB if it is in one */
+    /*
+     * VMSA-09 (APM2 15.36.12): the entry that governs the page, one of 2 MB if
+     * it is in one
+     */
     l = find(rmp, spa);
     if (!snp_active && l.e.lo & RMP_LO_ASSIGNED) {
         return "VMSA-01";
@@ -855,7 +886,10 @@ const char *rmp_vmsa_refused(const Rmp *rmp, uint64_t spa, unsigned asid,
     if (!(l.e.lo & RMP_LO_VMSA)) {
         return "VMSA-05";
     }
-    /* VMSA-06, VMSA-07: Validated, size, VMPL and GPA are not looked at */
+    /*
+     * VMSA-06, VMSA-07 (APM2 15.36.12): Validated, size, VMPL and GPA are not
+     * looked at
+     */
     return NULL;
 }
 

@@ -273,9 +273,9 @@ void rmp_lock(Rmp *rmp);
 void rmp_unlock(Rmp *rmp);
 
 /*
- * VMSA-01..09: may a guest with @asid run on the VMSA page @spa?
- * @snp_active is the VMSA's SEV_FEATURES[0].  NULL if so, else the ID of the
- * rule that refuses.  Lock held.
+ * VMSA-01..09 (APM2 15.36.12): may a guest with @asid run on the VMSA page
+ * @spa?  @snp_active is the VMSA's SEV_FEATURES[0].  NULL if so, else the ID of
+ * the rule that refuses.  Lock held.
  */
 const char *rmp_vmsa_refused(const Rmp *rmp, uint64_t spa, unsigned asid,
                              bool snp_active);

@@ -52,7 +52,7 @@ typedef struct SnpCpu {
     uint64_t vmsa;              /* SPA of the VMSA page */
     uint64_t sev_features;      /* VMSA.SEV_FEATURES at VMRUN */
     uint64_t ghcb;              /* MSR C001_0130 */
-    uint64_t host_pat;          /* SWAP-06 */
+    uint64_t host_pat;          /* SWAP-06 (APM2 B) */
     RmpUse vmcb_use;
     RmpUse vmsa_use;
 
@@ -106,9 +106,10 @@ void snp_cpu_cpuid(CPUArchState *env, uint32_t leaf, uint32_t *eax,
                    uint32_t *ebx, uint32_t *ecx, uint32_t *edx);
 
 /*
- * SPA-01: the width of a system physical address, which the memory encryption
- * reduces.  SPA-02: a guest's physical addresses keep the width that CPUID
- * 8000_0008 tells; snp_pa_bits() is for what the running code calls physical.
+ * SPA-01 (APM2 7.10.1): the width of a system physical address, which the
+ * memory encryption reduces.  SPA-02 (APM2 15.34.6): a guest's physical
+ * addresses keep the width that CPUID 8000_0008 tells; snp_pa_bits() is for
+ * what the running code calls physical.
  */
 unsigned snp_spa_bits(CPUArchState *env);
 unsigned snp_pa_bits(CPUArchState *env);

@@ -803,7 +803,10 @@ static void snp_host_machine_done(Notifier *n, void *data)
 
 /* ---- what cpu.c asks ---- */
 
-/* CPUID-01: SME is told of on request; RMPREAD-02: Zen 5 has it */
+/*
+ * CPUID-01 (APM3 E, 8000_001F): SME is told of on request; RMPREAD-02: Zen 5
+ * has it
+ */
 #define SNP_CPU_SEV \
     (CPUID_8000_001F_EAX_SEV | CPUID_8000_001F_EAX_PAGE_FLUSH | \
      CPUID_8000_001F_EAX_SEV_ES | CPUID_8000_001F_EAX_SEV_SNP | \
@@ -872,7 +875,10 @@ void snp_cpu_cpuid(CPUX86State *env, uint32_t leaf, uint32_t *eax,
         *edx = snp_host_min_sev_asid(s);
         break;
     case 0x80000025:
-        /* CPUID-08: sizes of segments; a hard limit of their number */
+        /*
+         * CPUID-08 (APM3 E, 8000_0025): sizes of segments; a hard limit of
+         * their number
+         */
         if (s->segment_shift) {
             *eax = RMP_SEGMENT_SHIFT_MIN | RMP_SEGMENT_SHIFT_MAX << 6;
             *ebx = RMP_SEGMENTS | BIT(10);

@@ -105,10 +105,10 @@ void snp_host_wbinvd(SnpHost *s, unsigned cpu_index);
 void snp_host_flush_tlbs(SnpHost *s, uint64_t spa, uint64_t size);
 
 /*
- * ENC-01, ENC-02: memory belongs to a key, and what was written under one key
- * is garbage under another.  @from and @to are ASIDs, 0 for the host's key.
- * Plaintext is kept under the key that wrote it; a page that goes back to its
- * old key reads as it did.  Not cryptography.
+ * ENC-01, ENC-02 (APM2 15.34): memory belongs to a key, and what was written
+ * under one key is garbage under another.  @from and @to are ASIDs, 0 for the
+ * host's key.  Plaintext is kept under the key that wrote it; a page that goes
+ * back to its old key reads as it did.  Not cryptography.
  */
 void snp_host_change_key(SnpHost *s, uint64_t spa, uint64_t size,
                          unsigned from, unsigned to);

@@ -18,7 +18,10 @@
 #include "accel/tcg/tcg-sched.h"
 #include "trace.h"
 
-/* INSN-06: EAX and the flags follow the return code; CF is the caller's */
+/*
+ * INSN-06 (APM3, each instruction): EAX and the flags follow the return code;
+ * CF is the caller's
+ */
 static void set_result(CPUX86State *env, int rc, bool cf)
 {
     uint32_t flags = 0;
@@ -271,7 +274,10 @@ void helper_pvalidate(CPUX86State *env)
         trace_snp_pvalidate(cpu_nr(env), gva, t.gpa, t.spa, size_2m, validate,
                             rc, unchanged);
         if (rc == RMP_OK && !unchanged && !validate) {
-            /* PVALIDATE-12: other processors' entries are the guest's worry */
+            /*
+             * PVALIDATE-12 (APM2 15.36.15): other processors' entries are the
+             * guest's worry
+             */
             tlb_flush(env_cpu(env));
         }
     }

@@ -95,7 +95,10 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
         /* The processor's own accesses are checked where they are made */
         return true;
     case MMU_WALK_IDX:
-        /* HOST-03: a walker's use of a table counts as a write, for A and D */
+        /*
+         * HOST-03 (APM2 15.36.10): a walker's use of a table counts as a
+         * write, for A and D
+         */
         return rmp_hv_owned(env->snp.rmp, *spa, RMP_PAGE_4K);
     case MMU_NESTED_IDX:
         if ((env->snp.guest & SNP_GUEST_SNP) && (addr & env->snp.cbit)) {
@@ -145,7 +148,10 @@ int snp_effective_cbit(CPUX86State *env, bool c_bit_in_pte,
     if (env->snp.vmpl && (env->hflags & HF_CPL_MASK) == 3) {
         *gpa |= SNP_NESTED_USER;
     }
-    /* ACC-21: unpaged and non-PAE guests access privately, always */
+    /*
+     * ACC-21 (APM2 15.34.4): unpaged and non-PAE guests access privately,
+     * always
+     */
     if (!c_bit_in_pte) {
         *gpa |= env->snp.cbit;
         return PAGE_READ | PAGE_WRITE | PAGE_EXEC;

@@ -32,14 +32,17 @@ static void wrmsr_syscfg(CPUX86State *env, uint64_t val, uintptr_t ra)
 {
     uint64_t old = env->snp.syscfg;
 
-    /* SYSCFG-04: also how SYSCFG-03 keeps VMPL_EN as SNP_EN found it */
+    /*
+     * SYSCFG-04 (APM2 15.36.2): also how SYSCFG-03 (PPR SYS_CFG) keeps VMPL_EN
+     * as SNP_EN found it
+     */
     if (old & SYSCFG_SNP_EN) {
         return;
     }
     if (val & ~SYSCFG_WRITABLE) {
         msr_gp(env, MSR_AMD_SYSCFG, "SYSCFG-01", ra);
     }
-    /* SYSCFG-02 */
+    /* SYSCFG-02 (PPR SYS_CFG) */
     val |= old & SYSCFG_WRITE_ONE;
     if (val & SYSCFG_SNP_EN) {
         Rmp *rmp;
@@ -136,8 +139,8 @@ bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
         return true;
     case MSR_AMD_VM_PAGE_FLUSH:
         /*
-         * MSR-03; memory is coherent here, there is nothing to flush.  The
-         * address is translated as a read.
+         * MSR-03 (APM2 15.32); memory is coherent here, there is nothing to
+         * flush.  The address is translated as a read.
          */
         if (!(val & 0xfff) ||
             (probe_access_flags(env, val & TARGET_PAGE_MASK, 0, MMU_DATA_LOAD,

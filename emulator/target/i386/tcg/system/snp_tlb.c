@@ -157,7 +157,10 @@ void snp_tlb_reset(CPUX86State *env)
     }
 }
 
-/* TLB-06: MOV CR, INVLPG by the guest.  All that is its own goes, not one */
+/*
+ * TLB-06 (APM3 MOV CRn, INVLPG): MOV CR, INVLPG by the guest.  All that is its
+ * own goes, not one
+ */
 void snp_tlb_guest_flush(CPUX86State *env)
 {
     SnpTlb *t = env->snp.tlb;

@@ -68,7 +68,10 @@ void snp_vmrun_begin(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
     }
 }
 
-/* VMRUN-17, and what svm_helper.c would refuse only after the guest is in */
+/*
+ * VMRUN-17 (APM2 15.36.12, B, 15.35.8), and what svm_helper.c would refuse
+ * only after the guest is in
+ */
 static bool event_allowed(CPUX86State *env)
 {
     uint32_t event = x86_ldl_phys(env_cpu(env), env->vm_vmcb +
@@ -138,7 +141,10 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
     env->snp.asid = asid;
 }
 
-/* VMRUN-20: the consistency checks that hold for every guest's state */
+/*
+ * VMRUN-20 (APM2 15.36.12, B, 15.35.8): the consistency checks that hold for
+ * every guest's state
+ */
 static const char *state_refused(CPUX86State *env, const Vmsa *v)
 {
     const int phys_bits = env_archcpu(env)->phys_bits;
@@ -235,7 +241,9 @@ static const char *vmsa_take(CPUX86State *env, Vmsa *v)
 
     rmp_lock(rmp);
     memcpy(v, page, sizeof(*v));
-    /* ENC-04; otherwise it is the guest's, or refused (VMSA-03) */
+    /*
+     * ENC-04; otherwise it is the guest's, or refused (VMSA-03: APM2 15.36.12)
+     */
     if (!rmp_key_locked(rmp, env->snp.vmsa)) {
         snp_host_see(env->snp.host, v, env->snp.vmsa, sizeof(*v),
                      env->snp.asid);
@@ -286,7 +294,9 @@ static void save_seg(VmsaSeg *seg, const SegmentCache *sc)
     seg->attrib = ((sc->flags >> 8) & 0xff) | ((sc->flags >> 12) & 0xf00);
 }
 
-/* SWAP-04: what VMLOAD and VMSAVE handle, and what only SEV-ES swaps */
+/*
+ * SWAP-04 (APM2 B): what VMLOAD and VMSAVE handle, and what only SEV-ES swaps
+ */
 static void load_type_b(CPUX86State *env, const Vmsa *v)
 {
     load_seg_reg(env, &v->fs, R_FS);
@@ -559,7 +569,8 @@ static bool exit_is_automatic(uint64_t code, uint64_t exit_info_1)
     case SVM_EXIT_VMGEXIT:
         return true;
     case SVM_EXIT_NPF:
-        return !(exit_info_1 & PG_ERROR_RSVD_MASK);     /* EXIT-10 */
+        /* EXIT-10 (APM2 15.35.4) */
+        return !(exit_info_1 & PG_ERROR_RSVD_MASK);
     default:
         return false;
     }
@@ -668,8 +679,9 @@ void snp_vmexit_begin(CPUX86State *env, uint64_t exit_code,
     }
     if (!exit_is_automatic(exit_code, *exit_info_1)) {
         /*
-         * EXIT-07: the hypervisor sees nothing, so take back what the caller
-         * may have left for it.  RIP is the instruction's already.
+         * EXIT-07 (APM2 15.35.5): the hypervisor sees nothing, so take back
+         * what the caller may have left for it.  RIP is the instruction's
+         * already.
          */
         x86_stq_phys(env_cpu(env), env->vm_vmcb +
                      offsetof(struct vmcb, control.exit_info_2), 0);
@@ -773,7 +785,10 @@ bool snp_vmexit_save(CPUX86State *env)
     return true;
 }
 
-/* SWAP-01, SWAP-02, SWAP-04, SWAP-05: what SEV-ES loads beyond plain SVM */
+/*
+ * SWAP-01 (APM2 B), SWAP-02, SWAP-04, SWAP-05: what SEV-ES loads beyond plain
+ * SVM
+ */
 static void load_host(CPUX86State *env)
 {
     Vmsa host;
@@ -799,14 +814,17 @@ void snp_vmexit_end(CPUX86State *env)
     if (env->snp.guest & SNP_GUEST_ES) {
         load_host(env);
     }
-    /* INUSE-02, INUSE-07: all state is saved, the host has not run yet */
+    /*
+     * INUSE-02, INUSE-07 (APM2 15.36.12): all state is saved, the host has not
+     * run yet
+     */
     snp_guest_end(env);
     tcg_sched_point(env_cpu(env), TCG_SCHED_VMEXIT, 0);
 }
 
 uint64_t snp_vmload_address(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
 {
-    /* VMSAVE-03; translated already if it is virtualized */
+    /* VMSAVE-03 (APM2 15.36.12); translated already if it is virtualized */
     if (env->snp.guest & SNP_GUEST_ES) {
         cpu_vmexit(env, SVM_EXIT_VMLOAD, 0, ra);
     }
