@@ -27,8 +27,8 @@ class SnpHost(QemuSystemTest):
         self.require_device('amd-psp')
         self.set_machine('q35')
 
-    def add_host(self, host):
-        self.vm.add_args('-accel', 'tcg,thread=multi', '-cpu', CPU,
+    def add_host(self, host, accel='tcg,thread=multi'):
+        self.vm.add_args('-accel', accel, '-cpu', CPU,
                          '-smp', '2', '-m', '128', '-nodefaults',
                          '-machine', 'kernel-irqchip=split,vmport=off,usb=off',
                          '-global', 'apic.vapic=off', '-no-reboot',
@@ -87,6 +87,15 @@ class SnpHost(QemuSystemTest):
         self.vm.wait()
         self.assertNotEqual(self.vm.exitcode(), 0)
         self.assertRegex(self.vm.get_log(), re.escape('CPUID 8000_001F'))
+
+    def test_refused_accelerator(self):
+        # As KVM is, which not every machine has
+        self.add_host('', accel='qtest')
+        self.vm.set_qmp_monitor(enabled=False)
+        self.vm.launch()
+        self.vm.wait()
+        self.assertNotEqual(self.vm.exitcode(), 0)
+        self.assertRegex(self.vm.get_log(), 'use -accel tcg')
 
 
 if __name__ == '__main__':
