@@ -45,6 +45,22 @@ qemu_meson()
 	export PYTHONPATH PYTHONDONTWRITEBYTECODE
 }
 
+# qemu_qtests BUILD : QEMU's own tests of x86 machines (tests/qtest) that this build can run:
+# not those that want the default machine, or a disk or network card that we do not build.
+qemu_qtests()
+(
+	cd "$1" || exit
+	# What an installed QEMU finds
+	mkdir -p qemu-bundle/usr/local/share/qemu
+	cp "$("$TOP/scripts/fetch" deb seabios)/usr/share/seabios/bios-256k.bin" qemu-bundle/usr/local/share/qemu/
+	_tests=$(ninja -t targets all | sed -n 's,^\(tests/qtest/[a-z0-9_-]*\): .*,\1,p' |
+		grep -vE "/(migration|vmgenid|vmcoreinfo|rtc|erst|cdrom|qos|hd-geo|boot-order|device-plug)-test$")
+	# shellcheck disable=SC2046,SC2086 # several
+	nice -n 5 ninja -j "$JOBS" qemu-system-x86_64 $_tests &&
+		pyvenv/bin/meson test --no-rebuild --timeout-multiplier 10 --print-errorlogs \
+			$(printf '%s\n' $_tests | sed 's,.*/,qtest-x86_64/,')
+)
+
 # qemu_files : the files of emulator/, which is the current folder, that go into QEMU's tree
 qemu_files()
 {
