@@ -143,6 +143,6 @@ if [ -n "${CHECK_ALL-}" ]; then
 	done
 	check "QEMU's functional test passes" functional
 	check "the 32-bit target, user mode, without TCG, for an Arm host: it compiles" scripts/build-configs
-	check "each prefix compiles and links" scripts/build-stack
+	check "each prefix compiles and links; each group passes QEMU's own tests" scripts/build-stack --qtest
 fi
 done_testing

@@ -20,6 +20,8 @@
  *    (CHK-USE: APM2 15.36.10): 4 KB followers of a 2 MB entry have ASID 0, so
  *    that it is an NPF, which the hypervisor retries, never a #VC, which the
  *    guest sees.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <stdlib.h>
 #include "rmp.h"
