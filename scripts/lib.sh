@@ -40,6 +40,22 @@ BUILD=${SNP_BUILD:-$TOP/build}
 JOBS=${JOBS:-$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}
 # Headers are taken from what the compiler says: a file that is new is not preprocessed twice.
 export CCACHE_DEPEND=1
+# numbers FROM TO NAME... : die if one of these variables is set and no such number
+numbers()
+{
+	_from=$1 _to=$2
+	shift 2
+	for _n; do
+		eval "_v=\${$_n-}"
+		case $_v in
+		'')	;;
+		*[!0-9]*|0?*|???????????*)	false ;;
+		*)	[ "$_v" -ge "$_from" ] && [ "$_v" -le "$_to" ] ;;
+		esac || die "$_n=$_v is no number from $_from to $_to"
+	done
+}
+MANY=9999999999
+numbers 1 1000 JOBS
 # The system's Python: a user's own may lack what QEMU's setup imports.
 PYTHON=/usr/bin/python3
 [ -x "$PYTHON" ] || PYTHON=python3
@@ -118,7 +134,7 @@ lock_tree()
 # alone DIR : wait until no other run writes to DIR, and keep others out (descriptor 8)
 alone()
 {
-	mkdir -p "$1"
+	{ mkdir -p "$1" && [ -w "$1" ]; } 2>/dev/null || die "$1 cannot be written: say where else, OUT="
 	exec 8>"$1/.lock"
 	flock -n 8 || { say "waiting: another run writes to $1"; flock 8; }
 }
@@ -208,13 +224,13 @@ shard()
 	out=${OUT:-$BUILD/$1} shard_i=1 shard_n=1
 	[ -n "${SHARD-}" ] || return 0
 	case $SHARD in
-	*[!0-9/]*|*/*/*|/*|*/|0*|*/0*)	die "SHARD=$SHARD is not i/n, the i-th of n parts" ;;
+	*[!0-9/]*|*/*/*|/*|*/|0*|*/0*|????????*)	die "SHARD=$SHARD is not i/n, the i-th of n parts" ;;
 	*/*)	shard_i=${SHARD%/*} shard_n=${SHARD#*/} ;;
 	*)	die "SHARD=$SHARD is not i/n, the i-th of n parts" ;;
 	esac
 	[ "$shard_i" -le "$shard_n" ] || die "SHARD=$SHARD: there is no part $shard_i of $shard_n"
 	out=${OUT:-$BUILD/$1.$shard_i-of-$shard_n}
-	mkdir -p "$out" || die "cannot create $out"
+	mkdir -p "$out" 2>/dev/null || die "$out cannot be written: say where else, OUT="
 	echo "$SHARD" >"$out/shard"
 }
 

@@ -22,7 +22,7 @@ case $(cat "$out/key" 2>/dev/null) in
 esac
 [ -n "$saw" ] || say "no search with these inputs is on record here; replaying anyway"
 QUIET=1 TRACE="tcg_sched_* snp_*"
-say "replaying seed $SEED on kernel $KERNEL: $SCHED"
+say "replaying seed $SEED on kernel $KERNEL: $(printf %s "$SCHED" | sed 's/,symbols=[0-9a-f+-]*//')"
 # Under gdb the machine stops where it complains.  A breakpoint makes QEMU
 # translate its page instruction by instruction, and slices count instructions.
 if [ -n "${GDB-}" ]; then

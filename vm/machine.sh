@@ -7,10 +7,7 @@ case ${PA_REDUCTION-} in
 ''|0|5|6) ;;
 *)	die "PA_REDUCTION is 0, 5 or 6 bits, not '$PA_REDUCTION'" ;;
 esac
-case ${SNP_ASIDS-} in
-*[!0-9]*|0*|????*) die "SNP_ASIDS is 1 to 509, not '$SNP_ASIDS'" ;;
-esac
-[ "${SNP_ASIDS:-1}" -le 509 ] || die "SNP_ASIDS is 1 to 509, not '$SNP_ASIDS'"
+numbers 1 509 SNP_ASIDS
 case ${SNP_CPU-} in
 ''|milan|genoa|turin) ;;
 *)	die "SNP_CPU is milan, genoa or turin, not '$SNP_CPU'" ;;
@@ -26,9 +23,7 @@ for _f in ${FAULT-}; do
 	*)	die "FAULT is some of contention=N, seed=N, fail=CMD:STATUS@N+..., delay=N, not '$_f'" ;;
 	esac
 done
-case ${RMP_BASE-} in
-*[!0-9]*) die "RMP_BASE is a number of MiB, not '$RMP_BASE'" ;;
-esac
+numbers 0 $MANY RMP_BASE
 case ${STALE-} in
 ''|off|detect|use) ;;
 *)	die "STALE is off, detect or use, not '$STALE'" ;;
@@ -37,11 +32,8 @@ case ${X86_SNP_SHUTDOWN-} in
 ''|on|off) ;;
 *)	die "X86_SNP_SHUTDOWN is on or off, not '$X86_SNP_SHUTDOWN'" ;;
 esac
-case ${SMP-}${MEM-} in
-*[!0-9]*) die "SMP and MEM are numbers, of processors and of MiB, not '${SMP-}' and '${MEM-}'" ;;
-esac
-[ "${SMP:-1}" -gt 0 ] && [ "${SMP:-1}" -le 64 ] && [ "${MEM:-64}" -ge 64 ] ||
-	die "SMP is 1 to 64 processors, MEM 64 MiB or more, not '${SMP-}' and '${MEM-}'"
+numbers 1 64 SMP
+numbers 64 $MANY MEM
 case ${APPEND-} in
 *'
 '*)	die "APPEND is one line for the kernel's command line" ;;

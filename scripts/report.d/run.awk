@@ -15,23 +15,26 @@ function because(name,  c)
 }
 
 # What failed, in a paragraph of its own below the list.
-function failure(name, head,  file, line, n)
+function failure(name, head,  file, line, n, one, trace)
 {
 	bad++
 	later = later sprintf("<article id=\"%s.%s\"><h3>%s: %s%s</h3>", esc(program), esc(name), esc(program), esc(name), head)
 	later = later "<p>" because(name) (text[program, name] != "" ? "<br>" esc(text[program, name]) : "") "</p>"
-	later = later sprintf("<p class=\"from\">Again: <code>%s TESTS=%s</code></p>", esc(again), \
-		esc(program (name != "-" && program !~ /_stress$/ ? ":" name : "")))
+	one = program (name != "-" && name != "vmsa_is_tracked" ? ":" name : "")
+	trace = again (again ~ / CONFIG=trace/ ? "" : " CONFIG=trace")
+	later = later sprintf("<p class=\"from\">Again: <code>%s TESTS=%s</code></p>", esc(again), esc(one))
 	file = drawings "/" program ".html"
-	n = 0
-	if (!drawn[program]) {
+	n = drawn[program] + 0
+	if (n)
+		later = later sprintf("<p class=\"from\">The recording ends with the first failure, above. Alone: <code>%s TESTS=%s</code></p>", esc(trace), esc(one))
+	else {
 		while ((getline line <file) > 0) { later = later line "\n"; n++ }
 		close(file)
 		drawn[program] = n
 	}
 	if (!n)
-		later = later sprintf("<p class=\"from\">No drawing: this run recorded no events. <code>%s CONFIG=trace TESTS=%s</code> and <code>make report</code> draw it.</p>", \
-			esc(again), esc(program))
+		later = later sprintf("<p class=\"from\">No drawing: this run recorded no events. <code>%s TESTS=%s</code> and <code>make report</code> draw it.</p>", \
+			esc(trace), esc(one))
 	later = later sprintf("<details%s><summary>What it said</summary><pre class=\"wide\">%s</pre></details></article>\n", n ? "" : " open", said)
 }
 

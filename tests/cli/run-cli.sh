@@ -25,6 +25,12 @@ refuses()
 	printf '%s\n' "$_said" | tail -n 1 | grep -qE -- "$_want" || { echo "nothing like '$_want'"; return 1; }
 }
 
+# No message of a shell's or of mkdir's: one line, whoever finds it.
+one_line()
+{
+	refuses "$@" && [ "$(printf '%s\n' "$_said" | wc -l)" -eq 1 ]
+}
+
 # A second cache that shares what was unpacked, and builds for itself.
 second_cache()
 {
@@ -167,8 +173,8 @@ check "a mutant by its number" env KERNEL=mutant/01 scripts/build-kernel --check
 check "livelock: unknown kernel" refuses "KERNEL=foo: not 7.3," env KERNELS=foo scripts/livelock
 check "the logs of series have no place" refuses "^series: cannot make a folder beside" env OUT=/nonexistent/a/b scripts/series
 check "... nor has the report" refuses "^report: " env OUT=/proc/x/y scripts/report
-check "no machine at a time" refuses "PARALLEL=0: neither may be 0" env PARALLEL=0 scripts/mutants
-check "... nor for a matrix" refuses "PARALLEL=0 is no number of machines" env PARALLEL=0 scripts/matrix
+check "no machine at a time" refuses "PARALLEL=0 is no number from 1 to 1000" env PARALLEL=0 scripts/mutants
+check "... nor for a matrix" refuses "PARALLEL=0 is no number from 1 to 1000" env PARALLEL=0 scripts/matrix
 check "unknown test: names its neighbours" refuses "no test 'sev_smoke' in the kvm target; near it: .*sev_smoke_test" env TESTS=sev_smoke scripts/run
 check "unknown case: those that there are" refuses "sev_snp_ghcb_test has no case 'nosuch'; it has: " env TESTS=sev_snp_ghcb_test:nosuch scripts/run
 for wrong in nosuch "-n 0" --foo -t "-t nosuch"; do
@@ -210,7 +216,7 @@ check "a fix for 7.1 needs the tree" refuses "name the tree, KDIR=" env FIX=7.1 
 check "unknown fix" refuses "no series for FIX=5.10; there are: 6.12 7.3" env FIX=5.10 OUT="$tmp/fix2" scripts/series
 check "unknown bug" refuses "no bug 'none'; there are: 00-canary " env BUG=none scripts/pair
 check "a pair of what?" refuses "BUG= is missing: all, or some of 00-canary " env BUG= scripts/pair
-check "mutants: SILENT is no number" refuses "are numbers" env SILENT=x scripts/mutants
+check "mutants: SILENT is no number" refuses "SILENT=x is no number" env SILENT=x scripts/mutants
 check "LOOPS is no number" refuses "LOOPS=x is no number" env LOOPS=x scripts/run
 check "TIMEOUT is no number" refuses "TIMEOUT=1h is no number" env TIMEOUT=1h scripts/run
 check "CONFIG=trace is known" env CONFIG=trace scripts/build-kernel --check 7.3
@@ -218,7 +224,7 @@ check "unknown CONFIG" refuses "CONFIG is 'debug', 'rt', 'trace' or a file" env 
 check "two CONFIGs" refuses "KERNEL=7.3-rt is CONFIG=rt" env KERNEL=7.3-rt CONFIG=debug scripts/run
 check "PA_REDUCTION that no processor has" refuses "PA_REDUCTION is 0, 5 or 6 bits, not '7'" env PA_REDUCTION=7 scripts/run
 for n in 0 00 510 1000 x; do
-	check "SNP_ASIDS=$n" refuses "SNP_ASIDS is 1 to 509, not '$n'" env SNP_ASIDS=$n scripts/run
+	check "SNP_ASIDS=$n" refuses "SNP_ASIDS=$n is no number from 1 to 509" env SNP_ASIDS=$n scripts/run
 done
 check "STALE=no" refuses "STALE is off, detect or use, not 'no'" env STALE=no scripts/run
 check "SNP_CPU that is not sold" refuses "SNP_CPU is milan, genoa or turin, not 'rome'" env SNP_CPU=rome scripts/run
@@ -226,12 +232,28 @@ check "SNP_CPU and PA_REDUCTION" refuses "SNP_CPU has a PA_REDUCTION of its own"
 check "a FAULT that is none" refuses "FAULT is some of contention=N" env FAULT=chance=3 scripts/run
 check "a FAULT of the firmware that is none" refuses "fail is CMD:STATUS@N" env FAULT=fail=c7:3@x scripts/run
 check "a FAULT without a number" refuses "FAULT=contention=x: see" env FAULT=contention=x scripts/run
-check "RMP_BASE is no number" refuses "RMP_BASE is a number of MiB, not '1G'" env RMP_BASE=1G scripts/run
+check "RMP_BASE is no number" refuses "RMP_BASE=1G is no number" env RMP_BASE=1G scripts/run
 check "X86_SNP_SHUTDOWN is neither on nor off" refuses "X86_SNP_SHUTDOWN is on or off, not '1'" env X86_SNP_SHUTDOWN=1 scripts/run
 check "MISC_SEV_ES is no number" refuses "MISC_SEV_ES=-1 is no number" env MISC_SEV_ES=-1 scripts/run
-check "SMP is no number" refuses "SMP and MEM are numbers" env SMP=all scripts/run
+check "SMP is no number" refuses "SMP=all is no number from 1 to 64" env SMP=all scripts/run
+for wrong in SILENCE=abc SILENCE=0 LOOPS=0 MEM=x SMP=99999999999999999999 MEM=99999999999999999999 JOBS=0; do
+	check "$wrong" one_line "^run: ${wrong%%=*}=[0-9a-z]* is no number from" env "$wrong" scripts/run
+done
+for s in "explore BUDGET" "explore LIMIT" "explore PARALLEL" "soak RUNS" "soak BATCH" "mutants GIVE_UP" \
+		"search BOUND" "kills PARALLEL" "mutants-generated MINUTES" "livelock SHIFT" "rates SECONDS_EACH"; do
+	check "$s is no number" one_line "^${s% *}: ${s#* }=99999999999999999999 is no number from" \
+		env $(case $s in kills*) echo RUNS=1 ;; esac) "${s#* }=99999999999999999999" "scripts/${s% *}"
+done
+check "kills: no machine at a time" one_line "^kills: PARALLEL=0 is no number" env RUNS=3 PARALLEL=0 scripts/kills
+check "SHARD is no number" one_line "SHARD=99999999999999999999/2 is not i/n" env SHARD=99999999999999999999/2 scripts/matrix
+for s in rates livelock matrix soak pair; do
+	check "$s: OUT cannot be made" one_line "^$s: /proc/x.* cannot be written" env OUT=/proc/x BUG=00-canary scripts/$s
+done
+check "SCHED: a seed that is none" one_line "SCHED=seed=x: seed is a number" env SCHED=seed=x scripts/run
+check "SCHED: a mode that is none" one_line "SCHED=mode=fair: mode is fixed, random or pct" env SCHED=mode=fair scripts/run
+check "a kernel that is built has its CONFIG" one_line "KERNEL=debian is built already: CONFIG=debug" env KERNEL=debian CONFIG=debug scripts/run
 for wrong in SMP=0 SMP=65 MEM=0; do
-	check "$wrong" refuses "SMP is 1 to 64 processors, MEM 64 MiB" env "$wrong" scripts/run
+	check "$wrong" refuses "${wrong%%=*}=[0-9]* is no number from" env "$wrong" scripts/run
 done
 check "SCHED of something else" refuses "is no list like seed=1,.*: there is no foo" env SCHED=seed=1,foo=1 scripts/run
 check "APPEND of two lines" refuses "APPEND is one line" env APPEND="a
@@ -275,11 +297,6 @@ check "... nothing half-written" sh -c "! ls '$tmp/cache/selftests' 2>/dev/null 
 check "... said before the archive is asked" refuses "10 MiB free, .* are needed" \
 	env PATH="$tmp/bin:$PATH" SNP_CACHE="$tmp/full" scripts/fetch kernel 7.3
 
-# No message of a shell's or of mkdir's: one line, whoever finds it.
-one_line()
-{
-	refuses "$@" && [ "$(printf '%s\n' "$_said" | wc -l)" -eq 1 ]
-}
 for s in run fetch packages clean build-qemu; do
 	check "$s: a cache that cannot be made" one_line "^$s: the cache cannot be written, /proc/snp" env -u SNP_CACHE XDG_CACHE_HOME=/proc scripts/$s x
 	check "$s: a cache with half a path" one_line "^$s: the cache needs a whole path, not rel/" env -u SNP_CACHE XDG_CACHE_HOME=rel scripts/$s x

@@ -350,6 +350,14 @@ bails()
 		PATH=$d/bin:$PATH awk "$(sed -n "/run_kselftest.*awk '\$/,/}' |/p" vm/init | sed '1d; $s/}.*/}/')"
 }
 check "a page lost to the guest: no test runs after that" sh -c "printf '%s\n' '$(bails 'RMPUPDATE failed for PFN 1' | tr '\n' ' ')' | grep '^not ok 1 .* Bail out! .*reboot' "
+# The same on a machine of its own, whose kernel's log is a file
+bails_native()
+{
+	echo "$1" >"$d/console.log"
+	printf '%s\n' 'not ok 1 selftests: kvm: a' 'ok 2 selftests: kvm: b' |
+		awk -v klog="$d/console.log" "$(sed -n "/awk -v klog=.*'\$/,/}'\$/p" vm/native | sed '1d; $s/}.*/}/')"
+}
+check "... on the machine itself, either" sh -c "printf '%s\n' '$(bails_native 'RMPUPDATE failed for PFN 1' | tr '\n' ' ')' | grep '^not ok 1 .* Bail out! .*reboot' "
 check "... else it does" sh -c "printf '%s\n' '$(bails fine | tr '\n' ' ')' | grep '^not ok 1 .* ok 2'"
 
 good; rm "$d/result"

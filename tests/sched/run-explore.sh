@@ -88,8 +88,8 @@ check "copies of a machine with one thread need x-sched" single x-fork,id=f,serv
 check "... and a server" single x-fork,id=f 'server'
 check "a replay without a seed is refused" refused 'which seed' M=00 scripts/explore --replay
 check "an unknown mutant is refused" refused 'no such mutant' M=99-none scripts/explore
-check "a budget that is none is refused" refused 'are numbers' BUDGET=soon scripts/explore
-check "no machine at a time is refused" refused 'none of them may be 0' PARALLEL=0 M=00 scripts/explore
+check "a budget that is none is refused" refused 'BUDGET=soon is no number' BUDGET=soon scripts/explore
+check "no machine at a time is refused" refused 'PARALLEL=0 is no number' PARALLEL=0 M=00 scripts/explore
 check "medians without mutants are refused" refused 'needs M=' RUNS=3 scripts/explore
 check "a function that is none is refused" refused 'has no such function' \
 	SCHED=mode=fixed,symbols=no_such_function scripts/explore

@@ -58,5 +58,5 @@ refused()
 		{ printf '%s\n' "exit $_rrc" "$_ro"; return 1; }
 }
 check "SCHED=7 is refused" refused 7 'is no list like seed=1'
-check "an unknown mode is refused" refused mode=fair "does not accept value 'fair'"
+check "an unknown mode is refused" refused mode=fair "mode is fixed, random or pct"
 done_testing
