@@ -282,6 +282,19 @@ check "report-mail: the patch is in it, signed off by its sender" sh -c '
 	grep -q "^Signed-off-by: A B <a@b.net>" "$1/mail.patch" && ! grep -q example.org "$1/mail.patch" &&
 	sed -n "/^diff/,\$p" "$1/mail.patch" >"$1/a" && sed -n "/^diff/,\$p" patches/fix-7.3/0002-*.patch >"$1/b" &&
 	cmp "$1/a" "$1/b"' sh "$tmp"
+# A terminal sees how far a long step has come, a log where it writes to.
+mkdir -p "$tmp/scripts"
+cat >"$tmp/scripts/long" <<'SH'
+. scripts/lib.sh
+long "a long step" 9/40 "$1/long.log" sh -c 'for i in 1 2 3; do echo "  CC x$i.o"; sleep 1; done'
+SH
+check "a long step: steps of how many, on a terminal" sh -c 'SNP_CACHE=$1/long script -qec "sh $1/scripts/long $1" /dev/null | tr "\r" "\n" |
+	grep -q "a long step: [0-9]* of about 9 s, step [123] of about 40"' - "$tmp"
+check "... where it writes to, and how long it took" sh -c 'SNP_CACHE=$1/long sh "$1/scripts/long" "$1" 2>&1 |
+	grep -c "a long step: started, .*; log: $1/long.log$\|a long step: done in [0-9]* s" | grep -qx 2' - "$tmp"
+check "linux-guest: the guest does not clear the terminal" sh -c '
+	eval "$(grep "^plain()" scripts/linux-guest)"
+	[ "$(printf "a\033[2Jb\033[1;31mc" | plain)" = "a(clears the screen)bc" ]'
 check "unknown folder of tests" refuses "no tests/none; there are:" scripts/check none
 check "the forwarder has one target" sh -c '
 	! make -C tools/testing/selftests TARGETS=net 2>'"$tmp/err"' && grep -q "only TARGETS=kvm" '"$tmp/err"
