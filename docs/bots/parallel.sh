@@ -15,6 +15,8 @@ hosts=$1 n=$2 job=$3
 shift 3
 here=$(cd "$(dirname "$0")" && pwd -P)
 mkdir -p parts
+# For the shell over there
+set -- "$(for a; do printf "'%s' " "$(printf %s "$a" | sed "s/'/'\\\\''/g")"; done)"
 # Make says 2 for what failed as for what was not done: a result is what counts.
 part="cd ${CLONE:-snp-vmsa-selftests} && { make $job $* SHARD={}/$n >&2 || :; }
 cd \${SNP_BUILD:-build} && r=\$(ls $job.{}-of-$n/results.json $job.{}-of-$n/*/results.jsonl $job.{}-of-$n/*/asked 2>/dev/null)
