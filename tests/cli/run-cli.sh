@@ -249,6 +249,7 @@ check "SHARD is no number" one_line "SHARD=99999999999999999999/2 is not i/n" en
 for s in rates livelock matrix soak pair; do
 	check "$s: OUT cannot be made" one_line "^$s: /proc/x.* cannot be written" env OUT=/proc/x BUG=00-canary scripts/$s
 done
+check "check: its logs have no place" one_line "^check: /proc/x/check cannot be written" env SNP_BUILD=/proc/x scripts/check none
 check "SCHED: a seed that is none" one_line "SCHED=seed=x: seed is a number" env SCHED=seed=x scripts/run
 check "SCHED: a mode that is none" one_line "SCHED=mode=fair: mode is fixed, random or pct" env SCHED=mode=fair scripts/run
 check "a kernel that is built has its CONFIG" one_line "KERNEL=debian is built already: CONFIG=debug" env KERNEL=debian CONFIG=debug scripts/run
