@@ -383,16 +383,6 @@ static void injected_twice(void)
     race(twice, EVENTS, "injected interrupts that were not delivered once");
 }
 
-static void table_in_device(void)
-{
-    print("# a guest's page table is where the APIC is\n");
-    plain_vmcb(i_nop);
-    F32(v, V_EXCEPTIONS) = 1 << PF;
-    F64(s, S_CR3) = 0xfee00000;
-    enter();
-    is(F64(v, V_EXIT), EXIT_EXCEPTION + PF, "there is no page: #PF");
-}
-
 void tests(void)
 {
     static void (*const bug[])(void) = {
@@ -400,7 +390,7 @@ void tests(void)
         [4] = host_paging, [5] = write_cr8, [6] = virq, [7] = ignne,
         [8] = iommu_address, [9] = cache_insns, [10] = stale_section,
         [11] = cross_modifying, [12] = invalid_tss, [13] = injected_twice,
-        [14] = iommu_no_log, [15] = iommu_polled, [16] = table_in_device,
+        [14] = iommu_no_log, [15] = iommu_polled,
     };
 
     wrmsr(MSR_VM_HSAVE_PA, HSAVE(0));
