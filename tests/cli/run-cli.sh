@@ -46,6 +46,10 @@ check "the help in two levels: five commands, and all" sh -c '
 	[ "$(make help | grep -c "^make [a-z]* ")" = 5 ] && make help-all | grep -q "^  make livelock "'
 check "a variable that a command does not read" refuses "make: \*\*\*" make run M=00
 check "... who does" sh -c 'make run M=00 2>&1 | grep -q "^reads: make run does not read M=; these do: mutants explore replay"'
+for v in "mutants KERNEL" "matrix SMP" "livelock TESTS" "soak LOOPS" "run SHARD" "apply OUT"; do
+	# shellcheck disable=SC2086 # two words
+	check "... nor one that it sets itself, or lib.sh for others: $v" refuses "make ${v% *} does not read ${v#* }=" scripts/reads $v
+done
 check "... nobody" sh -c 'make run XYZ=1 KERNEL=7.3 2>&1 | grep -q "^reads: make run does not read XYZ=; nothing here does"'
 check "... those that it reads" scripts/reads run KERNEL TESTS ARGS KDIR QEMU QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG OUT JOBS \
 	SMP MEM SANITIZE QUIET SCHED PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN PROG ROOT DISK HOST FIXED SELFTESTS SILENCE
