@@ -109,10 +109,13 @@ patch_apply()
 		die "${2#"$TOP"/} does not apply${3:+ to $3}"
 }
 
+# patch_says FIELD PATCH : what lines FIELD: of its message say
+patch_says() { sed -n "/^---\$/q; s/^$1: //p" "$2"; }
+
 # patch_overlay PATCH : the overlay's files that a patch of patches/selftests adds
 patch_overlay()
 {
-	sed -n '/^---$/q; s/^Files: //p' "$1" | tr ' ' '\n'
+	patch_says Files "$1" | tr ' ' '\n'
 }
 
 # fix_has TREE FIX NUMBER : does the text of a kernel tree say that it has what this patch
@@ -145,7 +148,7 @@ qemu_fixes()
 	for _p in "$QEMU_FIXES"/*.patch "$QEMU_FIXES/$1"/*.patch; do
 		_n=${_p##*/} _n=${_n%%-*}
 		[ -e "$_p" ] && [ "${3:-$_n}" = "$_n" ] || continue
-		_only=$(sed -n '/^---$/q; s/^Only: //p' "$_p")
+		_only=$(patch_says Only "$_p")
 		[ "${_only:-$1}" = "$1" ] || continue
 		cp "$_p" "$2/"
 		[ ! -e "$QEMU_FIXES/$1/$_n.diff" ] ||
@@ -154,4 +157,4 @@ qemu_fixes()
 }
 
 # qemu_group PATCH : the group in which it is posted
-qemu_group() { sed -n '/^---$/q; s/^Group: //p' "$1"; }
+qemu_group() { patch_says Group "$1"; }

@@ -82,7 +82,7 @@ qemu_patches()
 	_fixes=$(qemu_fixes_dir "$1")
 	for _p in "$_fixes/$2"/*.patch "$1/patches-$2"/0*.patch "$_fixes"/*.patch "$1"/patches/*.patch; do
 		[ -r "$_p" ] || continue
-		_only=$(sed -n '/^---$/q; s/^Only: //p' "$_p")
+		_only=$(patch_says Only "$_p")
 		[ "${_only:-$2}" != "$2" ] || printf '%s\n' "$_p"
 	done
 	for _p in -- "$1/patches-$2"/9*.patch; do

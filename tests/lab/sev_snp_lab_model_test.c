@@ -4,8 +4,8 @@
  * sense.  Some order of the two has to explain what comes of them (linearizability).
  *
  * The sequence is that of sev_snp_vmsa_model_test with the same seed.  Two neighbors
- * overlap if both orders are legal, and one is a request by the guest, the other done
- * by userspace in the meantime; or both are, in two threads.
+ * overlap if both orders are legal: a request by the guest beside something that
+ * userspace does, or two things that userspace does, in two threads.
  */
 #include <ctype.h>
 #include <semaphore.h>
@@ -24,7 +24,7 @@
 #define GUEST_OPS	(OP(CREATE) | OP(ON_INIT) | OP(DESTROY) | OP(BAD) | OP(INIT) |	\
 			 OP(INIT_SIPI) | OP(UNHALT))
 
-/* What uses neither the guest, nor KVM's or this test's list of memslots. */
+/* Done by userspace, without the guest's help. */
 #define HELPER_OPS	(OP(PUNCH) | OP(ALLOC) | OP(DELETE) | OP(BIND) | OP(RUN) | OP(STOP) | \
 			 OP(SIGNAL) | OP(WAKE) | OP(NMI) | OP(SHARE) | OP(UNSHARE) | OP(ZAP))
 
@@ -181,7 +181,7 @@ static u32 settle(int nr)
 
 /*
  * Carry out @a, and @b beside it if there is one, and go on with what explains it.
- * Returns false if that is too much.
+ * Returns false if that is more than MAX_MODELS.
  */
 static bool do_steps(const struct snp_m_step *a, const struct snp_m_step *b, unsigned int *random)
 {
