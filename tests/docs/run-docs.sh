@@ -162,6 +162,24 @@ listed()
 	done | nothing
 }
 
+# told : a case that a text names is there, and in the program that it names
+told()
+{
+	cat tools/testing/selftests/kvm/x86/sev_snp_*.c tests/lab/*.c >"$tmp/tests"
+	# shellcheck disable=SC2046 # no blanks in these paths
+	perl -0777 -ne '
+		s/^diff .*//ms;
+		s/\s+/ /g;
+		print "$ARGV $1 $2\n" while /\b([a-z]+_[a-z_]+) of (sev_snp_[a-z_]+)/g;
+		print "$ARGV $1 -\n" while /\b[Cc]ases? `?([a-z]+_[a-z_]+)/g' \
+		$(find patches docs -name '*.patch' -o -name '*.md' ! -name kill-times.md -o -name cover-letter -o -name '*-test') >"$tmp/told"
+	[ "$(wc -l <"$tmp/told")" -gt 5 ] || echo "nothing is told"
+	while read -r page case program; do
+		[ "$program" = - ] && file=$tmp/tests || file=$(source_of "$program") || { echo "$page: $program"; continue; }
+		grep -qw -- "$case" "$file" || echo "$page: $case of $program"
+	done <"$tmp/told" | nothing
+}
+
 # sourced : every rule of the emulator names the text that it was taken from, or is a
 # strict choice
 sourced()
@@ -216,6 +234,7 @@ check "commands set what they read" heeded
 check "mutants: headers name cases that there are" headers
 check "the judge knows cases that there are" known_cases
 check "docs/cases.md has every case" listed
+check "cases that a text names are there" told
 check "the emulator's rules name their sources" sourced
 check "the emulator's comments do, too" cited
 check "QEMU's bugs have findings and patches" bugs_found

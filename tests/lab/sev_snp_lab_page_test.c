@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What becomes of a VMSA's page after the punch.  All of it depends on what else the
- * machine does, or lasts: for a machine that does nothing else.
+ * What becomes of a VMSA's page after the punch.  Each case takes long, or depends on what
+ * else the machine does: run them on an idle machine.
  */
 #include <linux/sizes.h>
 #include <sys/mman.h>

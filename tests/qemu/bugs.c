@@ -300,7 +300,7 @@ static void cross_modifying(void)
 
 /*
  * #UD at CPL 3 of a guest whose TR VMLOAD has taken from the VMCB: the processor
- * wants the stack of CPL 0 from a TSS that is none.
+ * wants the stack of CPL 0 from a TSS, and TR holds none.
  */
 static void no_tss(uint16_t attributes, bool long_mode, const char *name)
 {

@@ -3,9 +3,7 @@
  * Verify AP Creation (GHCB spec 4.1.8), and what INIT and SIPI make of it.
  *
  * AP Create starts a vCPU on a VMSA of the guest, whatever the vCPU is doing.  AP
- * Destroy takes the VMSA away, and has KVM_RUN sleep until the next AP Create.  AP
- * Create on INIT changes nothing before INIT.  Of several requests the last one that
- * KVM has not refused counts.
+ * Destroy takes the VMSA away, and has KVM_RUN sleep until the next AP Create.
  */
 #include <linux/sizes.h>
 

@@ -405,7 +405,7 @@ static void check_gmem_replaced(struct snp_ap *ap, u32 old, u32 new)
 	gmem_close(s, old);
 	gmem_renew(s, new);
 
-	/* Start outside of KVM_RUN: a kick that meets another one may not wait. */
+	/* Start outside of KVM_RUN: only the punch is to take the vCPU out of the guest. */
 	ap_stop(ap);
 	AP_ASSERT(ap, !snp_order(s, guest_create, ap->vcpu->id,
 				 page(old, pgoff - slots[old].pgoff), 0)->status.resp,

@@ -136,7 +136,7 @@ static void punch_across(u64 flags)
 		struct node *puncher = &nodes[i / nr_nodes % nr_nodes];
 		const u32 first = i / nr_nodes / nr_nodes;
 
-		/* Nobody is in the guest whose CPU is busy with the punch. */
+		/* A vCPU whose CPU is busy with the punch cannot be in the guest. */
 		if (vcpu->cpu[0] == puncher->cpu[1])
 			continue;
 		snprintf(what, sizeof(what), "punch by node %d of a VMSA on %d, its vCPU on %d",

@@ -12,8 +12,8 @@
  *  - an AP that is created while anything but its VMSA is punched comes up;
  *  - every system call and every order to the guest ends.
  *
- * Two things are left out: a cold punch while somebody else kicks the same vCPU, and
- * holes that go on behind the last of several VMSAs in use.
+ * In a cold window nothing but the punch makes the vCPU leave the guest.  No hole goes on
+ * behind the last of several VMSAs in use.
  */
 #include <linux/sizes.h>
 
@@ -81,9 +81,9 @@ static u32 missing;		/* windows that were not entered yet */
 static __thread struct kvm_random_state rng;
 
 /*
- * A cold punch must not meet a kick that has nothing to do with it, see above.  KVM
- * kicks all vCPUs when one is reset, which AP Creation does, or a memslot changes.  Who
- * causes that holds the lock for reading until it is over, such a punch for writing.
+ * A vCPU that leaves the guest for another reason is no cold window.  KVM kicks all
+ * vCPUs when one is reset, which AP Creation does, or a memslot changes.  Whoever causes
+ * that holds the lock for reading until it is over; a cold punch holds it for writing.
  */
 static pthread_rwlock_t kick_lock = PTHREAD_RWLOCK_INITIALIZER;
 

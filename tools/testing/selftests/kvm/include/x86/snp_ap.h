@@ -26,7 +26,7 @@ void guest_ap_request(struct snp_order *order);
 /* Work of an AP: HLT. */
 void guest_halt(struct snp_ap_shared *me);
 
-/* Have who executes orders go on with one that userspace had a part in. */
+/* Let the vCPU that executes an order finish it, after an exit to userspace. */
 void ap_sync(struct snp_ap *ap);
 
 /* AP Destroy; an AP that is in KVM_RUN then blocks there. */

@@ -2,8 +2,8 @@
 /*
  * The contract:
  *
- * - Of AP Create, on INIT, and Destroy the last one counts that a vCPU has not carried
- *   out yet.  One that was refused is none.
+ * - Of all AP Create, AP Create on INIT and AP Destroy requests that a vCPU has yet to
+ *   carry out, only the last one counts.  A request that was refused does not count.
  * - A vCPU runs what is at the gpa of its VMSA *now*, in the page that the memslot has
  *   there.  If that is no VMSA, KVM_RUN fails, and does again until there is one.
  * - If there is no page when the vCPU comes to run, i.e. no memslot or no file, then it
