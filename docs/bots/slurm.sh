@@ -4,7 +4,7 @@
 # In a clone that all nodes see:
 #	sbatch --array=1-8 docs/bots/slurm.sh mutants RUNS=2
 #	make merge IN="$(echo build/mutants.*-of-8)"
-# A task that is killed is queued again, and goes on behind what it has done.  The parts
+# A task that is killed is queued again, and continues after what it has done.  The parts
 # are as many as the array's highest number: a few of them can be given again, by
 # --array=3,5 --export=ALL,PARTS=8.
 #

@@ -306,7 +306,7 @@ SNP_TEST(released_at_once, 2)
 	}
 }
 
-/* Another vCPU may create the BSP anew, which then runs on a page of the guest, too. */
+/* Another vCPU may create the BSP again, which then runs on a page of the guest, too. */
 SNP_TEST(bsp_created_anew, 2)
 {
 	struct snp_ap *ap = setup(1), *bsp = ap - 1;
@@ -319,7 +319,7 @@ SNP_TEST(bsp_created_anew, 2)
 	AP_ASSERT(ap, ap_run_to_sync(ap), "does not run although it has a VMSA");
 	s->server = ap;
 
-	s->what = "punch under a BSP that was created anew";
+	s->what = "punch under a BSP that was created again";
 	while (snp_window_next(s)) {
 		ap_create(bsp, VMSA(2));
 

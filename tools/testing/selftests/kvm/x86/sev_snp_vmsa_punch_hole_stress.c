@@ -178,7 +178,7 @@ static void ensure_running(struct target *t)
 	u64 starts = ap_starts(ap);
 
 	if (!t->alive) {
-		ap->s->what = "VMSA made anew";
+		ap->s->what = "VMSA made again";
 		lock_kicks(false);
 		if (!t->forgotten && random_below(5))
 			ap_prepare(ap, gpa(t, t->page));

@@ -83,7 +83,7 @@ static gpa_t page(struct file *f, u32 i)
 	return i < NR_FIRST ? f->gpa[0] + i * PAGE_SIZE : f->gpa[1] + (i - NR_FIRST) * PAGE_SIZE;
 }
 
-/* Nothing of the file has a SPTE, or this page has one, if it is in a memslot. */
+/* Nothing of the file has an SPTE, or this page has one, if it is in a memslot. */
 static void set_spte(struct snp_vm *s, struct file *f, u64 i)
 {
 	if (s->spte == COLD) {
@@ -194,7 +194,7 @@ SNP_TEST(punch_neighbors, 1)
 			ap_wait_start(ap, starts);
 			check_neighbors(ap, &files[i], vmsas[j]);
 			AP_ASSERT(ap, ap_starts(ap) == starts + 1,
-				  "lost its VMSA, which nobody touched, and was started anew");
+				  "lost its VMSA, which nobody touched, and was restarted");
 		}
 	}
 }

@@ -44,7 +44,7 @@ struct snp_ap {
 	int err;			/* errno of the last KVM_RUN, or 0 */
 };
 
-/* If KVM zaps a SPTE (warm), the TLB flush kicks all vCPUs.  If not, only the VMSA can. */
+/* If KVM zaps an SPTE (warm), the TLB flush kicks all vCPUs.  If not, only the VMSA can. */
 enum snp_spte { COLD, WARM, NR_SPTES };
 
 struct snp_vm {

@@ -130,7 +130,7 @@ void snp_zap(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
 		return;
 	}
 
-	/* This kicks vCPUs in the guest, and may do so late: enter KVM_RUN anew. */
+	/* This kicks vCPUs in the guest, and may do so late: enter KVM_RUN again. */
 	set_nx_huge_pages(!get_kvm_param_bool("nx_huge_pages"));
 	for (ap = &s->ap[1]; ap <= &s->ap[s->nr_aps]; ap++) {
 		if (ap_is_running(ap) && !vcpu_get_stat(ap->vcpu, blocking)) {
