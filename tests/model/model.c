@@ -49,8 +49,8 @@ static const struct {
 	{ "bind",	"delete 2, bind 2 1 9 !-22, bind 2 0 7 !-17, bind 2 0 1 !-17, bind 2 1 8, "
 			"bind 2 1 8 ?, delete 0, bind 0 0 5 ?" },
 	{ "alloc",	"alloc 0 11 1, alloc 0 11 2 !-22" },
-	{ "convert",	"prepare 8 0, create 0 8, run 0, share 8 1 0R, prepare 8 1 ?, touch 8 !-14, "
-			"touch 8, psc_share 9, psc_unshare 9, touch 9, share 9 3, zap 9 3, touch 9 0R" },
+	{ "convert",	"prepare 8 0, create 0 8, run 0, share 8 1 0R, prepare 8 1 ?, touch 8 ?, stop 0, "
+			"touch 8 !-14, touch 8, run 0, psc_share 9, psc_unshare 9, touch 9, share 9 3, zap 9 3, touch 9 0R" },
 	{ "one-each",	"prepare 8 0, create 0 8, run 0, create 1 8, run 1 ?, prepare 9 0, "
 			"create 1 9, run 1 ?" },
 	{ "nmi",	"prepare 8 0, create 0 8, run 0, nmi 0 ?, stop 0, nmi 0, create 0 8, run 0 =R0, "

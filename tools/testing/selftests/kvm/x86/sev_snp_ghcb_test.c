@@ -6,9 +6,6 @@
  */
 #include <linux/sizes.h>
 
-#include "test_util.h"
-#include "kvm_util.h"
-#include "processor.h"
 #include "apic.h"
 #include "sev_vc.h"
 #include "snp_ap.h"

@@ -5,9 +5,6 @@
  */
 #include <linux/sizes.h>
 
-#include "test_util.h"
-#include "kvm_util.h"
-#include "processor.h"
 #include "sev_vc.h"
 #include "snp_ap.h"
 #include "snp_test.h"
@@ -291,7 +288,8 @@ SNP_TEST(shared_then_punched, 2)
 			    "%s: KVM answered a private access with memory", s->what);
 		check_memory_fault(bsp, gpa);
 
-		/* Once it is private again, the very same access succeeds. */
+		/* Once it is private again, and no VMSA in use, the very same access succeeds. */
+		ap_stop(ap);
 		vm_mem_set_private(s->vm, gpa, PAGE_SIZE);
 		nr_validated = s->order->nr_validated;
 		ap_sync(bsp);
@@ -299,7 +297,6 @@ SNP_TEST(shared_then_punched, 2)
 			ap_check_frozen(ap);
 		else
 			TEST_ASSERT(state == KEPT, "%s: no page was replaced by a punch", s->what);
-		ap_stop(ap);
 	}
 }
 
@@ -389,9 +386,9 @@ SNP_TEST(gmem_closed, 2)
 }
 
 /*
- * A memslot whose file is gone has nothing to do with the next file, not even if that
- * lies in memory where the old one did.  Bind the next file to a memslot that has a
- * page of it in common with the old one.
+ * A memslot whose file is gone must not match a new file, even if KVM allocates that
+ * where the old one was.  Bind the new file to a memslot that has a page offset in
+ * common with the old one.
  */
 static void check_gmem_replaced(struct snp_ap *ap, u32 old, u32 new)
 {

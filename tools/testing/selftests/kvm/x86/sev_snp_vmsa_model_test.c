@@ -323,7 +323,7 @@ SNP_TEST(vmsa_is_tracked, 1)
 	snp_check_tracked();
 }
 
-SNP_TEST(in_guest, 1)
+SNP_TEST(in_guest, 2)
 {
 	run_sequences(false);
 }

@@ -74,7 +74,7 @@ static pthread_mutex_t locks[MAX_TARGETS / 2];	/* each for two APs */
 static pthread_mutex_t bsp_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct driver drivers[MAX_DRIVERS + 1];	/* the last one is the storm */
 static void (*mode_round)(struct target *t, u64 nr);
-static bool can_be_cold, stop;
+static bool stop;
 static u64 nr_rounds, nr_windows;
 static u32 missing;		/* windows that were not entered yet */
 
@@ -273,7 +273,7 @@ static void round_storm(struct target *t, u64 nr)
 	};
 	struct punch how = punches[nr % ARRAY_SIZE(punches)];
 
-	how.cold &= can_be_cold;
+	how.cold = how.cold && snp_can_zap();
 	if (nr / ARRAY_SIZE(punches) % 2)
 		create_and_punch(t, true);
 	else
@@ -470,7 +470,7 @@ static void setup(void)
 	gva_t gva;
 	u32 i;
 
-	can_be_cold = snp_conversion_keeps_vmsa();
+	snp_conversion_keeps_vmsa();	/* ask now, in a VM of its own */
 	vm = snp_vm_create(nr_targets + nr_drivers);
 	add_slot(SLOT_SPARE, GPA_SPARE, 2 + nr_drivers, 1);
 	for (i = 0; i < nr_targets / 2; i++)

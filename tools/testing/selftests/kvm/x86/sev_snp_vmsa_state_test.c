@@ -5,9 +5,6 @@
  */
 #include <linux/sizes.h>
 
-#include "test_util.h"
-#include "kvm_util.h"
-#include "processor.h"
 #include "snp_ap.h"
 #include "snp_test.h"
 

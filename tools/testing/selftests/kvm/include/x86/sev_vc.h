@@ -7,8 +7,6 @@
 
 #include "snp_vmsa.h"
 
-#define VC_VECTOR			29
-
 /* #VC error code of an access to a page that is not validated (APM 15.36.6). */
 #define SVM_EXIT_NOT_VALIDATED		0x404
 
@@ -21,12 +19,10 @@
 #define GHCB_HV_RESP_ISSUE_EXCEPTION	1
 #define GHCB_HV_RESP_MALFORMED_INPUT	2
 
-#define GHCB_ERR_NOT_REGISTERED		1
 #define GHCB_ERR_INVALID_USAGE		2
 #define GHCB_ERR_INVALID_SCRATCH_AREA	3
 #define GHCB_ERR_MISSING_INPUT		4
 #define GHCB_ERR_INVALID_INPUT		5
-#define GHCB_ERR_INVALID_EVENT		6
 
 static inline bool ghcb_refused(struct ghcb_status status, u32 err)
 {
@@ -51,9 +47,6 @@ struct snp_psc_desc {
 	struct psc_hdr hdr;
 	u64 entries[VMGEXIT_PSC_MAX_ENTRY];
 };
-
-/* In processor.c, where all other exceptions end up. */
-void route_exception(struct ex_regs *regs);
 
 /*
  * Guest: handle #VC of an access to a page that is not validated, of CPUID, RDMSR,

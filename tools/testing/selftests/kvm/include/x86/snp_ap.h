@@ -14,6 +14,7 @@ static inline gpa_t snp_high_gpa(struct snp_vm *s)
 }
 
 void guest_nop(struct snp_order *order);
+void guest_touch(struct snp_order *order);	/* gva */
 void guest_prepare(struct snp_order *order);	/* gva, struct sev_cpu */
 void guest_create(struct snp_order *order);	/* APIC ID, gpa */
 void guest_release(struct snp_order *order);	/* gva */
@@ -60,7 +61,7 @@ void snp_punch_file(struct snp_vm *s, int fd, u64 pgoff, u64 nr_pages);
  *	}
  *
  * The punch takes the VMSAs of @nr APs, which are in the guest if they run.  It must
- * have stopped them all, and KVM_RUN fails; snp_window_note() only notes heartbeats.
+ * have stopped them all, and KVM_RUN fails; snp_window_note() does not look at the APs.
  */
 bool snp_can_zap(void);
 bool snp_conversion_keeps_vmsa(void);	/* and zaps its SPTE */

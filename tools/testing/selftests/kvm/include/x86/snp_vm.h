@@ -95,7 +95,6 @@ bool __snp_order(struct snp_vm *s, void (*fn)(struct snp_order *), u64 arg0, u64
 		 u64 arg2);
 struct snp_order *snp_order(struct snp_vm *s, void (*fn)(struct snp_order *), u64 arg0,
 			    u64 arg1, u64 arg2);
-void guest_touch(struct snp_order *order);	/* gva */
 
 #define ap_heartbeat(_ap)	READ_ONCE((_ap)->shared->heartbeat)
 #define ap_starts(_ap)		READ_ONCE((_ap)->shared->starts)

@@ -18,6 +18,11 @@ void guest_nop(struct snp_order *order)
 {
 }
 
+void guest_touch(struct snp_order *order)
+{
+	READ_ONCE(*(u8 *)order->arg[0]);
+}
+
 void guest_release(struct snp_order *order)
 {
 	order->rmp = snp_vmsa_release(order->arg[0]);
@@ -172,12 +177,13 @@ bool snp_window_next(struct snp_vm *s)
 
 void snp_set_spte(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
 {
-	u64 i;
+	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = nr_pages * PAGE_SIZE };
 
+	/* Do not have the guest read it: a VMSA in use is out of its reach. */
 	if (s->spte == COLD)
 		snp_zap(s, gpa, nr_pages);
-	for (i = 0; s->spte == WARM && i < nr_pages; i++)
-		snp_order(s, guest_touch, gpa + i * PAGE_SIZE, 0, 0);
+	else
+		vcpu_ioctl(s->server->vcpu, KVM_PRE_FAULT_MEMORY, &range);
 }
 
 void snp_window_open(struct snp_vm *s, struct snp_ap *first, u32 nr)
@@ -186,11 +192,11 @@ void snp_window_open(struct snp_vm *s, struct snp_ap *first, u32 nr)
 
 	s->first = first;
 	s->nr = nr;
+	s->nr_flushes = vm_get_stat(s->vm, remote_tlb_flush_requests);
 	for (i = 0; i < nr; i++) {
 		if (ap_is_running(&first[i]) && !vcpu_get_stat(first[i].vcpu, blocking))
 			ap_wait_alive(&first[i]);
 	}
-	s->nr_flushes = vm_get_stat(s->vm, remote_tlb_flush_requests);
 }
 
 static void sample_heartbeats(struct snp_vm *s)

@@ -51,6 +51,8 @@ static void *watchdog(void *arg)
 		if (kill(guard->runner, 0))
 			_exit(KSFT_FAIL);
 	}
+	/* What hangs in the kernel outlives the case. */
+	snp_may_damage();
 	TEST_FAIL("no end of: %s", steps->what + strlen("# "));
 	return NULL;
 }
@@ -109,7 +111,8 @@ bool snp_conversion_keeps_vmsa(void)
 		snp_order(s, guest_touch, gpa, 0, 0);
 		guard->conversion = s->order->nr_validated == nr_validated ? 1 : -1;
 		if (guard->conversion < 0)
-			fprintf(stderr, "# note: conversion takes a VMSA away\n");
+			fprintf(stderr,
+				"# note: conversion takes a VMSA away; -z zaps all SPTEs of all VMs\n");
 	}
 	return guard->conversion > 0;
 }
@@ -211,5 +214,5 @@ const char *snp_case_begin(int nr_cpus)
 const char *snp_case_end(void)
 {
 	snp_no_damage();
-	return guard->needs_zap ? "cold windows need -z on this kernel" : NULL;
+	return guard->needs_zap ? "no way to zap a VMSA's SPTE alone" : NULL;
 }

@@ -161,7 +161,8 @@ static const struct {
 	{ OP(NMI), NO_VMSA, "an NMI may outlive KVM_RUN that fails" },
 	{ OP(BIND), LOST, "a vCPU that sleeps may have noticed that its page is gone, or not" },
 
-	{ OP(PREPARE) | OP(RELEASE) | OP(LATE), IN_USE, "the hardware refuses a VMSA in use" },
+	{ OP(TOUCH) | OP(PREPARE) | OP(RELEASE) | OP(LATE), IN_USE,
+	  "the hardware refuses a VMSA in use" },
 	{ OP(BIND), OTHER_GFN, "the RMP has the page at another gfn" },
 	{ CONVERSIONS, IN_PLACE, "conversion in place takes a VMSA away, too" },
 };
@@ -169,9 +170,14 @@ static const struct {
 const char *snp_m_illegal(const struct snp_model *m, const struct snp_m_step *step)
 {
 	const int found = finds(m, step);
+	const char *args = snp_m_info[step->op].args;
 	struct snp_model after = *m;
 	int i, j;
 
+	for (i = 0; args[i]; i++) {
+		if (args[i] == 'v' && step->arg[i] >= m->nr_aps)
+			return "there is no such vCPU";
+	}
 	if (m->gentle && (found & TAKES))
 		return "the vCPU is in the guest";
 	for (i = 0; i < (int)(sizeof(limits) / sizeof(*limits)); i++) {

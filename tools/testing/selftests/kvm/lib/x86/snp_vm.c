@@ -33,11 +33,6 @@ static void guest_ap(struct snp_ap_shared *me)
 	}
 }
 
-void guest_touch(struct snp_order *order)
-{
-	READ_ONCE(*(u8 *)order->arg[0]);
-}
-
 void guest_prepare(struct snp_order *order)
 {
 	order->rmp = snp_vmsa_prepare(order->arg[0], (void *)order->arg[1]);
@@ -148,9 +143,15 @@ void snp_vm_prepare(struct snp_vm *s)
 
 void snp_vm_launch(struct snp_vm *s)
 {
+	struct userspace_mem_region *region;
+	u64 nr_pages = 0;
+	int ctr;
+
 	snp_vm_prepare(s);
-	snp_step("launch the VM");
-	vm_sev_launch(s->vm, snp_default_policy() | SNP_POLICY_SMT | SNP_POLICY_DBG, NULL);
+	hash_for_each(s->vm->regions.slot_hash, ctr, region, slot_node)
+		nr_pages += sparsebit_num_set(region->protected_phy_pages);
+	snp_step("launch the VM, %lu pages", nr_pages);
+	vm_sev_launch(s->vm, snp_default_policy() | SNP_POLICY_SMT, NULL);
 	TEST_ASSERT(ap_run_to_sync(s->server), "The BSP does not boot");
 }
 
@@ -195,8 +196,10 @@ struct snp_order *snp_order(struct snp_vm *s, void (*fn)(struct snp_order *), u6
 
 void ap_prepare(struct snp_ap *ap, gpa_t vmsa)
 {
-	enum rmp_result rmp = snp_order(ap->s, guest_prepare, vmsa, ap->cpu, 0)->rmp;
+	enum rmp_result rmp;
 
+	snp_wait_step("KVM_RUN, the guest makes a VMSA of 0x%lx", vmsa);
+	rmp = snp_order(ap->s, guest_prepare, vmsa, ap->cpu, 0)->rmp;
 	AP_ASSERT(ap, rmp == RMP_OK, "got %u from RMPADJUST of its VMSA", rmp);
 }
 

@@ -57,7 +57,7 @@ static int request(u64 info_1, gpa_t gpa, u64 features)
 {
 	struct ghcb_status status = snp_order(vm, guest_ap_request, info_1, gpa, features)->status;
 
-	return status.resp ? status.info : 0;
+	return status.resp ? status.info ?: -1 : 0;
 }
 
 /* What differs from AP Create of page 1 by the vCPU: SW_EXITINFO1, gpa, features. */
