@@ -574,6 +574,7 @@ static uint64_t plain_guest_np(uint64_t np, const void *code, uint64_t rsi,
     F32(v, V_ASID) = plain.asid;
     F8(v, V_TLB) = plain.tlb;
     F32(v, V_EXCEPTIONS) = 1 << PF | 1 << GP | 1 << UD | 1 << 8;
+    F64(v, V_NRIP) = F64(v, V_BYTES) = 0x5555;
     stack[32] = (uint64_t)i_vmmcall;
     plain_save(s, code, (uint64_t)&stack[32]);
     F64(s, S_RAX) = rsi;
@@ -594,9 +595,18 @@ static void other_guests(void)
 
     check("NSNP-01", plain_guest(i_store8, p, &info2), 0x81,
           "a plain guest writes to the host's page");
+    check("EXIT-16", F64(VMCB(4), V_NRIP), (uint64_t)i_vmmcall + 3,
+          "VMMCALL: nRIP");
+    check("EXIT-16", F8(VMCB(4), V_BYTES), 0, "and no instruction bytes");
+    check("EXIT-16", plain_guest(i_to_cr4, 1 << 15, &info2), 0x40 + GP,
+          "a reserved bit in CR4");
+    check("EXIT-16", F64(VMCB(4), V_NRIP), 0, "#GP: no nRIP");
     make(p, p, false, false, OTHER_ASID);
     check("NSNP-01", plain_guest(i_store8, p, &info2), NPF_RMP | NPF_FINAL | 7,
           "to an assigned page");
+    check("EXIT-16", F64(VMCB(4), V_NRIP), 0, "NPF: no nRIP");
+    check("EXIT-16", F64(VMCB(4), V_BYTES) & 0xffffffffff,
+          0xc3068948ull << 8 | 15, "and the instruction's bytes");
     check("NSNP-01", info2 & -K4, p, "with its address");
     check("VMSAVE-01", plain_guest(i_vmsave, p, &info2), 0x40 + GP,
           "a plain guest's VMSAVE, not intercepted, to it");

@@ -70,6 +70,8 @@ void flush_tlb(void);
 #define CBIT            (1ull << 51)
 /* 48 physical address bits, of which the encryption takes 5 */
 #define SPA_BITS        43
+/* SMBASE is 30000h after reset */
+#define SMM_ENTRY       0x38000
 /* Windows on AREA in the guest's address space, beside the one to one */
 #define SHARED(gpa)     ((gpa) + 0x40000000ull)
 #define LARGE(gpa)      ((gpa) + 0x80000000ull)
@@ -195,7 +197,7 @@ INSN(load8); INSN(load1); INSN(store8); INSN(store4); INSN(store2);
 INSN(store1); INSN(store16); INSN(xchg); INSN(add); INSN(lock_add);
 INSN(lock_bts); INSN(lock_xadd); INSN(cmpxchg); INSN(cmpxchg8b);
 INSN(cmpxchg16b); INSN(sgdt); INSN(fxsave); INSN(setc); INSN(stos);
-INSN(movs); INSN(exec); INSN(invlpg); INSN(invlpga); INSN(flush); INSN(vmrun);
+INSN(smi_vmrun); INSN(movs); INSN(exec); INSN(invlpg); INSN(invlpga); INSN(flush); INSN(vmrun);
 INSN(vmload); INSN(vmsave); INSN(stgi); INSN(vmmcall); INSN(vmgexit); INSN(vmgexit_f2);
 INSN(rmpupdate); INSN(rmpadjust); INSN(psmash); INSN(pvalidate);
 INSN(rmpquery); INSN(rmpread); INSN(invlpgb); INSN(tlbsync);

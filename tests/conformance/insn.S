@@ -39,6 +39,7 @@ i_\name:
 
 /* SVM and SNP */
         insn    vmrun, "clgi; vmrun %rax; stgi"
+        insn    smi_vmrun, "clgi; movl %edx, (%rsi); vmrun %rax; stgi"
         insn    invlpga, "invlpga %rax, %ecx"
         insn    vmload, "vmload %rax"
         insn    vmsave, "vmsave %rax"

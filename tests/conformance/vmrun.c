@@ -464,6 +464,11 @@ static void vmsa_fields(void)
     vmsa_fill(vmsa, V, 4);
     made();
     refused("VMRUN-20", "VMPL 4");
+    vmsa_fill(vmsa, V, 0);
+    F16(vmsa, S_SS + 2) = 0xcf3;
+    made();
+    check("SWAP-09", vmrun(VMCB(V)).code, EXIT_VMGEXIT,
+          "CPL 0 with a stack of CPL 3");
 }
 
 /* ---- success: what is swapped and told ---- */
@@ -661,6 +666,22 @@ static void exits(void)
     r = (struct regs) { .rcx = 0xc0000080, .rax = 0x1501 };
     e = vcpu_call(0, &r, i_wrmsr);
     check("EXIT-12", e.code, 0x8f, "EFER write trap");
+    vcpu_start(0, 0);
+    r = (struct regs) { .rcx = 0xc0000080, .rax = 0xd01 };
+    e = vcpu_call(0, &r, i_wrmsr);
+    r = (struct regs) { .rcx = 0xc0000080 };
+    e = vcpu_call(0, &r, i_rdmsr);
+    check("EXIT-15", vcpu_done(0, &e) ? r.rax : 0, 0x1d01,
+          "EFER.SVME stays in an SEV-ES guest");
+    vcpu_start(0, 0);
+
+    /* An SMI that comes with GIF 0, of which the guest must not know */
+    F32(v, V_MISC1) &= ~(1u << 2);
+    vcpu_order(0, &(struct regs) { }, i_nop);
+    r = (struct regs) { .rax = v, .rsi = LAPIC + 0x300, .rdx = 0x44200 };
+    F16(SMM_ENTRY, 0) = 0xaa0f;             /* RSM, once GIF is 1 */
+    attempt(&r, i_smi_vmrun);
+    check("EXIT-11", F64(v, V_EXIT), 0x62, "SMI, not intercepted");
     vcpu_start(0, 0);
 
     /* EXIT-09: whatever the intercepts say */

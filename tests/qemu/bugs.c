@@ -383,6 +383,39 @@ static void injected_twice(void)
     race(twice, EVENTS, "injected interrupts that were not delivered once");
 }
 
+/* A reserved bit of CR4 is #GP(0), whether or not there was a guest before */
+static void reserved_cr(void)
+{
+    static bool tried;
+    struct regs r = { .rax = 1ull << 15 | 0x220 };
+
+    plain_vmcb(i_vmmcall);
+    enter();
+    if (tried) {
+        is(1, 0, "the host does not go on where its last guest has ended");
+        return;
+    }
+    tried = true;
+    F64(v, V_EXIT) = 0x1234;
+    attempt(&r, i_to_cr4);
+    is(r.fault.vector, GP, "a reserved bit in CR4: #GP");
+    is(F64(v, V_EXIT), 0x1234, "no VMCB is written");
+    plain_vmcb(i_to_cr4);
+    F32(v, V_EXCEPTIONS) = 1 << GP;
+    F64(s, S_RAX) = r.rax;
+    is(enter(), EXIT_EXCEPTION + GP, "a guest's: #GP, too");
+}
+
+static void vmcb_in_device(void)
+{
+    struct regs r = { .rax = LAPIC };
+
+    attempt(&r, i_vmsave);
+    is(r.fault.vector, NONE, "VMSAVE to a device comes to its end");
+    attempt(&r, i_vmload);
+    is(r.fault.vector, NONE, "VMLOAD from a device, too");
+}
+
 void tests(void)
 {
     static void (*const bug[])(void) = {
@@ -390,7 +423,8 @@ void tests(void)
         [4] = host_paging, [5] = write_cr8, [6] = virq, [7] = ignne,
         [8] = iommu_address, [9] = cache_insns, [10] = stale_section,
         [11] = cross_modifying, [12] = invalid_tss, [13] = injected_twice,
-        [14] = iommu_no_log, [15] = iommu_polled,
+        [14] = iommu_no_log, [15] = iommu_polled, [17] = reserved_cr,
+        [18] = vmcb_in_device,
     };
 
     wrmsr(MSR_VM_HSAVE_PA, HSAVE(0));

@@ -103,7 +103,7 @@ posted()
 	GIT_COMMITTER_NAME=Tester GIT_COMMITTER_EMAIL=tester@example.org \
 		FIX=qemu SIGNOFF=1 OUT=$tmp/posted scripts/series >"$tmp/said" 2>&1 || { cat "$tmp/said"; return 1; }
 	for _r in $QEMU_KNOWN; do
-		grep -q "^The patches are for QEMU $_r.*master was not at hand" "$tmp/posted/$_r"/*/0000-*.patch || return
+		grep -q "^The patches are for QEMU $_r.*master was not available" "$tmp/posted/$_r"/*/0000-*.patch || return
 	done
 	[ "$(ls "$tmp/posted/${QEMU_KNOWN%% *}"/*-rfc/*.patch | grep -cv /0000-)" = "$(ls emulator/patches/*.patch | wc -l)" ]
 }

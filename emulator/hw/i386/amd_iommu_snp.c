@@ -104,6 +104,12 @@ bool amdvi_snp_may_store(AMDVIState *s, hwaddr addr)
            addr + AMDVI_COMPLETION_DATA_SIZE - 1 <= amdvi_snp_store_last(s);
 }
 
+bool amdvi_snp_may_send(AMDVIState *s, hwaddr addr)
+{
+    return !s->snp.enforced ||
+           (addr >= AMDVI_INT_ADDR_FIRST && addr <= AMDVI_INT_ADDR_LAST);
+}
+
 /* ---- for the firmware ---- */
 
 static AMDVIState *amdvi_snp_iommu(void)

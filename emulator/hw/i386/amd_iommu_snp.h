@@ -69,6 +69,9 @@ AMDVISnpReg amdvi_snp_reg_write(AMDVIState *s, hwaddr reg);
 /* DMA-03: may COMPLETION_WAIT store 8 bytes at @addr? */
 bool amdvi_snp_may_store(AMDVIState *s, hwaddr addr);
 
+/* DMA-03: is an MSI to @addr one, and no write to memory? */
+bool amdvi_snp_may_send(AMDVIState *s, hwaddr addr);
+
 /* The event log's interrupt is not an MSI (IntCapXTEn): it was sent */
 bool amdvi_snp_event_interrupt(AMDVIState *s);
 

@@ -19,6 +19,7 @@
 #include "qemu/osdep.h"
 #include "qemu/units.h"
 #include "hw/pci/msi.h"
+#include "hw/pci/pci_bus.h"
 #include "hw/pci/pci_device.h"
 #include "hw/qdev-properties.h"
 #include "qemu/timer.h"
@@ -222,6 +223,12 @@ static void amd_psp_realize(PCIDevice *pdev, Error **errp)
     object_resolve_path_type("", TYPE_AMD_PSP, &ambiguous);
     if (ambiguous) {
         error_setg(errp, "there can be only one amd-psp");
+        return;
+    }
+
+    /* A bridge's bus reset would reset the firmware, and not the machine */
+    if (!pci_bus_is_root(pci_get_bus(pdev))) {
+        error_setg(errp, "amd-psp is a device of the root bus");
         return;
     }
 

@@ -403,8 +403,8 @@ static SevStatus snp_fw_do_init(SnpFw *fw, uint32_t flags, uint64_t list_spa)
     }
 
     /*
-     * From here on a failure leaves a half-made RMP behind, as on the part:
-     * the platform stays UNINIT, and the next SNP_INIT starts over.
+     * From here on a failure leaves a half-made RMP behind (what firmware does
+     * is not known): the platform stays UNINIT, and SNP_INIT starts over.
      */
     if (flags & SNP_INIT_RMP) {
         if (fw->rmp_initialized) {
@@ -685,7 +685,7 @@ static SevStatus snp_fw_page_reclaim(SnpFw *fw, void *buf)
         if (pre_guest) {
             /* ENC-01: it becomes the guest's without having been encrypted */
             snp_host_change_key(fw->host, spa, size, 0, entry.asid);
-            snp_host_flush_tlbs(fw->host, 0, 0);
+            snp_host_flush_tlbs(fw->host, spa, size);
         }
         return SEV_SUCCESS;
     case RMP_FAIL_SIZEMISMATCH:

@@ -251,7 +251,11 @@ static SevStatus snp_fw_activate(SnpFw *fw, void *buf)
     status = snp_fw_bind_asid(fw, asid, SNP_ASID_SNP);
     if (status == SEV_SUCCESS) {
         guest->asid = asid;
-        /* ENC-01 (APM2 15.34): a new key for whatever is left in memory */
+        /*
+         * ENC-01 (APM2 15.34): a new key for whatever is left in memory; of
+         * pages that X86_SNP_SHUTDOWN tagged that is plaintext
+         */
+        snp_host_drop_key(fw->host, asid);
         snp_host_new_key(fw->host, asid, false);
         snp_fw_save_context(fw, guest);
     }
@@ -506,7 +510,7 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
     memcpy(guest->ld, ld, sizeof(ld));
     snp_fw_save_context(fw, guest);
     /* The hypervisor's translations lead to plaintext */
-    snp_host_flush_tlbs(fw->host, 0, 0);
+    snp_host_flush_tlbs(fw->host, spa, size);
     if (type == SNP_PAGE_ZERO) {
         g_autofree void *zero = g_malloc0(size);
 

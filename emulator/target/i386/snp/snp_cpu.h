@@ -47,6 +47,7 @@ typedef struct SnpCpu {
     uint8_t vmpl;
     uint32_t asid;
     uint32_t tlb_asid;          /* of any guest; 0: not followed */
+    uint32_t event_inj;         /* EVENTINJ as VMRUN checked it, VMRUN-17 */
     uint64_t pcpu_id;           /* VMSA.PCPU_ID at VMRUN */
     uint64_t cbit;              /* C-bit mask of the running guest, or 0 */
     uint64_t vmsa;              /* SPA of the VMSA page */
@@ -135,7 +136,7 @@ bool snp_tlb_fill(CPUArchState *env, uint64_t addr, uint64_t *spa,
  * The effective C-bit of a guest access (APM 15.34.5): adds it to or takes it
  * from *@gpa; returns the PAGE_* rights that the kind of mapping leaves.
  */
-int snp_effective_cbit(CPUArchState *env, bool c_bit_in_pte,
+int snp_effective_cbit(CPUArchState *env, bool user, bool c_bit_in_pte,
                        MMUAccessType access, uint64_t *gpa);
 void snp_raise_not_validated(CPUArchState *env, vaddr gva, uintptr_t ra)
     G_NORETURN;

@@ -722,6 +722,10 @@ void snp_host_reserve_rmp(SnpHost *s, uint64_t below_4g_size,
     if (!s) {
         return;
     }
+    if (top > 1ull << CIPHER_KEY_SHIFT) {
+        error_setg(errp, "x-snp-host: memory has to end at 1 TiB or below");
+        return;
+    }
     if (s->segment_shift) {
         /* RST-02: segments cover GiBs */
         size = MiB + (ROUND_UP(top, GiB) >> 12) * sizeof(RmpEntry);

@@ -19,7 +19,9 @@ OBJECT_DECLARE_SIMPLE_TYPE(SnpHost, SNP_HOST)
  *
  * snp_host_rmp(): the RMP once some processor has set SYSCFG.SNP_EN
  * (SYSCFG-09), else NULL; NULL as well without an SNP host.
- * Safe to call from any thread; the result stays valid until system reset.
+ * Safe to call from any thread.  The result is valid until system reset, which
+ * frees parts of it: fine for a vCPU and for whoever holds the BQL, but a reset
+ * does not wait for an IOThread's DMA.
  */
 #ifdef CONFIG_TCG
 SnpHost *snp_host_get(void);

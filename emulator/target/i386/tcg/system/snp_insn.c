@@ -13,6 +13,7 @@
 #include "exec/cputlb.h"
 #include "exec/helper-proto.h"
 #include "accel/tcg/cpu-ldst.h"
+#include "accel/tcg/cpu-mmu-index.h"
 #include "tcg/helper-tcg.h"
 #include "snp/snp_host.h"
 #include "accel/tcg/tcg-sched.h"
@@ -111,6 +112,7 @@ void helper_rmpupdate(CPUX86State *env)
     const uint64_t spa = env->regs[R_EAX] & TARGET_PAGE_MASK;
     RmpState state;
     uint64_t lo, hi, size;
+    Int128 operand;
     bool changed;
     int rc;
 
@@ -119,8 +121,12 @@ void helper_rmpupdate(CPUX86State *env)
     }
     tcg_sched_point(env_cpu(env), TCG_SCHED_RMPUPDATE, ra);
     /* RMPUPDATE-03 (APM3 RMPUPDATE) */
-    lo = cpu_ldq_data_ra(env, env->regs[R_ECX], ra);
-    hi = cpu_ldq_data_ra(env, env->regs[R_ECX] + 8, ra);
+    operand = cpu_ld16_mmu(env, env->regs[R_ECX],
+                           make_memop_idx(MO_LE | MO_128,
+                                          cpu_mmu_index(env_cpu(env), false)),
+                           ra);
+    lo = int128_getlo(operand);
+    hi = int128_gethi(operand);
     state = (RmpState) {
         .gpa = lo,
         .assigned = extract64(hi, 0, 8),

@@ -69,7 +69,8 @@ static bool fill_private(CPUX86State *env, uint64_t gpa, uint64_t spa,
 
     /* CHK-VMPL, ACC-03 (APM2 15.36.10) */
     if (!(perms & RMP_PERM_READ)) {
-        *prot &= ~PAGE_READ;
+        /* Nor can it be written, whatever the mask says (APM2 15.36.7) */
+        *prot &= ~(PAGE_READ | PAGE_WRITE);
     }
     if (!(perms & RMP_PERM_WRITE)) {
         *prot &= ~PAGE_WRITE;
@@ -142,10 +143,10 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
     }
 }
 
-int snp_effective_cbit(CPUX86State *env, bool c_bit_in_pte,
+int snp_effective_cbit(CPUX86State *env, bool user, bool c_bit_in_pte,
                        MMUAccessType access, uint64_t *gpa)
 {
-    if (env->snp.vmpl && (env->hflags & HF_CPL_MASK) == 3) {
+    if (env->snp.vmpl && user) {
         *gpa |= SNP_NESTED_USER;
     }
     /*

@@ -139,7 +139,7 @@ bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
         return true;
     case MSR_AMD_VM_PAGE_FLUSH:
         /*
-         * MSR-03 (APM2 15.32); memory is coherent here, there is nothing to
+         * MSR-03 (APM2 15.34.9); memory is coherent here, there is nothing to
          * flush.  The address is translated as a read.
          */
         if (!(val & 0xfff) ||

@@ -13,8 +13,9 @@
  * that runs the guest in between may use what is stale.  So the use of a stale
  * nested translation is reported only once every other processor was seen
  * outside the kernel, i.e. in a guest, in user mode or halted, and the guest
- * then enters again without a flush: who was about to flush has done so.
- * An entry that other rules demand to flush first (TLB-05) is told at once.
+ * then enters again without a flush: by then any processor that was about to
+ * flush has done it.  An entry that other rules demand to flush first (TLB-05)
+ * is reported at once.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -247,8 +248,8 @@ static void notice(CPUX86State *env, Entry *e, uint64_t now_to)
         p->now_to = now_to;
         p->vmrun = t->vmrun;
         bitmap_zero(p->seen, MAX_CPUS);
+        e->noticed = true;
     }
-    e->noticed = true;
 }
 
 /* An entry without a flush: whose time is up? */

@@ -69,13 +69,11 @@ void snp_vmrun_begin(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
 }
 
 /*
- * VMRUN-17 (APM2 15.36.12, B, 15.35.8), and what svm_helper.c would refuse
- * only after the guest is in
+ * VMRUN-17 (APM2 15.20, 15.35.8), and what svm_helper.c would refuse only
+ * after the guest is in
  */
-static bool event_allowed(CPUX86State *env)
+static bool event_allowed(uint32_t event)
 {
-    uint32_t event = x86_ldl_phys(env_cpu(env), env->vm_vmcb +
-                                  offsetof(struct vmcb, control.event_inj));
     unsigned vector = event & SVM_EVTINJ_VEC_MASK;
 
     if (!(event & SVM_EVTINJ_VALID)) {
@@ -133,7 +131,10 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
     if (!snp_host_asid_active(env->snp.host, asid)) {
         refuse(env, "VMRUN-29", ra);
     }
-    if (es && !event_allowed(env)) {
+    env->snp.event_inj = x86_ldl_phys(env_cpu(env), env->vm_vmcb +
+                                      offsetof(struct vmcb,
+                                               control.event_inj));
+    if (es && !event_allowed(env->snp.event_inj)) {
         refuse(env, "VMRUN-17", ra);
     }
     env->snp.kind = SNP_GUEST_SEV | (es ? SNP_GUEST_ES : 0);
@@ -142,8 +143,8 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
 }
 
 /*
- * VMRUN-20 (APM2 15.36.12, B, 15.35.8): the consistency checks that hold for
- * every guest's state
+ * VMRUN-20 (APM2 15.5.1): the consistency checks that hold for every guest's
+ * state
  */
 static const char *state_refused(CPUX86State *env, const Vmsa *v)
 {
@@ -492,6 +493,10 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
     load_seg_reg(env, &v.cs, R_CS);
     load_seg_reg(env, &v.ss, R_SS);
     load_seg_reg(env, &v.ds, R_DS);
+    /* SWAP-09 (APM2 15.5.1): not SS.DPL; forced in real and virtual mode */
+    env->hflags &= ~HF_CPL_MASK;
+    env->hflags |= !(v.cr0 & CR0_PE_MASK) ? 0 :
+                   v.rflags & VM_MASK ? 3 : v.cpl & HF_CPL_MASK;
     load_seg(env, &v.idtr, &env->idt);
     load_seg(env, &v.gdtr, &env->gdt);
     env->eip = v.rip;
@@ -618,28 +623,32 @@ static int mov_crdr_gpr(CPUX86State *env)
     return -1;
 }
 
-/* nRIP and decode assists (APM 15.7.1, 15.8.4, 15.10); no ES guest gets here */
+/* EXIT-16 (APM2 15.7.1, 15.8): no ES guest gets here */
 static void assist_hypervisor(CPUX86State *env, uint64_t code,
                               uint64_t *exit_info_1)
 {
-    CPUState *cs = env_cpu(env);
-    int gpr;
-
-    if (code < SVM_EXIT_EXCP_BASE ||
+    const bool next = code < SVM_EXIT_EXCP_BASE ||
         (code >= SVM_EXIT_CR0_SEL_WRITE && code < SVM_EXIT_EFER_WRITE_TRAP &&
          code != SVM_EXIT_SHUTDOWN && code != SVM_EXIT_TASK_SWITCH) ||
         code == SVM_EXIT_EXCP_BASE + EXCP03_INT3 ||
-        code == SVM_EXIT_EXCP_BASE + EXCP04_INTO) {
-        x86_stq_phys(cs, env->vm_vmcb +
-                     offsetof(struct vmcb, control.next_rip),
-                     env->eip + env->snp.insn_len);
-    }
+        code == SVM_EXIT_EXCP_BASE + EXCP04_INTO ||
+        code == SVM_EXIT_EXCP_BASE + EXCP05_BOUND;
+    uint8_t bytes[16] = { };
+    unsigned len = 1;           /* who gives no bytes clears their number */
+    int gpr;
+
+    x86_stq_phys(env_cpu(env), env->vm_vmcb +
+                 offsetof(struct vmcb, control.next_rip),
+                 next ? env->eip + env->snp.insn_len : 0);
     switch (code) {
     case 0 ... SVM_EXIT_EXCP_BASE - 1:
+    case SVM_EXIT_CR0_SEL_WRITE:
         gpr = mov_crdr_gpr(env);
         if (gpr >= 0) {
             /* CLTS, LMSW and SMSW leave bit 63 clear */
-            *exit_info_1 = gpr | (code < SVM_EXIT_READ_DR0 ? 1ull << 63 : 0);
+            *exit_info_1 = gpr | (code < SVM_EXIT_READ_DR0 ||
+                                  code == SVM_EXIT_CR0_SEL_WRITE ?
+                                  1ull << 63 : 0);
         }
         break;
     case SVM_EXIT_INVLPG:
@@ -648,16 +657,14 @@ static void assist_hypervisor(CPUX86State *env, uint64_t code,
     case SVM_EXIT_NPF:
     case SVM_EXIT_EXCP_BASE + EXCP0E_PAGE:
         if (!(*exit_info_1 & PG_ERROR_I_D_MASK)) {
-            uint8_t field[16] = { };
-
-            field[0] = fetch_insn(env, field + 1, 15);
-            address_space_write(&address_space_memory,
-                                env->vm_vmcb +
-                                offsetof(struct vmcb, control.insn_len),
-                                MEMTXATTRS_UNSPECIFIED, field, sizeof(field));
+            bytes[0] = fetch_insn(env, bytes + 1, 15);
+            len = sizeof(bytes);
         }
         break;
     }
+    address_space_write(&address_space_memory,
+                        env->vm_vmcb + offsetof(struct vmcb, control.insn_len),
+                        MEMTXATTRS_UNSPECIFIED, bytes, len);
 }
 
 void snp_vmexit_begin(CPUX86State *env, uint64_t exit_code,
@@ -669,13 +676,6 @@ void snp_vmexit_begin(CPUX86State *env, uint64_t exit_code,
     if (!(env->snp.guest & SNP_GUEST_ES)) {
         assist_hypervisor(env, exit_code, exit_info_1);
         return;
-    }
-    if (exit_code == (uint64_t)SVM_EXIT_ERR) {
-        /*
-         * misc_helper.c ends a bad MOV to CR3 or CR4 like this; hardware
-         * gives the guest #GP(0), and VMEXIT_INVALID only at VMRUN.
-         */
-        raise_exception_err_ra(env, EXCP0D_GPF, 0, 0);
     }
     if (!exit_is_automatic(exit_code, *exit_info_1)) {
         /*
@@ -822,19 +822,27 @@ void snp_vmexit_end(CPUX86State *env)
     tcg_sched_point(env_cpu(env), TCG_SCHED_VMEXIT, 0);
 }
 
+/*
+ * SPA-01: a guest's operand that is neither intercepted nor virtualized is a
+ * system physical address; the caller has held it against a guest's width
+ */
+static void check_vmcb_address(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
+{
+    if (vmcb >> snp_spa_bits(env)) {
+        raise_exception_err_ra(env, EXCP0D_GPF, 0, ra);
+    }
+}
+
 uint64_t snp_vmload_address(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
 {
-    /* VMSAVE-03 (APM2 15.36.12); translated already if it is virtualized */
+    /* VMSAVE-03 (APM2 15.36.12) */
     if (env->snp.guest & SNP_GUEST_ES) {
         cpu_vmexit(env, SVM_EXIT_VMLOAD, 0, ra);
     }
+    check_vmcb_address(env, vmcb, ra);
     /* ENC-01 */
-    if (snp_host_key(env->snp.host, env->snp.rmp, vmcb)) {
-        /* svm_helper.c reads without an address to restart from */
-        env_cpu(env)->neg.can_do_io = true;
-        return snp_host_ciphertext(vmcb, 0);
-    }
-    return vmcb;
+    return snp_host_key(env->snp.host, env->snp.rmp, vmcb) ?
+           snp_host_ciphertext(vmcb, 0) : vmcb;
 }
 
 void snp_vmsave_check(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
@@ -842,6 +850,7 @@ void snp_vmsave_check(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
     if (env->snp.guest & SNP_GUEST_ES) {
         cpu_vmexit(env, SVM_EXIT_VMSAVE, 0, ra);
     }
+    check_vmcb_address(env, vmcb, ra);
     if (env->snp.rmp && !rmp_hv_owned(env->snp.rmp, vmcb, RMP_PAGE_4K)) {
         trace_snp_refused(cpu_nr(env), "VMSAVE", vmcb, "VMSAVE-01");
         raise_exception_err_ra(env, EXCP0D_GPF, 0, ra);

@@ -266,7 +266,7 @@ SNP_TEST(first_create_fails, 1)
 SNP_TEST(released_at_once, 2)
 {
 	/* Up to three, with a CPU each: a host that is a VM may be slow to kick one. */
-	const u32 nr_running = min(snp_nr_cpus() - 1, 3), nr_rounds = 16;
+	const u32 nr_running = min(snp_nr_cpus() - 1, 3), nr_rounds = 48 / nr_running;
 	struct snp_ap *first = setup(nr_running + 1), *other = first + nr_running;
 	struct snp_order *order = first->s->order;
 	u32 i;
