@@ -178,9 +178,17 @@ class Trace:
         self.owner = {}
         stored = {}
         current = None
-        spinning = set()
         turn = 0
         preempted = None        # whose preemption is the last of the choices
+        at = {}                 # where each CPU is behind its last access
+        before = None           # the hash of all so far
+
+        def state(*more):
+            nonlocal before
+            if not before:
+                before = digest(sorted(cpus.items()), current, sorted(at.items()))
+            return digest(before, *more)
+
         for line in lines:
             w = line.split()
             if not w:
@@ -194,34 +202,39 @@ class Trace:
             if w[0] == "d":
                 index, cpu, obj = int(w[1]), int(w[2]), int(w[3])
                 mask = int(w[6], 16)
+                at[cpu], before = "d" + w[5], None
                 full = any(buffers.values())
                 if index == last:
                     preempted = cpu
                     if full:
                         self.window["any"] = 1
-                self.decisions.append((index, "d", cpu, mask, digest(
-                    sorted(cpus.items()), current, cpu, obj, w[4], w[5], mask), obj, w[4] == "w",
-                    -1 - index if full else turn))
+                self.decisions.append((index, "d", cpu, mask, state(cpu, obj, w[4], w[5], mask), obj,
+                                       w[4] == "w", -1 - index if full else turn))
             elif w[0] in "br":
                 index, cpu, obj = int(w[1]), int(w[2]), int(w[3])
                 mask = 1 << KEEP if w[0] == "b" else int(w[4], 16) << DRAIN
-                self.decisions.append((index, w[0], cpu, mask, digest(
-                    sorted(cpus.items()), current, cpu, obj, w[0], mask), obj, True, turn))
+                # Who else has the word buffered, has another order of the two.
+                both = any(obj == o for c in buffers for o, _ in buffers[c] if c != cpu)
+                self.decisions.append((index, w[0], cpu, mask, state(cpu, obj, w[0], mask), obj, True,
+                                       -1 - index if both else turn))
             elif w[0] == "f":
                 mask = int(w[3], 16)
                 if preempted is not None:
                     self.window["any"] = 1
+                at[int(w[2])], before = "f", None
                 # A CPU that spins could go on.
-                kind = "y" if int(w[2]) in spinning else "f"
-                self.decisions.append((int(w[1]), kind, int(w[4]), mask, digest(
-                    sorted(cpus.items()), current, kind, mask), -1, False, turn))
+                kind = "y" if w[5] == "1" else "f"
+                self.decisions.append((int(w[1]), kind, int(w[4]), mask, state(kind, mask), -1, False, turn))
             elif w[0] == "s":
-                current = int(w[1])
+                current, before = int(w[1]), None
+                if at.get(current, "")[:1] in ("", "p", "f"):
+                    at[current] = "s"
                 turn += 1
-                spinning.discard(current)
             elif w[0] == "p":
-                spinning.add(int(w[1]))
+                at[int(w[1])], before = "p", None
             elif w[0] == "a":
+                before = None
+                at[int(w[1])] = "a"
                 cpu, obj = int(w[1]), int(w[2])
                 writes = w[3] != "r"
                 self.users[obj][writes] |= 1 << cpu
@@ -263,10 +276,12 @@ class Trace:
             elif w[0] == "g":
                 if preempted is not None:
                     self.window["any"] = 1
+                before = None
                 self.drain(int(w[1]))
             elif w[0] == "t":
                 if preempted is not None:
                     self.window["any"] = 1
+                before = None
                 both = digest(sorted(cpus.items()), "t")
                 for c in cpus:
                     cpus[c] = digest(cpus[c], both)
@@ -276,6 +291,8 @@ class Trace:
                 self.why = w[1]
                 self.instructions = int(w[5])
         self.hash = digest(sorted(cpus.items()))
+        if not self.why:
+            self.window["any"] = 1
 
     def drain(self, cpu):
         """The oldest store of a CPU gets to memory: an event of a thread of its own, the buffer."""
@@ -317,7 +334,8 @@ class Search:
         self.drawn = os.path.join(self.out, "interleaving.json")
         self.known = {}
         self.seconds = 0.0
-        key = "%s %s 2\n" % (args.key, parties)
+        with open(__file__, "rb") as f:
+            key = "%s %s %s\n" % (args.key, parties, hashlib.sha256(f.read()).hexdigest())
         keyfile = os.path.join(self.out, "key")
         old = open(keyfile).read() if os.path.exists(keyfile) else None
         if args.fresh or old != key:
@@ -332,11 +350,12 @@ class Search:
                 for line in iter(f.readline, ""):
                     if line.endswith("\n"):
                         run = json.loads(line)
-                        self.known[run["choices"]] = run
                         good = f.tell()
+                        if run["verdict"] != "unclear":
+                            self.known[run["choices"]] = run
                 f.truncate(good)    # half a line of one that was killed
         self.machine = None
-        self.nr = 0
+        self.free = None        # folders for runs
 
     def start(self):
         if not self.machine:
@@ -346,8 +365,9 @@ class Search:
 
     def send(self, choices, **more):
         self.start()
-        self.nr += 1
-        path = new_dir(os.path.join(self.out, "run-%d" % self.nr))
+        if not self.free:
+            self.free = [new_dir(os.path.join(self.out, "run-%d" % i)) for i in range(self.args.parallel)]
+        path = self.free.pop()
         self.machine.round.send(path, {"choices": [{"at": at, "cpu": cpu} for at, cpu in choices],
                                        **more}, "alarm=%d" % ALARM)
         return path
@@ -357,6 +377,7 @@ class Search:
         with open(os.path.join(path, "qemu.log"), errors="replace") as f:
             trace = Trace(f.read().splitlines(), last(path), self.args.tso)
         verdict, why = judge(path, how, int(code), trace, self.args.complaint, self.args.harmless)
+        self.free.append(path)
         return path, trace, verdict, why, int(ms)
 
     # ---- the enumeration ----
@@ -368,11 +389,12 @@ class Search:
         self.users = collections.defaultdict(lambda: [0, 0])
         self.shared = set()
         self.chains = {}
-        self.skipped = 0
+        self.begun = {}
+        self.skipped = self.pruned = self.apart = 0
         self.branches = []      # of all runs: choices, cost, decisions that are theirs
         self.classes = set()
         self.objects = {}
-        self.runs = self.pruned = self.failed = self.unclear = 0
+        self.runs = self.unclear = 0
         self.first = None
         self.milliseconds = 0
         self.per_level = []
@@ -399,20 +421,19 @@ class Search:
                     path, trace, verdict, why, ms = self.wait(
                         lambda p: flying[p][0][-1][0] if flying[p][0] else -1)
                     choices, cost_of = flying.pop(path)
+                    last = choices[-1][0] if choices else -1
                     run = {"choices": text(choices), "verdict": verdict, "why": why, "ms": ms,
                            "hash": trace.hash, "instructions": trace.instructions,
-                           "decisions": trace.decisions, "users": list(trace.users.items()),
+                           "decisions": [d for d in trace.decisions if d[0] > last], "users": list(trace.users.items()),
                            "window": [[str(o), n] for o, n in trace.window.items()]}
-                    if not self.objects:
-                        self.objects = trace.objects
+                    self.objects.update(trace.objects)
                     with open(self.results, "a") as f:
                         f.write(json.dumps(run, separators=(",", ":")) + "\n")
-                    if verdict == "passed":
-                        shutil.rmtree(path)
-                    else:
+                    if verdict != "passed":
                         kept = os.path.join(self.out, verdict + "-" + digest(choices))
                         shutil.rmtree(kept, ignore_errors=True)
                         os.rename(path, kept)
+                        new_dir(path)
                     done += 1
                     was = self.first
                     self.take(choices, cost_of, run, levels)
@@ -436,22 +457,22 @@ class Search:
         self.milliseconds += run["ms"]
         self.classes.add(run["hash"])
         if run["verdict"] == "failed":
-            self.failed += 1
             if not self.first:
                 self.first = (cost, choices, run)
         elif run["verdict"] != "passed":
             self.unclear += 1
-        last = choices[-1][0] if choices else -1
-        mine = []
+        end = run["hash"], run["verdict"]
+        mine, apart = [], False
         for index, kind, cpu, mask, state, obj, writes, turn in run["decisions"]:
-            if index <= last:
-                continue
-            # The same state, with at least as many preemptions left
-            if self.seen.get(state, 1 << 30) <= cost:
+            # The same state and end, with at least as many preemptions left
+            known = self.seen.setdefault(state, {})
+            if known.get(end, 1 << 30) <= cost:
                 self.pruned += 1
                 break
-            self.seen[state] = cost
+            apart |= bool(known) and end not in known
+            known[end] = cost
             mine.append((index, kind, cpu, mask, obj, writes, turn))
+        self.apart += apart
         if choices in self.chains:
             self.chain(*self.chains.pop(choices), dict(run["window"]), levels)
         self.branches.append((choices, cost, mine))
@@ -475,22 +496,32 @@ class Search:
     def branch(self, choices, cost, mine, new, levels):
         chains = collections.defaultdict(list)
         for index, kind, cpu, mask, obj, writes, turn in mine:
+            others = [c for c in range(mask.bit_length()) if c != cpu and mask >> c & 1]
+            if kind == "d" and cost == self.args.bound - 1:
+                # Of the last preemption the window decides, whether or not the word is shared.
+                for other in others:
+                    chains[turn, other].append((index, obj, writes))
+                continue
             if new is not None and (kind not in "dbr" or obj not in new):
                 continue
-            if kind in "dbr" and obj not in self.shared and obj > FENCE:
+            # In front of another one's buffer (turn < 0) any event may matter.
+            if kind in "dbr" and obj not in self.shared and obj > FENCE and turn >= 0:
                 continue
-            if kind == "b" and cost == self.args.bound:
+            if kind == "b" and cost == self.args.bound and turn >= 0:
                 # Nobody can look before it is in memory.
                 continue
-            for other in range(mask.bit_length()):
-                if other != cpu and mask >> other & 1:
-                    price = cost + (kind in "dy")
-                    if price == self.args.bound and kind == "d":
-                        chains[turn, other].append((index, obj, writes))
-                    elif price <= self.args.bound:
-                        self.push(choices + ((index, other),), price, levels)
+            price = cost + (kind in "dy")
+            if price <= self.args.bound:
+                for other in others:
+                    self.push(choices + ((index, other),), price, levels)
         for (turn, other), events in chains.items():
-            self.chain(choices, cost + 1, other, events, None, levels)
+            while events and turn >= 0 and events[-1][1] not in self.shared and events[-1][1] > FENCE:
+                events.pop()
+            # Those up to where an earlier chain began have been seen to.
+            begun = self.begun.get((choices, turn, other), -1)
+            if events and events[-1][0] > begun:
+                self.begun[choices, turn, other] = events[-1][0]
+                self.chain(choices, cost + 1, other, [e for e in events if e[0] > begun], None, levels)
 
     def push(self, child, price, levels):
         (self.stack if price <= self.level else levels[price]).append((child, price))
@@ -610,13 +641,16 @@ class Search:
             self.machine.end()
 
 
-def places(rows):
-    """In a sentence, what the race detector has found"""
-    there = sorted({place for place, atomic in rows if place != "elsewhere"})
-    other = sum(len(functions) for (place, atomic), (n, functions) in rows.items() if place == "elsewhere")
-    if other:
-        there.append("elsewhere by %d pairs of functions (RACES=1)" % other)
-    return ", ".join(there) or "none"
+def unlisted(rows, path):
+    """In a sentence, what the race detector has found, and whether vm/races has a reason for it"""
+    with open(path) as f:
+        known = re.compile("|".join(line.split("\t")[0] for line in f if line[0] != "#"))
+    pairs = {(place, pair) for (place, atomic), (n, pairs) in rows.items() for pair in pairs}
+    rest = sorted("%s in %s" % (pair, place) for place, pair in pairs
+                  if not any(known.fullmatch(access.split()[0]) for access in pair.split(" / ")))
+    if not rest:
+        return "%d pairs of functions, all argued in vm/races" % len(pairs) if pairs else "none"
+    return "%d pairs of functions, and of these NOT ARGUED: %s" % (len(pairs), "; ".join(rest))
 
 
 def short(value):
@@ -625,7 +659,7 @@ def short(value):
 
 def main():
     p = argparse.ArgumentParser()
-    for name in "qemu", "kernel", "words", "out", "name", "key", "asked", "cmdline", "complaint", "harmless", "choices", "symbols":
+    for name in "qemu", "kernel", "words", "out", "name", "key", "asked", "cmdline", "complaint", "harmless", "choices", "symbols", "races-known":
         p.add_argument("--" + name)
     for name in "bound", "parallel":
         p.add_argument("--" + name, type=int)
@@ -637,13 +671,13 @@ def main():
     args = p.parse_args()
     args.complaint, args.harmless = re.compile(args.complaint), re.compile(args.harmless)
     with open(args.words) as f:
-        words = [line.split()[0] for line in f if line.split()[1] != "0" and line[0] != "@"]
+        words = {line.split()[0] for line in f if line.split()[1] != "0" and line[0] != "@"}
     failed = unclear = 0
     buffers = " with store buffers" if args.tso else ""
     for case in args.cases:
         case, smp, parties = case.split(":")
         search = Search(args, case, smp, parties)
-        unlisted = ""
+        rest = ""
         try:
             if args.races:
                 search.races()
@@ -653,8 +687,11 @@ def main():
                 failed += search.replay(choices) == "failed"
                 continue
             first = search.run()
+            watched = {name.split(".")[0] for name in search.objects.values()}
+            if search.objects and not words <= watched:
+                raise Broken("these words were not found: %s" % ", ".join(sorted(words - watched)))
             if not first:
-                unlisted = places(search.races(quiet=True))
+                rest = unlisted(search.races(quiet=True), args.races_known)
         except Broken as e:
             say("%s: %s" % (case, e))
             sys.exit(2)
@@ -670,9 +707,9 @@ def main():
             print("again: " + search.again(cost, choices))
         else:
             print("scenario %s, kernel %s, %s CPUs%s: all interleavings with at most %d preemptions at accesses "
-                  "to {%s}: %d runs (%s), %d classes, %s; unlisted conflicting accesses: %s; %.0f s, %d ms a run" % (
-                  case, args.name, smp, buffers, args.bound, ", ".join(words + ["rmp", "ipi"]), search.runs, levels,
-                  len(search.classes), "%d unclear" % search.unclear if search.unclear else "none fails", unlisted,
+                  "to {%s}: %d runs (%s; %d known states and %d preemptions left out, %d went on otherwise), %d classes, %s; unlisted conflicting accesses: %s; %.0f s, %d ms a run" % (
+                  case, args.name, smp, buffers, args.bound, ", ".join(sorted(words) + ["rmp", "ipi"]), search.runs, levels,
+                  search.pruned, search.skipped, search.apart, len(search.classes), "%d unclear" % search.unclear if search.unclear else "none fails", rest,
                   search.seconds, search.milliseconds / max(search.runs, 1)))
         sys.stdout.flush()
     if unclear:
@@ -682,4 +719,5 @@ def main():
     sys.exit(0 if bool(failed) == (args.asked == "fails") else 1)
 
 
-main()
+if __name__ == "__main__":
+    main()

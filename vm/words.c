@@ -5,6 +5,7 @@
  *
  * A line is NAME SIZE FUNCTION ARGUMENT OFFSET...: the field is that many bytes behind
  * what an argument of a function points to; each further offset is behind what is there.
+ * Size 0 is no field: a VM is created (forget all others), or the function sends an IPI.
  */
 #include <linux/kvm_host.h>
 #include <linux/pagemap.h>
@@ -43,15 +44,27 @@
 	      OF(struct kvm_memory_slot, gmem.file), OF(struct file, f_mapping),	\
 	      OF(struct address_space, _field))
 
+#define FOLIO(_nr)							\
+	asm volatile("\n.ascii \"->folio_ref %c0 kvm_gmem_get_pfn 2 %c1 %c2 %c3 %c4 %c5\"" : \
+		     : "i" (sizeof(atomic_t)),				\
+		       "i" (OF(struct kvm_memory_slot, gmem.file)),	\
+		       "i" (OF(struct file, f_mapping)),		\
+		       "i" (OF(struct address_space, i_pages.xa_head)),	\
+		       "i" (OF(struct xa_node, slots[_nr])),		\
+		       "i" (OF(struct folio, _refcount)))
+
 void words(void);
 void words(void)
 {
-	/* A VM is created: forget all others.  Size 0 says so. */
 	WORD1("new_vm", 0, "kvm_arch_init_vm", 1, 0);
+	WORD1("ipi", 0, "native_smp_send_reschedule", 1, 0);
+	WORD1("ipi", 0, "native_send_call_func_single_ipi", 1, 0);
+	WORD1("ipi", 0, "native_send_call_func_ipi", 1, 0);
 	VCPU("requests", requests);
 	VCPU("mode", mode);
 	VCPU("mp_state", arch.mp_state);
 	VCPU("preempted", preempted);
+	VCPU("wait", wait);
 	SVM("mutex", sev_es.snp_vmsa_mutex);
 	SVM("pending_gpa", sev_es.snp_pending_vmsa_gpa);
 	SVM("guest_gpa", sev_es.snp_guest_vmsa_gpa);
@@ -65,11 +78,17 @@ void words(void)
 	KVM("range_start", mmu_invalidate_range_start);
 	KVM("range_end", mmu_invalidate_range_end);
 	KVM("mmu_lock", mmu_lock);
+	KVM("memslots", memslots);
 	/* The file is small enough for its pages to be in one node. */
 	WORD4("pages", 16 * sizeof(void *), "kvm_gmem_get_pfn", 2,
 	      OF(struct kvm_memory_slot, gmem.file), OF(struct file, f_mapping),
 	      OF(struct address_space, i_pages.xa_head), OF(struct xa_node, slots));
 	SLOT("invalidate_lock", invalidate_lock);
+	WORD2("file_ref", sizeof(file_ref_t), "kvm_gmem_get_pfn", 2,
+	      OF(struct kvm_memory_slot, gmem.file), OF(struct file, f_ref));
+	/* References of the pages that are there when the round begins */
+	FOLIO(0); FOLIO(1); FOLIO(2); FOLIO(3); FOLIO(4); FOLIO(5); FOLIO(6); FOLIO(7);
+	FOLIO(8); FOLIO(9); FOLIO(10); FOLIO(11); FOLIO(12); FOLIO(13); FOLIO(14); FOLIO(15);
 	/* What the scenario is about, as a whole: to say where an access was. */
 	WORD1("@vcpu", sizeof(struct vcpu_svm), RUN, 1, 0);
 	WORD2("@vmcb", sizeof(struct vmcb), RUN, 1, OF(struct vcpu_svm, vmcb), 0);

@@ -26,6 +26,7 @@ said() { grep -q -- "$1" "$OUT.out" || { cat "$OUT.out"; return 1; }; }
 rm -rf "$OUT"
 check "7.3: one preemption, to the end" search 0 BOUND=1
 check "... and none fails" said '^scenario punch_beside_entry, kernel 7.3, 2 CPUs: all interleavings with at most 1 preemptions .* none fails'
+check "... and conflicting accesses to what is no word are argued" said 'unlisted conflicting accesses: [0-9]* pairs of functions, all argued in vm/races'
 runs=$(wc -l <"$OUT/7.3/$CASE/results.jsonl")
 check "again: what was run is known" search 0 BOUND=1
 check "... and not run once more" [ "$(wc -l <"$OUT/7.3/$CASE/results.jsonl")" = "$runs" ]

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include "qapi/error.h"
 #include "exec/icount.h"
@@ -25,6 +26,7 @@
 #include "block/block.h"
 #include "exec/cpu-common.h"
 #include "hw/core/cpu.h"
+#include "hw/qdev-core.h"
 #include "qom/object_interfaces.h"
 #include "system/cpu-timers.h"
 #include "system/iothread.h"
@@ -58,12 +60,16 @@ static int fork_allow(RAMBlock *rb, void *opaque)
 }
 
 /* An event descriptor of our own, or two machines wake each other up. */
-static void fork_renew_notifier(AioContext *ctx)
+static bool fork_renew_notifier(AioContext *ctx, Error **errp)
 {
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
-    dup2(fd, event_notifier_get_fd(&ctx->notifier));
+    if (fd < 0 || dup2(fd, event_notifier_get_fd(&ctx->notifier)) < 0) {
+        error_setg_errno(errp, errno, "eventfd");
+        return false;
+    }
     close(fd);
+    return true;
 }
 
 /* Log files in the server's folder: this machine writes to those in @dir. */
@@ -139,9 +145,9 @@ static char **fork_child(const char *server, const char *line, Error **errp)
 
     /* Whose workers are not here: another one is made when it is needed. */
     qemu_get_aio_context()->thread_pool = NULL;
-    fork_renew_notifier(qemu_get_aio_context());
-    fork_renew_notifier(iohandler_get_aio_context());
-    if (!fork_renew_files(server, words[0], errp)) {
+    if (!fork_renew_notifier(qemu_get_aio_context(), errp) ||
+        !fork_renew_notifier(iohandler_get_aio_context(), errp) ||
+        !fork_renew_files(server, words[0], errp)) {
         return NULL;
     }
     options = g_ptr_array_new();
@@ -179,11 +185,39 @@ static bool fork_prepare(Error **errp)
     return true;
 }
 
+typedef struct ForkCopy {
+    pid_t pid;                  /* -1: fork() failed */
+    int pidfd;
+    char *dir;
+} ForkCopy;
+
+/* How @copy has ended, and in how many milliseconds of CPU time */
+static void fork_tell(int out, ForkCopy *copy)
+{
+    struct rusage cost = { };
+    int status = SIGKILL;
+    pid_t pid;
+
+    if (copy->pid >= 0) {
+        do {
+            pid = wait4(copy->pid, &status, 0, &cost);
+        } while (pid < 0 && errno == EINTR);
+        close(copy->pidfd);
+    }
+    dprintf(out, "%s %s %d %ld\n", copy->dir,
+            WIFEXITED(status) ? "exit" : "signal",
+            WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+            (cost.ru_utime.tv_sec + cost.ru_stime.tv_sec) * 1000L +
+            (cost.ru_utime.tv_usec + cost.ru_stime.tv_usec) / 1000);
+    g_free(copy->dir);
+}
+
 char **tcg_fork_serve(const char *server, Error **errp)
 {
     g_autofree char *in_name = g_strconcat(server, ".in", NULL);
     g_autofree char *out_name = g_strconcat(server, ".out", NULL);
-    g_autoptr(GHashTable) dirs = g_hash_table_new(NULL, NULL);
+    g_autoptr(GArray) copies = g_array_new(false, false, sizeof(ForkCopy));
+    g_autoptr(GArray) fds = g_array_new(false, false, sizeof(struct pollfd));
     bool eof = false;
     int in, out;
 
@@ -201,44 +235,49 @@ char **tcg_fork_serve(const char *server, Error **errp)
     rcu_enable_atfork();
     dprintf(out, "ready\n");
 
-    while (!eof || g_hash_table_size(dirs)) {
+    while (!eof || copies->len) {
         struct pollfd pfd = { .fd = eof ? -1 : in, .events = POLLIN };
-        struct rusage cost;
-        int status;
-        pid_t pid;
+        unsigned n;
 
-        if (poll(&pfd, 1, g_hash_table_size(dirs) ? 5 : -1) > 0) {
-            char *line = fork_read_line(in);
+        g_array_set_size(fds, 0);
+        for (n = 0; n < copies->len; n++) {
+            pfd.fd = g_array_index(copies, ForkCopy, n).pidfd;
+            g_array_append_val(fds, pfd);
+        }
+        pfd.fd = eof ? -1 : in;
+        g_array_append_val(fds, pfd);
+        if (poll((struct pollfd *)fds->data, fds->len, -1) <= 0) {
+            continue;
+        }
+        if (g_array_index(fds, struct pollfd, n).revents) {
+            ForkCopy copy = { .dir = fork_read_line(in) };
 
-            pid = line ? fork() : -1;
-            if (!line) {
+            copy.pid = copy.dir ? fork() : -1;
+            if (!copy.dir) {
                 eof = true;
-            } else if (!pid) {
+            } else if (!copy.pid) {
                 char **options;
 
                 close(in);
                 close(out);
-                options = fork_child(server, line, errp);
-                g_free(line);
+                options = fork_child(server, copy.dir, errp);
+                g_free(copy.dir);
                 return options;
             } else {
-                line[strcspn(line, " ")] = '\0';
-                g_hash_table_insert(dirs, GINT_TO_POINTER(pid), line);
+                copy.dir[strcspn(copy.dir, " ")] = '\0';
+                copy.pidfd = copy.pid < 0 ? -1 :
+                             syscall(SYS_pidfd_open, copy.pid, 0);
+                if (copy.pidfd < 0) {
+                    fork_tell(out, &copy);
+                } else {
+                    g_array_append_val(copies, copy);
+                }
             }
         }
-        while (g_hash_table_size(dirs) &&
-               (pid = wait4(-1, &status, WNOHANG, &cost)) > 0) {
-            char *dir = g_hash_table_lookup(dirs, GINT_TO_POINTER(pid));
-
-            if (dir) {
-                dprintf(out, "%s %s %d %ld\n", dir,
-                        WIFEXITED(status) ? "exit" : "signal",
-                        WIFEXITED(status) ? WEXITSTATUS(status) :
-                                            WTERMSIG(status),
-                        (cost.ru_utime.tv_sec + cost.ru_stime.tv_sec) * 1000L +
-                        (cost.ru_utime.tv_usec + cost.ru_stime.tv_usec) / 1000);
-                g_hash_table_remove(dirs, GINT_TO_POINTER(pid));
-                g_free(dir);
+        while (n--) {
+            if (g_array_index(fds, struct pollfd, n).revents) {
+                fork_tell(out, &g_array_index(copies, ForkCopy, n));
+                g_array_remove_index_fast(copies, n);
             }
         }
     }
@@ -309,6 +348,10 @@ static void fork_complete(UserCreatable *uc, Error **errp)
     }
     if (!s->server) {
         error_setg(errp, "x-fork needs server=");
+        return;
+    }
+    if (phase_check(PHASE_MACHINE_READY)) {
+        error_setg(errp, "x-fork is for the command line");
         return;
     }
     fork_server = s;

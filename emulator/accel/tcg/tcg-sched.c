@@ -42,6 +42,7 @@
 #include "exec/tb-flush.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
+#include "hw/qdev-core.h"
 #include "qom/object_interfaces.h"
 #include "system/cpu-timers.h"
 #include "system/cpus.h"
@@ -733,6 +734,10 @@ static void sched_complete(UserCreatable *uc, Error **errp)
     if (!s->slice || !s->horizon || !s->depth || s->depth > MAX_DEPTH) {
         error_setg(errp, "x-sched: slice, horizon and depth are 1 at least, "
                    "depth %d at most", MAX_DEPTH);
+        return;
+    }
+    if (phase_check(PHASE_MACHINE_READY)) {
+        error_setg(errp, "x-sched is for the command line");
         return;
     }
     sched = s;

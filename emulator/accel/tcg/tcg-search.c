@@ -10,15 +10,16 @@
  * Events are accesses to words, RMPUPDATE, VMRUN, #VMEXIT and the sending of
  * an IPI.  A word is a field of an object of the kernel; where that is, a
  * register says when a function is entered.  Each is a watchpoint, and the
- * event is before the access.
+ * event is before the access.  That of an IPI is at the entry of the function
+ * that sends it, and that of #VMEXIT is right behind VMRUN, in the guest.
  *
  * A processor spins if it executes PAUSE twice and nobody has written a word
  * in between, if it writes a word again and nothing that it has accessed since
  * the last time was new, be it the instruction, the word or the value that was
  * there, if it runs for a slice without an event, and in a guest.  It is left
- * alone until somebody has done something new that it may be waiting for, or
- * nobody else can go on.  Timers expire only when nobody can: their moment is
- * none of the choices.
+ * alone until somebody has done something new that it may be waiting for, a
+ * word that it has read has another value, or nobody else can go on.  Timers
+ * expire only when nobody can: their moment is none of the choices.
  *
  * With tso=on a store to a word may stay in the processor's buffer, and then
  * all of its stores to the kernel's memory behind it do, in order.  Memory has
@@ -48,7 +49,7 @@
 #include "system/cpus.h"
 #include "tcg-search.h"
 
-#define MAX_WORDS       48
+#define MAX_WORDS       64
 #define MAX_OFFSETS     6
 #define MAX_BASES       8
 #define MAX_OBJECTS     64
@@ -99,6 +100,13 @@ typedef struct SearchHeld {
     int object;
 } SearchHeld;
 
+/* A word that was read in this turn, and what it was at its end */
+typedef struct SearchRead {
+    vaddr addr;
+    unsigned len;
+    uint64_t value;
+} SearchRead;
+
 typedef struct SearchStore {
     vaddr addr;
     unsigned len;
@@ -115,6 +123,8 @@ typedef struct SearchParty {
     uint32_t irqs;              /* pending when it began to spin */
     uint64_t spins_on;          /* words, 0 if it may be anything */
     uint64_t reads;             /* words, since the last PAUSE */
+    uint64_t watched;           /* words, in this turn */
+    SearchRead read[MAX_OBJECTS];
     uint64_t pause_writes;      /* writes of all until then */
     unsigned pauses;
     int64_t slice;
@@ -173,6 +183,11 @@ static SearchParty *sc_party(CPUState *cpu)
     return &sc.party[cpu->cpu_index];
 }
 
+static uint64_t sc_bit(int object)
+{
+    return object < NR_FIXED ? 0 : 1ull << object;
+}
+
 static void G_GNUC_PRINTF(1, 2) sc_trace(const char *fmt, ...)
 {
     va_list args;
@@ -187,7 +202,7 @@ static void G_GNUC_PRINTF(1, 2) sc_trace(const char *fmt, ...)
  * r NAME ADDRESS SIZE                  a region, which is no word
  * m CPU r|w ADDRESS SIZE PC BYTES      any access, with races=on; of the code
  * d INDEX CPU OBJECT r|w PC ENABLED    a decision: before an access; CPUs' mask
- * f INDEX CPU CANDIDATES CHOSEN        a decision: CPU sleeps or spins
+ * f INDEX CPU CANDIDATES CHOSEN SPINS  a decision: CPU sleeps, or spins
  * s CPU                                it runs from here on
  * b INDEX CPU OBJECT PC                a decision: before a store to be kept
  * r INDEX CPU OBJECT MASK              a decision: these have it buffered
@@ -253,13 +268,20 @@ vaddr tcg_sched_pc(CPUState *cpu, uintptr_t ra)
 
 /* ---- store buffers ---- */
 
+static void sc_copy(CPUState *cpu, SearchStore *store, bool write)
+{
+    if (cpu_memory_rw_debug(cpu, store->addr, store->bytes, store->len,
+                            write) < 0) {
+        sc_end(EXIT_FAILURE, "no-memory");
+    }
+}
+
 static void sc_exchange(CPUState *cpu, SearchStore *store)
 {
-    uint8_t bytes[MAX_STORE];
+    SearchStore mine = *store;
 
-    memcpy(bytes, store->bytes, store->len);
-    cpu_memory_rw_debug(cpu, store->addr, store->bytes, store->len, false);
-    cpu_memory_rw_debug(cpu, store->addr, bytes, store->len, true);
+    sc_copy(cpu, store, false);
+    sc_copy(cpu, &mine, true);
 }
 
 /* @cpu's turn ends: memory is as if its stores had not been made. */
@@ -284,7 +306,7 @@ static void sc_restore(CPUState *cpu)
 /* Those who wait for @object, and others than @cpu who spin for any reason */
 static void sc_wake(CPUState *cpu, int object, bool write)
 {
-    const uint64_t bit = object < NR_FIXED ? 0 : 1ull << object;
+    const uint64_t bit = sc_bit(object);
     CPUState *other;
 
     CPU_FOREACH(other) {
@@ -307,8 +329,7 @@ static void sc_drain(CPUState *cpu, unsigned n)
         SearchStore *store = &p->stores[i];
 
         if (cpu != sc.cpu) {
-            cpu_memory_rw_debug(cpu, store->addr, store->bytes, store->len,
-                                true);
+            sc_copy(cpu, store, true);
         }
         if (store->object >= 0) {
             sc_trace("g %d %d\n", cpu->cpu_index, store->object);
@@ -346,7 +367,7 @@ static void sc_store(CPUState *cpu, vaddr addr, vaddr len, int object)
     store->addr = addr;
     store->len = len;
     store->object = object;
-    cpu_memory_rw_debug(cpu, addr, store->bytes, len, false);
+    sc_copy(cpu, store, false);
 }
 
 /* How many of @cpu's stores get to memory if the first to @object does */
@@ -433,6 +454,9 @@ void tcg_sched_interrupt(CPUState *cpu)
 {
     if (tcg_search_state == TCG_SEARCH_ROUND) {
         sc_drain_all(cpu);
+        /* It may be what somebody waits for that no word is about. */
+        sc_party(cpu)->nr_held = 0;
+        sc_wake(cpu, OBJECT_IPI, false);
     }
 }
 
@@ -495,6 +519,11 @@ bool tcg_search_ready(void)
     return n >= sc.options.parties;
 }
 
+static bool sc_is_sender(const SearchWord *word)
+{
+    return !word->size && !strcmp(word->name, "ipi");
+}
+
 static void sc_capture(CPUState *cpu, uint64_t pc)
 {
     for (unsigned i = 0; i < sc.nr_words; i++) {
@@ -503,6 +532,9 @@ static void sc_capture(CPUState *cpu, uint64_t pc)
         unsigned j;
 
         if (word->symbol != pc) {
+            continue;
+        }
+        if (sc_is_sender(word)) {
             continue;
         }
         if (!word->size) {
@@ -517,7 +549,10 @@ static void sc_capture(CPUState *cpu, uint64_t pc)
                 break;
             }
         }
-        if (j == sc.nr_bases && j < ARRAY_SIZE(sc.bases)) {
+        if (j == ARRAY_SIZE(sc.bases)) {
+            sc_end(EXIT_FAILURE, "too-many-objects");
+        }
+        if (j == sc.nr_bases) {
             sc.bases[j].symbol = pc;
             sc.bases[j].reg = word->reg;
             sc.bases[j].value = value;
@@ -526,34 +561,16 @@ static void sc_capture(CPUState *cpu, uint64_t pc)
     }
 }
 
-void tcg_search_symbol(CPUState *cpu, uint64_t pc, uintptr_t ra)
-{
-    SearchParty *p = sc_party(cpu);
-
-    if (tcg_search_state == TCG_SEARCH_WAITING) {
-        sc_capture(cpu, pc);
-        if (pc == sc.options.begin) {
-            p->waits = true;
-            cpu->exception_index = EXCP_INTERRUPT;
-            cpu_loop_exit_restore(cpu, ra);
-        }
-    } else if (tcg_search_state == TCG_SEARCH_ROUND && pc == sc.options.begin) {
-        if (!p->let_go) {
-            sc_end(EXIT_SUCCESS, "passed");
-        }
-        p->let_go = false;
-    }
-}
-
-static bool sc_add_object(CPUState *cpu, SearchWord *word, uint64_t base,
+static bool sc_add_object(CPUState *at, SearchWord *word, uint64_t base,
                           unsigned nth, Error **errp)
 {
+    CPUState *cpu;
     vaddr addr = base + word->offset[0];
     SearchObject *object = &sc.objects[sc.nr_objects];
 
     for (unsigned i = 1; i < word->nr_offsets; i++) {
         /* Some pointers have flags in the bits that are 0 otherwise. */
-        addr = sc_read(cpu, addr, 8) & ~3ull;
+        addr = sc_read(at, addr, 8) & ~3ull;
         if (!addr) {
             return true;
         }
@@ -562,15 +579,15 @@ static bool sc_add_object(CPUState *cpu, SearchWord *word, uint64_t base,
     if (addr >> 56 != 0xff) {
         return true;
     }
-    for (unsigned i = NR_FIXED; i < sc.nr_objects; i++) {
-        if (sc.objects[i].addr == addr) {
-            return true;
-        }
-    }
     if (word->name[0] == '@') {
         g_string_append_printf(sc.regions, "r %s.%u %" VADDR_PRIx " %u\n",
                                word->name + 1, nth, addr, word->size);
         return true;
+    }
+    for (unsigned i = NR_FIXED; i < sc.nr_objects; i++) {
+        if (sc.objects[i].addr == addr) {
+            return true;
+        }
     }
     if (sc.nr_objects == MAX_OBJECTS) {
         error_setg(errp, "x-sched: more than %d words", MAX_OBJECTS);
@@ -662,12 +679,27 @@ bool tcg_search_begin(const TcgSearchOptions *options, Error **errp)
 
 /* ---- events ---- */
 
+/* Has a word that it spins on another value than at the end of its turn? */
+static bool sc_may_go_on(CPUState *cpu, SearchParty *p)
+{
+    const uint64_t words = p->spins_on ? p->spins_on & p->watched : p->watched;
+
+    for (unsigned i = NR_FIXED; !p->in_guest && i < sc.nr_objects; i++) {
+        if (words & sc_bit(i) &&
+            sc_read(cpu, p->read[i].addr, p->read[i].len) != p->read[i].value) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool sc_enabled(CPUState *cpu)
 {
     SearchParty *p = sc_party(cpu);
 
     return tcg_sched_runnable(cpu) &&
-           (!p->spins || (cpu->interrupt_request & ~p->irqs));
+           (!p->spins || (cpu->interrupt_request & ~p->irqs) ||
+            (cpu != sc.cpu && sc_may_go_on(cpu, p)));
 }
 
 static uint32_t sc_mask(void)
@@ -726,10 +758,11 @@ static bool sc_is_new(SearchParty *p, int object, bool write, vaddr pc,
     unsigned i;
 
     *loop = false;
+    p->nr_accesses++;
     if (object < NR_FIXED) {
+        p->last_new = p->nr_accesses;
         return true;
     }
-    p->nr_accesses++;
     for (i = 0; i < p->nr_seen; i++) {
         if (p->seen[i].pc == pc && p->seen[i].object == object &&
             p->seen[i].write == write && p->seen[i].value == value) {
@@ -805,11 +838,9 @@ static bool sc_keeps(CPUState *cpu, int object, vaddr pc)
 }
 
 /* @cpu does what it has come to. */
-static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc,
-                      const char *what)
+static void sc_commit(CPUState *cpu, int object, vaddr addr, unsigned len,
+                      bool write, vaddr pc, const char *what)
 {
-    const uint64_t bit = object < NR_FIXED ? 0 : 1ull << object;
-    SearchObject *o = &sc.objects[object];
     SearchParty *p = sc_party(cpu);
     uint64_t value;
     bool is_new, loop;
@@ -822,15 +853,18 @@ static void sc_commit(CPUState *cpu, int object, bool write, vaddr pc,
         }
         p->keeps = write && sc_keeps(cpu, object, pc);
     }
-    value = o->addr ? sc_read(cpu, o->addr, o->size) : 0;
+    value = len ? sc_read(cpu, addr, len) : 0;
     sc_trace("a %d %d %c %" PRIx64 " %" VADDR_PRIx " %s\n", cpu->cpu_index,
              object, p->keeps ? 'b' : write ? 'w' : 'r', value, pc, what);
     sc.stuck = 0;
     p->had_event = true;
     if (write) {
         sc.writes++;
-    } else {
-        p->reads |= bit;
+    } else if (object >= NR_FIXED) {
+        p->reads |= sc_bit(object);
+        p->watched |= sc_bit(object);
+        p->read[object].addr = addr;
+        p->read[object].len = len;
     }
     is_new = sc_is_new(p, object, write, pc, value, &loop);
     if (loop && !p->spins) {
@@ -855,12 +889,45 @@ static bool sc_was_held(SearchParty *p, int object, vaddr pc)
     return false;
 }
 
-static void sc_event(CPUState *cpu, int object, bool write, const char *what,
-                     uintptr_t ra)
+/*
+ * @cpu is about to access @object: does another one have its turn first?  With
+ * @ra the instruction is put off, and this does not return; without, the turn
+ * ends behind the block.
+ */
+static void sc_decide(CPUState *cpu, int object, bool write, vaddr pc,
+                      uintptr_t ra)
+{
+    SearchParty *p = sc_party(cpu);
+    CPUState *to;
+
+    if (ra && sc_was_held(p, object, pc)) {
+        return;
+    }
+    sc_trace("d %" PRIu64 " %d %d %c %" VADDR_PRIx " %x\n", sc.index,
+             cpu->cpu_index, object, write ? 'w' : 'r', pc, sc_mask());
+    to = sc_choice();
+    sc.index++;
+    if (!to || to == cpu) {
+        return;
+    }
+    sc.force = to;
+    if (!ra) {
+        cpu_exit(cpu);
+        return;
+    }
+    if (p->nr_held == MAX_HELD) {
+        sc_end(EXIT_FAILURE, "too-many-held");
+    }
+    p->held[p->nr_held++] = (SearchHeld) { .pc = pc, .object = object };
+    cpu->exception_index = EXCP_INTERRUPT;
+    cpu_loop_exit_restore(cpu, ra);
+}
+
+static void sc_event(CPUState *cpu, int object, vaddr addr, unsigned len,
+                     bool write, const char *what, uintptr_t ra)
 {
     const vaddr pc = tcg_sched_pc(cpu, ra);
     SearchParty *p = sc_party(cpu);
-    CPUState *to;
 
     if (cpu != sc.cpu) {
         return;
@@ -868,35 +935,41 @@ static void sc_event(CPUState *cpu, int object, bool write, const char *what,
     /* One instruction that loads and stores is one event. */
     if (write && p->last_object == object && p->last_pc == pc) {
         p->last_object = -1;
-        sc_commit(cpu, object, write, pc, what);
-        return;
+    } else {
+        sc_decide(cpu, object, write, pc, ra);
+        if (object == OBJECT_FENCE) {
+            p->had_event = true;
+            return;
+        }
+        p->last_object = write ? -1 : object;
+        p->last_pc = pc;
     }
-    if (!ra || !sc_was_held(p, object, pc)) {
-        sc_trace("d %" PRIu64 " %d %d %c %" VADDR_PRIx " %x\n", sc.index,
-                 cpu->cpu_index, object, write ? 'w' : 'r', pc, sc_mask());
-        to = sc_choice();
-        sc.index++;
-        if (to && to != cpu) {
-            sc.force = to;
-            if (ra) {
-                if (p->nr_held == MAX_HELD) {
-                    sc_end(EXIT_FAILURE, "too-many-held");
-                }
-                p->held[p->nr_held++] =
-                    (SearchHeld) { .pc = pc, .object = object };
-                cpu->exception_index = EXCP_INTERRUPT;
-                cpu_loop_exit_restore(cpu, ra);
+    sc_commit(cpu, object, addr, len, write, pc, what);
+}
+
+void tcg_search_symbol(CPUState *cpu, uint64_t pc, uintptr_t ra)
+{
+    SearchParty *p = sc_party(cpu);
+
+    if (tcg_search_state == TCG_SEARCH_WAITING) {
+        sc_capture(cpu, pc);
+        if (pc == sc.options.begin) {
+            p->waits = true;
+            cpu->exception_index = EXCP_INTERRUPT;
+            cpu_loop_exit_restore(cpu, ra);
+        }
+    } else if (tcg_search_state == TCG_SEARCH_ROUND && pc == sc.options.begin) {
+        if (!p->let_go) {
+            sc_end(EXIT_SUCCESS, "passed");
+        }
+        p->let_go = false;
+    } else if (tcg_search_state == TCG_SEARCH_ROUND && cpu == sc.cpu) {
+        for (unsigned i = 0; i < sc.nr_words; i++) {
+            if (sc.words[i].symbol == pc && sc_is_sender(&sc.words[i])) {
+                sc_decide(cpu, OBJECT_IPI, true, pc, ra);
             }
-            cpu_exit(cpu);
         }
     }
-    if (object == OBJECT_FENCE) {
-        p->had_event = true;
-        return;
-    }
-    p->last_object = write ? -1 : object;
-    p->last_pc = pc;
-    sc_commit(cpu, object, write, pc, what);
 }
 
 void tcg_search_fence(CPUState *cpu, uintptr_t ra)
@@ -904,7 +977,7 @@ void tcg_search_fence(CPUState *cpu, uintptr_t ra)
     if (tcg_search_state == TCG_SEARCH_ROUND && cpu == sc.cpu) {
         sc_party(cpu)->fence_pc = tcg_sched_pc(cpu, ra);
         if (sc_party(cpu)->nr_stores) {
-            sc_event(cpu, OBJECT_FENCE, true, "", ra);
+            sc_event(cpu, OBJECT_FENCE, 0, 0, true, "", ra);
             sc_drain_all(cpu);
         }
     }
@@ -935,7 +1008,7 @@ bool tcg_sched_access(CPUState *cpu, vaddr addr, vaddr len, int flags,
                     sc_trace_access(cpu, addr, len, flags,
                                     tcg_sched_pc(cpu, ra));
                 }
-                sc_event(cpu, i, write, "", ra);
+                sc_event(cpu, i, addr, len, write, "", ra);
                 if (write && sc.options.tso) {
                     sc_store(cpu, addr, len, i);
                 }
@@ -972,6 +1045,15 @@ static void sc_pause(CPUState *cpu)
     p->reads = 0;
 }
 
+/* What had its decision before happens now. */
+static void sc_done(CPUState *cpu, int object, const char *what)
+{
+    if (cpu == sc.cpu) {
+        sc_party(cpu)->last_object = -1;
+        sc_commit(cpu, object, 0, 0, true, cpu->cc->get_pc(cpu), what);
+    }
+}
+
 void tcg_search_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
 {
     if (point != TCG_SCHED_PAUSE) {
@@ -982,20 +1064,25 @@ void tcg_search_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra)
         sc_pause(cpu);
         break;
     case TCG_SCHED_RMPUPDATE:
-        sc_event(cpu, OBJECT_RMP, true, "RMPUPDATE", ra);
+        sc_event(cpu, OBJECT_RMP, 0, 0, true, "RMPUPDATE", ra);
         break;
     case TCG_SCHED_VMRUN:
-        sc_event(cpu, OBJECT_RMP, true, "VMRUN", ra);
+        sc_event(cpu, OBJECT_RMP, 0, 0, true, "VMRUN", ra);
+        if (cpu != sc.cpu) {
+            break;
+        }
         sc_party(cpu)->in_guest = true;
+        /* In the guest, before the #VMEXIT */
+        sc_decide(cpu, OBJECT_RMP, true, 0, 0);
         /* From here on the guest's slice */
         cpu_exit(cpu);
         break;
     case TCG_SCHED_VMEXIT:
         sc_party(cpu)->in_guest = false;
-        sc_event(cpu, OBJECT_RMP, true, "#VMEXIT", 0);
+        sc_done(cpu, OBJECT_RMP, "#VMEXIT");
         break;
     case TCG_SCHED_IPI:
-        sc_event(cpu, OBJECT_IPI, true, "IPI", 0);
+        sc_done(cpu, OBJECT_IPI, "IPI");
         break;
     default:
         break;
@@ -1060,8 +1147,9 @@ static CPUState *sc_pick(void)
         } while (!(mask & 1u << chosen->cpu_index));
     }
     if (mask & (mask - 1)) {
-        sc_trace("f %" PRIu64 " %d %x %d\n", sc.index,
-                 sc.cpu ? sc.cpu->cpu_index : -1, mask, chosen->cpu_index);
+        sc_trace("f %" PRIu64 " %d %x %d %d\n", sc.index,
+                 sc.cpu ? sc.cpu->cpu_index : -1, mask, chosen->cpu_index,
+                 sc.cpu && sc_party(sc.cpu)->spins);
         sc.index++;
     }
     return chosen;
@@ -1125,6 +1213,7 @@ void tcg_search_run(int64_t quota)
             sc_restore(cpu);
             p->pauses = 0;
             p->reads = 0;
+            p->watched = 0;
         }
         /* Woken by an interrupt, or because nobody else can go on */
         p->spins = false;
@@ -1140,6 +1229,12 @@ void tcg_search_run(int64_t quota)
             !sc.force && !p->spins) {
             p->slice = 0;
             sc_spin(cpu, 0);
+        }
+        for (unsigned i = NR_FIXED; p->spins && i < sc.nr_objects; i++) {
+            if (p->watched & sc_bit(i)) {
+                p->read[i].value = sc_read(cpu, p->read[i].addr,
+                                           p->read[i].len);
+            }
         }
     }
 }
