@@ -179,6 +179,21 @@ check "the logs of series have no place" refuses "^series: cannot make a folder 
 check "... nor has the report" refuses "^report: " env OUT=/proc/x/y scripts/report
 check "no machine at a time" refuses "PARALLEL=0 is no number from 1 to 1000" env PARALLEL=0 scripts/mutants
 check "... nor for a matrix" refuses "PARALLEL=0 is no number from 1 to 1000" env PARALLEL=0 scripts/matrix
+check "DEBUG that QEMU does not know" refuses "QEMU has no item 'foo'" env DEBUG=foo TESTS=sev_smoke_test OUT="$tmp/out" scripts/run
+check "TRACE that QEMU does not know" refuses "QEMU has no trace event 'nosuch_\*'" env TRACE='nosuch_*' TESTS=sev_smoke_test OUT="$tmp/out" scripts/run
+# shell : it leaves the last run's logs alone
+shell()
+{
+	mkdir -p "$tmp/build/run" && : >"$tmp/build/run/ktap.log"
+	: >"$tmp/said"
+	{
+		n=0
+		until grep -q '/kselftest #' "$tmp/said" || [ $((n += 1)) -gt 120 ]; do sleep 1; done
+		echo exit
+	} | MODE=shell timeout 150 scripts/run >"$tmp/said" 2>&1
+	[ -e "$tmp/build/run/ktap.log" ] && [ -e "$tmp/build/shell/console.log" ] || { ls "$tmp/build"; cat "$tmp/said"; return 1; }
+}
+check "make shell: the last run's logs stay" shell
 check "unknown test: names its neighbours" refuses "no test 'sev_smoke' in the kvm target; near it: .*sev_smoke_test" env TESTS=sev_smoke scripts/run
 check "unknown case: those that there are" refuses "sev_snp_ghcb_test has no case 'nosuch'; it has: " env TESTS=sev_snp_ghcb_test:nosuch scripts/run
 for wrong in nosuch "-n 0" --foo -t "-t nosuch"; do

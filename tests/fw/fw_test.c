@@ -130,6 +130,10 @@ static void test_legacy_before_snp(void)
     is(command_at(DF_FLUSH, 0), PLATFORM_STATE, "DF_FLUSH before INIT");
     is(COMMAND(ACTIVATE, PAIR(1, ASID)), PLATFORM_STATE,
        "ACTIVATE before INIT");
+    is(COMMAND(GET_ID, SCRATCH, 63), LENGTH, "FW-07: GET_ID, 63 bytes");
+    is(words[1], 128, "GET_ID wants 128");
+    is(COMMAND(GET_ID, SCRATCH, 64), OK, "GET_ID of one socket");
+    is(words[1], 64, "GET_ID of one socket: 64 bytes");
     is(COMMAND(INIT, 2), PARAM, "FW-06: INIT with a reserved flag");
     is(COMMAND(INIT, 1, TMR, 0x80000), LENGTH, "INIT with a small TMR");
     is(COMMAND(INIT, 1, TMR + K4, 0x100000), ADDRESS,

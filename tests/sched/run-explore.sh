@@ -43,6 +43,7 @@ refused()
 rm -rf "$OUT"
 check "the canary: a seed fails, as it was asked" search 0
 check "... for the bug it has" said '^first failing seed: [0-9]* (.*\(vmsa-in-use\|wrong-vmsa\)'
+check "... with a schedule that names no address" sh -c 'grep "^schedule: mode=[a-z]*," "$1" && ! grep "^schedule:.*ffff" "$1"' x "$OUT.out"
 check "... and the command to replay it" said '^replay: make replay SEED=[0-9]* KERNEL="mutant/00-canary"'
 check "... and a smaller version, or that none was found" \
 	said '^smaller ([0-9]* switches): make replay SEED=\|^fewer CPUs: make replay SEED=\|^no smaller version was found'
