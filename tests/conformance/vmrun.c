@@ -467,7 +467,8 @@ static void vmsa_fields(void)
     vmsa_fill(vmsa, V, 0);
     F16(vmsa, S_SS + 2) = 0xcf3;
     made();
-    check("SWAP-09", vmrun(VMCB(V)).code, EXIT_VMGEXIT,
+    vmrun(VMCB(V));
+    check("SWAP-09", F64(VMCB(V), V_GHCB), 0x5a5a5000 + V,
           "CPL 0 with a stack of CPL 3");
 }
 
