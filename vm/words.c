@@ -45,13 +45,13 @@
 	      OF(struct address_space, _field))
 
 #define FOLIO(_nr)							\
-	asm volatile("\n.ascii \"->folio_ref %c0 kvm_gmem_get_pfn 2 %c1 %c2 %c3 %c4 %c5\"" : \
-		     : "i" (sizeof(atomic_t)),				\
+	asm volatile("\n.ascii \"->folio %c0 kvm_gmem_get_pfn 2 %c1 %c2 %c3 %c4 %c5\"" : \
+		     : "i" (sizeof(struct page)),			\
 		       "i" (OF(struct kvm_memory_slot, gmem.file)),	\
 		       "i" (OF(struct file, f_mapping)),		\
 		       "i" (OF(struct address_space, i_pages.xa_head)),	\
 		       "i" (OF(struct xa_node, slots[_nr])),		\
-		       "i" (OF(struct folio, _refcount)))
+		       "i" (OF(struct folio, page)))
 
 void words(void);
 void words(void)
@@ -86,7 +86,7 @@ void words(void)
 	SLOT("invalidate_lock", invalidate_lock);
 	WORD2("file_ref", sizeof(file_ref_t), "kvm_gmem_get_pfn", 2,
 	      OF(struct kvm_memory_slot, gmem.file), OF(struct file, f_ref));
-	/* References of the pages that are there when the round begins */
+	/* The pages that are there when the round begins: flags, lock, references */
 	FOLIO(0); FOLIO(1); FOLIO(2); FOLIO(3); FOLIO(4); FOLIO(5); FOLIO(6); FOLIO(7);
 	FOLIO(8); FOLIO(9); FOLIO(10); FOLIO(11); FOLIO(12); FOLIO(13); FOLIO(14); FOLIO(15);
 	/* What the scenario is about, as a whole: to say where an access was. */
