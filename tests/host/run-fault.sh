@@ -6,6 +6,7 @@
 # what it has to say for a reason that is known stands in the table.
 #
 #     ROWS="snp gctx-hang"    these
+#     KASAN=1                 on a kernel with CONFIG=debug
 cd "$(dirname "$0")/../.." || exit 2
 . tests/tap.sh
 . tests/host/host.sh
@@ -20,7 +21,7 @@ fails()
 {
 	echo "STEPS='$3'" >"$extra/want"
 	boot "fault-$1" MODE=extra EXTRA="$extra" SNP=not PACK="kvm:sev_smoke_test kvm:userspace_io_test" TESTS=fault \
-		FAULT="$2" APPEND="slab_debug=FZPU ccp.psp_cmd_timeout=3 ccp.psp_probe_timeout=3"
+		FAULT="$2" ${KASAN:+CONFIG=debug} APPEND="slab_debug=FZPU ccp.psp_cmd_timeout=3 ccp.psp_probe_timeout=3"
 }
 
 # row NAME FAULT STEPS [COMPLAINT] : COMPLAINT is what the kernel may say, a pattern
