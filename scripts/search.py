@@ -180,6 +180,7 @@ class Trace:
         current = None
         turn = 0
         preempted = None        # whose preemption is the last of the choices
+        away = False            # and has it lost its turn since?
         at = {}                 # where each CPU is behind its last access
         before = None           # the hash of all so far
 
@@ -205,7 +206,7 @@ class Trace:
                 at[cpu], before = "d" + w[5], None
                 full = any(buffers.values())
                 if index == last:
-                    preempted = cpu
+                    preempted, away = cpu, False
                     if full:
                         self.window["any"] = 1
                 self.decisions.append((index, "d", cpu, mask, state(cpu, obj, w[4], w[5], mask), obj,
@@ -227,6 +228,7 @@ class Trace:
                 self.decisions.append((int(w[1]), kind, int(w[4]), mask, state(kind, mask), -1, False, turn))
             elif w[0] == "s":
                 current, before = int(w[1]), None
+                away = True
                 if at.get(current, "")[:1] in ("", "p", "f"):
                     at[current] = "s"
                 turn += 1
@@ -245,8 +247,11 @@ class Trace:
                     d = self.decisions[i] if i >= 0 else ("",) * 8
                     if d[1] == "d" and d[2] == cpu and d[5] == obj and not d[6]:
                         self.decisions[i] = d[:6] + (True, d[7])
-                if preempted == cpu:
+                if preempted == cpu and away:
                     preempted = None
+                elif preempted == cpu:
+                    # An interrupt has ended the guest before the turn.
+                    self.window["any"] = 1
                 elif preempted is not None:
                     if obj == IPI:
                         self.window["any"] = 1
@@ -707,9 +712,11 @@ def main():
             print("again: " + search.again(cost, choices))
         else:
             print("scenario %s, kernel %s, %s CPUs%s: all interleavings with at most %d preemptions at accesses "
-                  "to {%s}: %d runs (%s; %d known states and %d preemptions left out, %d went on otherwise), %d classes, %s; unlisted conflicting accesses: %s; %.0f s, %d ms a run" % (
-                  case, args.name, smp, buffers, args.bound, ", ".join(sorted(words) + ["rmp", "ipi"]), search.runs, levels,
-                  search.pruned, search.skipped, search.apart, len(search.classes), "%d unclear" % search.unclear if search.unclear else "none fails", rest,
+                  "to {%s}: %d runs (%s; %d known states and %d preemptions left out, %d went on otherwise), "
+                  "%d classes, %s; unlisted conflicting accesses: %s; %.0f s, %d ms a run" % (
+                  case, args.name, smp, buffers, args.bound, ", ".join(sorted(words) + ["rmp", "ipi"]),
+                  search.runs, levels, search.pruned, search.skipped, search.apart, len(search.classes),
+                  "%d unclear" % search.unclear if search.unclear else "none fails", rest,
                   search.seconds, search.milliseconds / max(search.runs, 1)))
         sys.stdout.flush()
     if unclear:
