@@ -218,16 +218,22 @@ SEARCH_TEST(punch_beside_rebuilt, 2, 2)
 	beside_run(s, punch);
 }
 
-/* Another task takes the CPU from the vCPU, wherever that is, for as long as it takes. */
+/*
+ * Another task takes the CPU from the vCPU, wherever that is, until the punch is over; not
+ * for ever, since the vCPU may hold a lock that the punch waits for, that of the page.
+ */
+#define INTRUDER_TURNS	100
 static sem_t intruder;
 static bool is_in, may_go;
 
 static void *intrude(void *arg)
 {
+	u32 nr_turns = 0;
+
 	while (sem_wait(&intruder))
 		;
 	WRITE_ONCE(is_in, true);
-	wait_until(READ_ONCE(may_go));
+	wait_until(READ_ONCE(may_go) || ++nr_turns > INTRUDER_TURNS);
 	return NULL;
 }
 
