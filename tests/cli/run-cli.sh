@@ -185,13 +185,13 @@ check "TRACE that QEMU does not know" refuses "QEMU has no trace event 'nosuch_\
 shell()
 {
 	mkdir -p "$tmp/build/run" && : >"$tmp/build/run/ktap.log"
-	: >"$tmp/said"
+	: >"$tmp/typed"
 	{
 		n=0
-		until grep -q '/kselftest #' "$tmp/said" || [ $((n += 1)) -gt 120 ]; do sleep 1; done
+		until grep -q '/kselftest #' "$tmp/typed" || [ $((n += 1)) -gt 120 ]; do sleep 1; done
 		echo exit
-	} | MODE=shell timeout 150 scripts/run >"$tmp/said" 2>&1
-	[ -e "$tmp/build/run/ktap.log" ] && [ -e "$tmp/build/shell/console.log" ] || { ls "$tmp/build"; cat "$tmp/said"; return 1; }
+	} | MODE=shell timeout 150 scripts/run >"$tmp/typed" 2>&1
+	[ -e "$tmp/build/run/ktap.log" ] && [ -e "$tmp/build/shell/console.log" ] || { ls "$tmp/build"; cat "$tmp/typed"; return 1; }
 }
 check "make shell: the last run's logs stay" shell
 check "unknown test: names its neighbours" refuses "no test 'sev_smoke' in the kvm target; near it: .*sev_smoke_test" env TESTS=sev_smoke scripts/run
