@@ -11,6 +11,7 @@
 #define EXIT_EXCEPTION  0x40
 #define VECTOR          31      /* what exception() knows, and the APIC takes */
 #define TS              10
+#define HPET            0xfed00000ull
 
 static uint64_t v = VMCB(0), s = VMCB(0) + V_SAVE;
 static uint64_t stack[64];
@@ -416,6 +417,22 @@ static void vmcb_in_device(void)
     is(r.fault.vector, NONE, "VMLOAD from a device, too");
 }
 
+/* A timer that says it has no FSB interrupts is told to store to memory */
+static void hpet_fsb(void)
+{
+    F32(PAGE(1), 0) = 0;
+    mmio_write64(HPET + 0x10, 0);                   /* off */
+    mmio_write64(HPET + 0xf0, 0);                   /* the counter */
+    is(mmio_read64(HPET + 0x100) >> 15 & 1, 0, "timer 0 has no FSB interrupts");
+    mmio_write64(HPET + 0x100, 1 << 14 | 1 << 2);   /* FSB, on */
+    mmio_write64(HPET + 0x110, PAGE(1) << 32 | 0x5a5a);
+    mmio_write64(HPET + 0x108, 1000);
+    mmio_write64(HPET + 0x10, 1);
+    while (mmio_read64(HPET + 0xf0) < 10000000) {
+    }
+    is(F32(PAGE(1), 0), 0, "and stores nothing");
+}
+
 void tests(void)
 {
     static void (*const bug[])(void) = {
@@ -424,7 +441,7 @@ void tests(void)
         [8] = iommu_address, [9] = cache_insns, [10] = stale_section,
         [11] = cross_modifying, [12] = invalid_tss, [13] = injected_twice,
         [14] = iommu_no_log, [15] = iommu_polled, [17] = reserved_cr,
-        [18] = vmcb_in_device,
+        [18] = vmcb_in_device, [19] = hpet_fsb,
     };
 
     wrmsr(MSR_VM_HSAVE_PA, HSAVE(0));
