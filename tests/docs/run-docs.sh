@@ -173,7 +173,7 @@ told()
 		print "$ARGV $1 $2\n" while /\b([a-z]+_[a-z_]+) of (sev_snp_[a-z_]+)/g;
 		print "$ARGV $1 -\n" while /\b[Cc]ases? `?([a-z]+_[a-z_]+)/g' \
 		$(find patches docs -name '*.patch' -o -name '*.md' ! -name kill-times.md -o -name cover-letter -o -name '*-test') >"$tmp/told"
-	[ "$(wc -l <"$tmp/told")" -gt 5 ] || echo "nothing is told"
+	[ "$(wc -l <"$tmp/told")" -gt 5 ] || return
 	while read -r page case program; do
 		[ "$program" = - ] && file=$tmp/tests || file=$(source_of "$program") || { echo "$page: $program"; continue; }
 		grep -qw -- "$case" "$file" || echo "$page: $case of $program"

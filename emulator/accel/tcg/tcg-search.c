@@ -35,6 +35,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/crc32c.h"
 #include "qemu/cutils.h"
 #include "qemu/main-loop.h"
 #include "qemu/seqlock.h"
@@ -53,6 +54,7 @@
 #define MAX_OFFSETS     6
 #define MAX_BASES       8
 #define MAX_OBJECTS     64
+#define MAX_SIZE        128
 #define MAX_CHOICES     512
 #define MAX_CPUS        32
 #define MAX_HELD        8
@@ -100,13 +102,6 @@ typedef struct SearchHeld {
     int object;
 } SearchHeld;
 
-/* A word that was read in this turn, and what it was at its end */
-typedef struct SearchRead {
-    vaddr addr;
-    unsigned len;
-    uint64_t value;
-} SearchRead;
-
 typedef struct SearchStore {
     vaddr addr;
     unsigned len;
@@ -123,8 +118,8 @@ typedef struct SearchParty {
     uint32_t irqs;              /* pending when it began to spin */
     uint64_t spins_on;          /* words, 0 if it may be anything */
     uint64_t reads;             /* words, since the last PAUSE */
-    uint64_t watched;           /* words, in this turn */
-    SearchRead read[MAX_OBJECTS];
+    uint64_t watched;           /* words that it has read in this turn */
+    uint32_t left[MAX_OBJECTS]; /* what they were at its end, as a checksum */
     uint64_t pause_writes;      /* writes of all until then */
     unsigned pauses;
     int64_t slice;
@@ -160,6 +155,7 @@ static struct {
         uint64_t value;
     } bases[MAX_WORDS * MAX_BASES];
     unsigned nr_bases;
+    bool has_lost;              /* an object, for which there was no room */
     SearchObject objects[MAX_OBJECTS];
     unsigned nr_objects;
     struct {
@@ -482,6 +478,10 @@ bool tcg_search_arm(const TcgSearchOptions *options, Error **errp)
         }
         word->name = g_strdup(w->value->name);
         word->size = w->value->size;
+        if (word->size > MAX_SIZE && word->name[0] != '@') {
+            error_setg(errp, "x-sched: a word has %d bytes at most", MAX_SIZE);
+            return false;
+        }
         word->symbol = w->value->symbol;
         word->reg = w->value->q_register;
         for (struct uint64List *o = w->value->offsets; o; o = o->next) {
@@ -531,15 +531,13 @@ static void sc_capture(CPUState *cpu, uint64_t pc)
         uint64_t value;
         unsigned j;
 
-        if (word->symbol != pc) {
-            continue;
-        }
-        if (sc_is_sender(word)) {
+        if (word->symbol != pc || sc_is_sender(word)) {
             continue;
         }
         if (!word->size) {
             /* A new world: those before it are of no interest. */
             sc.nr_bases = 0;
+            sc.has_lost = false;
             return;
         }
         value = sc_register(cpu, word->reg);
@@ -549,10 +547,8 @@ static void sc_capture(CPUState *cpu, uint64_t pc)
                 break;
             }
         }
-        if (j == ARRAY_SIZE(sc.bases)) {
-            sc_end(EXIT_FAILURE, "too-many-objects");
-        }
-        if (j == sc.nr_bases) {
+        sc.has_lost |= j == ARRAY_SIZE(sc.bases);
+        if (j == sc.nr_bases && !sc.has_lost) {
             sc.bases[j].symbol = pc;
             sc.bases[j].reg = word->reg;
             sc.bases[j].value = value;
@@ -624,6 +620,11 @@ bool tcg_search_prepare(Error **errp)
             at = cpu;
         }
     }
+    if (sc.has_lost) {
+        error_setg(errp, "x-sched: more than %zu objects with words",
+                   ARRAY_SIZE(sc.bases));
+        return false;
+    }
     sc.regions = g_string_new(NULL);
     sc.objects[OBJECT_RMP].name = g_strdup("rmp");
     sc.objects[OBJECT_IPI].name = g_strdup("ipi");
@@ -679,14 +680,25 @@ bool tcg_search_begin(const TcgSearchOptions *options, Error **errp)
 
 /* ---- events ---- */
 
+/* Any field of the word may be the one that is waited for. */
+static uint32_t sc_checksum(CPUState *cpu, int object)
+{
+    SearchObject *o = &sc.objects[object];
+    uint8_t bytes[MAX_SIZE];
+
+    if (cpu_memory_rw_debug(cpu, o->addr, bytes, o->size, false) < 0) {
+        sc_end(EXIT_FAILURE, "no-memory");
+    }
+    return crc32c(0xffffffff, bytes, o->size);
+}
+
 /* Has a word that it spins on another value than at the end of its turn? */
 static bool sc_may_go_on(CPUState *cpu, SearchParty *p)
 {
     const uint64_t words = p->spins_on ? p->spins_on & p->watched : p->watched;
 
     for (unsigned i = NR_FIXED; !p->in_guest && i < sc.nr_objects; i++) {
-        if (words & sc_bit(i) &&
-            sc_read(cpu, p->read[i].addr, p->read[i].len) != p->read[i].value) {
+        if (words & sc_bit(i) && sc_checksum(cpu, i) != p->left[i]) {
             return true;
         }
     }
@@ -863,8 +875,6 @@ static void sc_commit(CPUState *cpu, int object, vaddr addr, unsigned len,
     } else if (object >= NR_FIXED) {
         p->reads |= sc_bit(object);
         p->watched |= sc_bit(object);
-        p->read[object].addr = addr;
-        p->read[object].len = len;
     }
     is_new = sc_is_new(p, object, write, pc, value, &loop);
     if (loop && !p->spins) {
@@ -1230,10 +1240,11 @@ void tcg_search_run(int64_t quota)
             p->slice = 0;
             sc_spin(cpu, 0);
         }
-        for (unsigned i = NR_FIXED; p->spins && i < sc.nr_objects; i++) {
+        /* In a guest @cpu has no address of the kernel's. */
+        for (unsigned i = NR_FIXED; p->spins && !p->in_guest &&
+             i < sc.nr_objects; i++) {
             if (p->watched & sc_bit(i)) {
-                p->read[i].value = sc_read(cpu, p->read[i].addr,
-                                           p->read[i].len);
+                p->left[i] = sc_checksum(cpu, i);
             }
         }
     }

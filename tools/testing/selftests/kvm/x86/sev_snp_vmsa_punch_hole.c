@@ -25,7 +25,7 @@ static bool punch(struct snp_vm *s, gpa_t vmsa, gpa_t spare, bool stopped)
 	int i;
 
 	s->first = ap;
-	ap_start(ap, vmsa);	/* writes to the page, which gets an SPTE by that */
+	ap_start(ap, vmsa);	/* The guest writes to the page: it has an SPTE. */
 	if (s->spte == COLD)
 		snp_zap(s, vmsa, 1);
 	ap->last = ap_heartbeat(ap);

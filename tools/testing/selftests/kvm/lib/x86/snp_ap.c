@@ -179,10 +179,9 @@ void snp_set_spte(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
 {
 	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = nr_pages * PAGE_SIZE };
 
-	/* Do not have the guest read it: a VMSA in use is out of its reach. */
 	if (s->spte == COLD)
 		snp_zap(s, gpa, nr_pages);
-	else
+	else	/* The guest cannot read a VMSA in use, to fault it in. */
 		vcpu_ioctl(s->server->vcpu, KVM_PRE_FAULT_MEMORY, &range);
 }
 
