@@ -40,7 +40,7 @@ def find(lines):
                 sync.add(g)
     clock = collections.defaultdict(lambda: collections.defaultdict(int))
     release = collections.defaultdict(dict)
-    last = collections.defaultdict(dict)    # granule: (cpu, kind, first and last byte): (time, pc)
+    last = collections.defaultdict(dict)    # granule: (cpu, kind, first and last byte, pc): time
     pairs = collections.Counter()
 
     def join(to, other):
@@ -56,10 +56,10 @@ def find(lines):
                 continue
             low = max(addr, g << 3) & 7
             high = min(addr + size - 1, (g << 3) + 7) & 7
-            for (other, k, lo, hi), (t, other_pc) in last[g].items():
+            for (other, k, lo, hi, other_pc), t in last[g].items():
                 if other != cpu and "w" in (k, kind) and lo <= high and low <= hi and t > now[other]:
                     pairs[g, other_pc, k, pc, kind] += 1
-            last[g][cpu, kind, low, high] = (now[cpu], pc)
+            last[g][cpu, kind, low, high, pc] = now[cpu]
             if g in sync:
                 if kind == "r":
                     join(now, release[g])

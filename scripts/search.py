@@ -5,7 +5,6 @@
 import argparse
 import bisect
 import collections
-import fcntl
 import hashlib
 import json
 import os
@@ -344,6 +343,9 @@ class Search:
         keyfile = os.path.join(self.out, "key")
         old = open(keyfile).read() if os.path.exists(keyfile) else None
         if args.fresh or old != key:
+            for name in os.listdir(self.out):
+                if name.startswith(("failed-", "unclear-")):
+                    shutil.rmtree(os.path.join(self.out, name))
             for path in self.results, self.drawn:
                 if os.path.exists(path):
                     os.unlink(path)
@@ -398,7 +400,6 @@ class Search:
         self.skipped = self.pruned = self.apart = 0
         self.branches = []      # of all runs: choices, cost, decisions that are theirs
         self.classes = set()
-        self.objects = {}
         self.runs = self.unclear = 0
         self.first = None
         self.milliseconds = 0
@@ -431,7 +432,6 @@ class Search:
                            "hash": trace.hash, "instructions": trace.instructions,
                            "decisions": [d for d in trace.decisions if d[0] > last], "users": list(trace.users.items()),
                            "window": [[str(o), n] for o, n in trace.window.items()]}
-                    self.objects.update(trace.objects)
                     with open(self.results, "a") as f:
                         f.write(json.dumps(run, separators=(",", ":")) + "\n")
                     if verdict != "passed":
@@ -571,6 +571,7 @@ class Search:
         rows, nr, listed = {}, 0, 0
         self.send(())
         trace = self.wait()[1]
+        self.objects = trace.objects
         runs = [()] + [((0, c),) for i, k, cpu, mask, state, o, x, y in trace.decisions[:1] if k == "f"
                        for c in range(32) if c != cpu and mask >> c & 1]
         for choices in runs:
@@ -598,7 +599,7 @@ class Search:
 
     def again(self, cost, choices):
         return "make explore BOUND=%d %sKERNEL=%s CASE=%s CHOICES=%s" % (
-            cost, "TSO=1 " if self.args.tso else "", self.args.name, self.case, text(choices))
+            cost, "TSO=1 " if self.args.tso else "", self.args.name, self.case, text(choices) or "-")
 
     def keep(self, trace, cost, choices, why):
         """What scripts/draw draws."""
@@ -695,15 +696,15 @@ def main():
                 search.races()
                 continue
             if args.choices:
-                choices = tuple(tuple(int(x) for x in c.split(":")) for c in args.choices.split("+"))
+                choices = tuple(tuple(int(x) for x in c.split(":")) for c in args.choices.split("+") if c != "-")
                 failed += search.replay(choices) == "failed"
                 continue
             first = search.run()
-            watched = {name.split(".")[0] for name in search.objects.values()}
-            if search.objects and not words <= watched:
-                raise Broken("these words were not found: %s" % ", ".join(sorted(words - watched)))
             if not first:
                 rest = unlisted(search.races(quiet=True), args.races_known)
+                watched = {name.split(".")[0] for name in search.objects.values()}
+                if not words <= watched:
+                    raise Broken("these words were not found: %s" % ", ".join(sorted(words - watched)))
         except Broken as e:
             say("%s: %s" % (case, e))
             sys.exit(2)
@@ -719,7 +720,7 @@ def main():
             print("again: " + search.again(cost, choices))
         else:
             print("scenario %s, kernel %s, %s CPUs%s: all interleavings with at most %d preemptions at accesses "
-                  "to {%s}: %d runs (%s; %d known states and %d preemptions left out, %d went on otherwise), "
+                  "to {%s}, IPIs with their target's next turn and timers when nobody can go on: %d runs (%s; %d known states and %d preemptions left out, %d went on otherwise), "
                   "%d classes, %s; unlisted conflicting accesses: %s; %.0f s, %d ms a run" % (
                   case, args.name, smp, buffers, args.bound, ", ".join(sorted(words) + ["rmp", "ipi"]),
                   search.runs, levels, search.pruned, search.skipped, search.apart, len(search.classes),

@@ -50,6 +50,13 @@ choices=$(sed -n 's/.* CHOICES=//p' "$OUT.out")
 check "that interleaving again" search 0 M=281 BOUND=1 TSO=1 CHOICES="$choices"
 check "... is the same, byte for byte" said '^the same run, byte for byte'
 check "7.3 does not fail with them" search 0 BOUND=1 TSO=1
+CASE=punch_beside_other_create
+check "7.3 fails without a choice" search 1 BOUND=0
+choices=$(sed -n 's/.* CHOICES=//p' "$OUT.out")
+check "that interleaving again" search 1 BOUND=0 CHOICES="$choices"
+check "... is the same, byte for byte" said '^the same run, byte for byte'
+check "choices that are none are refused" search 2 BOUND=0 CHOICES=0:1+
+check "parts of a search are refused" search 2 BOUND=0 SHARD=1/2
 check "a case that is none is refused" search 2 BOUND=1 CASE=no_such_case
 check "a bound that is none is refused" search 2 BOUND=some
 done_testing
