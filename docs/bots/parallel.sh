@@ -19,8 +19,8 @@ mkdir -p parts
 set -- "$(for a; do printf "'%s' " "$(printf %s "$a" | sed "s/'/'\\\\''/g")"; done)"
 # Make says 2 for what failed as for what was not done: a result is what counts.
 part="cd ${CLONE:-snp-vmsa-selftests} && { make $job $* SHARD={}/$n >&2 || :; }
-cd \${SNP_BUILD:-build} && r=\$(ls $job.{}-of-$n/results.json $job.{}-of-$n/*/results.jsonl $job.{}-of-$n/*/asked 2>/dev/null)
-[ -n \"\$r\" ] && tar -c $job.{}-of-$n/shard \$r"
+cd \${SNP_BUILD:-build} && r=\$(ls $job.{}-of-$n/results.json $job.{}-of-$n/kills.jsonl $job.{}-of-$n/*/asked 2>/dev/null)
+[ -n \"\$r\" ] && tar -c $job.{}-of-$n/shard \$r \$(ls $job.{}-of-$n/*/results.jsonl 2>/dev/null)"
 # What each prints is a tar file; they come one after another.
 seq "$n" | parallel --sshloginfile "$hosts" --jobs 1 --retries 3 --joblog parts/log "$part" |
 	tar -x -i -C parts

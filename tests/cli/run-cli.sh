@@ -148,7 +148,9 @@ packaged()
 check "a .deb, and the modules of the one beside it" packaged
 rm -f "$tmp"/debs/linux-image*
 check "a .deb without its vmlinuz" refuses "has no vmlinuz, and no linux-image-9.9.1 or" env SNP_CACHE="$tmp/images" scripts/build-kernel "$tmp/debs/linux-modules-9.9.1_9.9.1-1_amd64.deb"
-check "a .deb of something else" refuses "is no package" env KERNEL="$tmp/debs/x.deb" scripts/use-kernel "$tmp/debs/x.deb"
+check "a .deb that is none" refuses "is no package" scripts/use-kernel "$tmp/debs/x.deb"
+package other "$tmp/other" >/dev/null
+check "a .deb of something else" refuses "is other, and no linux-image-V" scripts/use-kernel "$tmp/debs/other_9.9.1-1_amd64.deb"
 
 check "HOST=native asks for a word more" refuses "may die of the tests.*say FIXED=1" env HOST=native scripts/run
 check "... and gives no shell" refuses "HOST=native is this machine as it is" env HOST=native MODE=shell scripts/run
