@@ -227,7 +227,7 @@ SNP_TEST(create_beside_create, 1)
 
 /* Behind what ucall writes to; one entry fewer fits. */
 #define PSC_OFFSET	(offsetof(struct ghcb, shared_buffer) + sizeof(u64))
-#define PSC_BAD_END	(VMGEXIT_PSC_MAX_ENTRY - 1)
+#define PSC_BAD_END	(VMGEXIT_PSC_MAX_COUNT - 1)
 
 /* Ask for entries 0 to arg[0], or to what the header says; the first two ask for something. */
 static void guest_share(struct snp_order *order)

@@ -95,7 +95,7 @@ static void create_other(struct snp_vm *s, gpa_t gpa)
 
 static void guest_init(struct snp_order *order)
 {
-	guest_send_init(order->arg[0]);
+	guest_send_init(order->arg[0], false);
 }
 
 static void init(struct snp_vm *s, gpa_t gpa)

@@ -177,7 +177,7 @@ SNP_TEST(create_self, 1)
 	ap_check_next(ap, ap_wait_failed, "ran although it was destroyed");
 }
 
-/* On whatever page, be it the one that the vCPU has. */
+/* On a new page, and again on the page that the vCPU had before. */
 SNP_TEST(create_wakes, 1)
 {
 	static void (* const work[])(struct snp_ap_shared *me) = {

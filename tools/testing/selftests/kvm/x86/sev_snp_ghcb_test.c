@@ -15,11 +15,12 @@
 #define NR_PAGES		2
 #define SHARED_ALIAS		(SZ_4G + SZ_2M)
 
-#define GHCB_MSR_CPUID_REQ(_fn, _reg)	((u64)(_fn) << 32 | (u64)(_reg) << 30 | 0x004)
+#define GHCB_CPUID_REQ(_fn, _reg)	((u64)(_fn) << 32 | (u64)(_reg) << 30 | 0x004)
 #define GHCB_MSR_CPUID_RESP		0x005
 #define GHCB_MSR_HV_FT_REQ		0x080
 #define GHCB_MSR_HV_FT_RESP		0x081
-#define GHCB_HV_FT_SNP_AP_CREATION	(BIT_ULL(0) | BIT_ULL(1))
+#define GHCB_HV_FT_SNP			BIT_ULL(0)
+#define GHCB_HV_FT_SNP_AP_CREATION	BIT_ULL(1)
 
 static struct snp_vm *setup(u32 nr_aps)
 {
@@ -81,7 +82,7 @@ SNP_TEST(vc, 1)
 
 static u32 msr_cpuid(u32 fn, u32 reg)
 {
-	u64 resp = ghcb_msr_call(GHCB_MSR_CPUID_REQ(fn, reg));
+	u64 resp = ghcb_msr_call(GHCB_CPUID_REQ(fn, reg));
 
 	GUEST_ASSERT_EQ(resp & GHCB_MSR_INFO_MASK, GHCB_MSR_CPUID_RESP);
 	return resp >> 32;
@@ -89,6 +90,7 @@ static u32 msr_cpuid(u32 fn, u32 reg)
 
 static void guest_msr_protocol(struct snp_order *order)
 {
+	const u64 wanted = GHCB_HV_FT_SNP | GHCB_HV_FT_SNP_AP_CREATION;
 	u64 info = ghcb_msr_call(GHCB_MSR_SEV_INFO_REQ), features = ghcb_hv_features();
 	u32 eax, ebx, ecx, edx;
 
@@ -101,7 +103,7 @@ static void guest_msr_protocol(struct snp_order *order)
 	GUEST_ASSERT_EQ(msr_cpuid(0x8000001f, 0), eax);
 	GUEST_ASSERT_EQ(msr_cpuid(0x8000001f, 1), ebx);
 
-	GUEST_ASSERT_EQ(features & GHCB_HV_FT_SNP_AP_CREATION, GHCB_HV_FT_SNP_AP_CREATION);
+	GUEST_ASSERT_EQ(features & wanted, wanted);
 	GUEST_ASSERT_EQ(ghcb_msr_call(GHCB_MSR_HV_FT_REQ), features << 12 | GHCB_MSR_HV_FT_RESP);
 
 	/* The next request registers the GHCB again. */
@@ -256,7 +258,7 @@ static void run_hostile(struct snp_vm *s, const char *what, void (*fn)(struct sn
 	bool done;
 
 	s->what = what;
-	snp_step("%s", what);
+	__snp_step(SNP_PUNCH, "# %s\n", what);
 	for (done = __snp_order(s, fn, 0, 0, 0); !done; done = ap_run_to_sync(bsp)) {
 		if (bsp->err != EINVAL || s->order->ret != GHCB_NO_ANSWER)
 			ap_fail(bsp);
@@ -343,7 +345,7 @@ static void guest_hostile_psc(struct snp_order *order)
 	const u64 share = PAGES | (u64)SNP_PAGE_STATE_SHARED << 52;
 	const u32 buffer = offsetof(struct ghcb, shared_buffer);
 	const u32 end = offsetof(struct ghcb, reserved_0xff0);
-	const u32 size = sizeof(struct psc_hdr), last = VMGEXIT_PSC_MAX_ENTRY - 1;
+	const u32 size = sizeof(struct psc_hdr), last = VMGEXIT_PSC_MAX_COUNT - 1;
 	enum { HDR = 1, ENTRY, NR_ERRS };
 	const struct {
 		u32 scratch;
@@ -409,7 +411,7 @@ static void guest_share_some(struct snp_order *order)
 
 	/* Not neighbors, i.e. a request each. */
 	desc->hdr = (struct psc_hdr) { .end_entry = order->arg[0] - 1 };
-	for (i = 0; i < VMGEXIT_PSC_MAX_ENTRY; i++)
+	for (i = 0; i < VMGEXIT_PSC_MAX_COUNT; i++)
 		desc->entries[i] = (PAGES + i * 2 * PAGE_SIZE) | (u64)SNP_PAGE_STATE_SHARED << 52;
 	order->arg[1] = this_sev_cpu()->ghcb_gpa + offsetof(struct ghcb, shared_buffer);
 	ghcb_set(ghcb, sw_scratch, order->arg[1]);
@@ -422,7 +424,7 @@ SNP_TEST(page_state_change_changes, 1)
 {
 	const u32 nr_entries = 3;
 	struct snp_vm *s = setup(0);
-	static const u16 ends[] = { VMGEXIT_PSC_MAX_ENTRY - 1, VMGEXIT_PSC_MAX_ENTRY, 0xffff };
+	static const u16 ends[] = { VMGEXIT_PSC_MAX_COUNT - 1, VMGEXIT_PSC_MAX_COUNT, 0xffff };
 	struct kvm_run *run = s->server->vcpu->run;
 	struct psc_hdr *hdr;
 	bool done;
@@ -430,7 +432,7 @@ SNP_TEST(page_state_change_changes, 1)
 
 	s->what = "page state change that changes";
 	for (i = 0; i < ARRAY_SIZE(ends); i++) {
-		snp_step("%s: end %u", s->what, ends[i]);
+		__snp_step(SNP_PUNCH, "# %s: end %u\n", s->what, ends[i]);
 		done = __snp_order(s, guest_share_some, nr_entries, 0, 0);
 		for (nr = 0; !done; nr++) {
 			if (s->server->err || run->exit_reason != KVM_EXIT_HYPERCALL)

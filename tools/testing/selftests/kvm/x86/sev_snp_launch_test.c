@@ -30,6 +30,7 @@ static struct snp_vm *setup(u32 nr_aps)
 
 static void launch_until_finish(struct snp_vm *s)
 {
+	snp_may_damage();
 	snp_vm_prepare(s);
 	snp_vm_launch_start(s->vm, snp_default_policy() | SNP_POLICY_SMT);
 	snp_vm_launch_update(s->vm);
@@ -236,7 +237,7 @@ SNP_TEST(run_beside_finish, 1)
 	ap_wait_blocked(ap);
 	kvm_pthread_create(&thread, NULL, finish_thread, s);
 
-	/* Only this thread ends KVM_RUN, i.e. it may as well give up too early. */
+	/* KVM must wait for ap_stop() below.  Too short a look can only miss a bug. */
 	for (i = 0; i < 100 && !READ_ONCE(s->order->ret); i++)
 		usleep(1000);
 	AP_ASSERT(ap, !READ_ONCE(s->order->ret) || READ_ONCE(ap->nr_eintr),

@@ -82,7 +82,7 @@ int main(int argc, char *argv[])
 	ksft_set_plan(ARRAY_SIZE(cases));
 	atexit(report_failure);
 
-	/* If the guest has as many bits, neither gfn nor offset fits in 32 of them. */
+	/* The file offset, in pages, takes more than 32 bits; so does the gfn if it can. */
 	s = snp_vm_create(2);
 	pages = (BIT_ULL(63 - __builtin_clzll(s->vm->max_gfn)) << PAGE_SHIFT) + 0x3000;
 	pgoff = 2 * (pages / PAGE_SIZE + BIT_ULL(32)) + 5;

@@ -230,11 +230,10 @@ static void punch_running(struct target *t, struct punch how)
 	struct target *other = how.two ? partner(t) : t;
 	struct snp_ap *ap = t->ap;
 	u32 first, nr_pages;
-	u64 heartbeat;
+	u64 heartbeat, start;
 
 	ensure_running(other);
 	ap->s->what = "punch under a running vCPU";
-	ap->s->spte = how.cold ? COLD : WARM;
 	/* End with a VMSA, see above. */
 	first = min(t->page, other->page);
 	nr_pages = max(t->page, other->page) - first + 1;
@@ -250,10 +249,11 @@ static void punch_running(struct target *t, struct punch how)
 		entered(IN_GUEST);
 	if (how.again)
 		snp_race_arm(&t->race, gpa(t, first), 1 + random_below(3 * t->race.edge_ns));
+	start = snp_now();
 	punch(t, first, nr_pages);
 	if (how.again) {
 		snp_race_wait(&t->race);
-		if (t->race.running)
+		if (t->race.running && t->race.start_ns > start)
 			entered(IN_RELOAD);
 	}
 	if (how.cold)
@@ -262,7 +262,6 @@ static void punch_running(struct target *t, struct punch how)
 	expect_failure(t);
 	if (how.two)
 		expect_failure(other);
-	ap->s->spte = WARM;
 }
 
 static void round_storm(struct target *t, u64 nr)
@@ -366,7 +365,9 @@ static void round_slots(struct target *t, u64 nr)
 	ensure_running(other);
 	t->ap->s->what = "memslot deleted, created again, and punched";
 	lock_kicks(true);
-	entered(IN_GUEST);
+	ap_wait_alive(t->ap);
+	if (sched_getcpu() != t->race.place.cpu)
+		entered(IN_GUEST);
 	set_slot(t, 0);
 
 	/* Without a memslot they may run on for a moment. */
@@ -479,7 +480,6 @@ static void setup(void)
 	gva = vm_alloc_shared(vm->vm, PAGE_SIZE, KVM_UTIL_MIN_VADDR, MEM_REGION_DATA);
 	orders = addr_gva2hva(vm->vm, gva);
 	snp_vm_launch(vm);
-	vm->spte = WARM;
 
 	/*
 	 * Nothing is punched before all have run: the first KVM_RUN of a vCPU kicks all

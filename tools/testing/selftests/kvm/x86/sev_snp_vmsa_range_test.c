@@ -252,7 +252,7 @@ SNP_TEST(create_under_storm, 3)
 	}
 }
 
-/* No hole has an empty page behind several VMSAs: what loads one may fill it again. */
+/* No hole ends with an empty page: vCPUs that reload refill it, and it may never end. */
 SNP_TEST(punch_many, 3)
 {
 	static const struct hole holes[] = {

@@ -50,7 +50,7 @@ static inline void __ghcb_set(struct ghcb *ghcb, size_t offset, u64 val)
 u64 ghcb_msr_call(u64 request);
 void __noreturn ghcb_terminate(u64 msr);
 
-/* Guest: get this vCPU's GHCB without a valid field, ghcb_set() some, and send it. */
+/* Guest: take this vCPU's GHCB with no field valid, ghcb_set() what is needed, send it. */
 struct ghcb *ghcb_begin(void);
 struct ghcb_status ghcb_exit(struct ghcb *ghcb, u64 exit_code, u64 info_1, u64 info_2);
 

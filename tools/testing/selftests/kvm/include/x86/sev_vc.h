@@ -35,7 +35,7 @@ enum psc_op {
 	SNP_PAGE_STATE_SHARED,
 };
 
-#define VMGEXIT_PSC_MAX_ENTRY		253
+#define VMGEXIT_PSC_MAX_COUNT		253
 
 struct psc_hdr {
 	u16 cur_entry;
@@ -45,7 +45,7 @@ struct psc_hdr {
 
 struct snp_psc_desc {
 	struct psc_hdr hdr;
-	u64 entries[VMGEXIT_PSC_MAX_ENTRY];
+	u64 entries[VMGEXIT_PSC_MAX_COUNT];
 };
 
 /*
@@ -67,8 +67,7 @@ u32 snp_psc_msr(gpa_t gpa, enum psc_op op);
 u64 ghcb_hv_features(void);
 
 /* Guest, with sev_emulate_vc(): INIT, or INIT and SIPI, by x2APIC. */
-void guest_send_init(u32 apic_id);
-void guest_send_init_sipi(u32 apic_id);
+void guest_send_init(u32 apic_id, bool sipi);
 
 /* Host: do what KVM_HC_MAP_GPA_RANGE asks for, i.e. set the memory attributes. */
 void vcpu_handle_map_gpa_range(struct kvm_vcpu *vcpu);

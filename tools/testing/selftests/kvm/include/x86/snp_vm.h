@@ -24,9 +24,9 @@ struct snp_order {
 
 /* What an AP tells the host; @work, if any, is done between two heartbeats. */
 struct snp_ap_shared {
-	u64 heartbeat, starts, halts, nmis;
+	u64 heartbeat, starts, halts;
 	void (*work)(struct snp_ap_shared *me);
-	u64 data[3];
+	u64 data[2];
 };
 
 struct snp_ap {
@@ -125,7 +125,7 @@ void __noreturn ap_fail(struct snp_ap *ap);	/* for how KVM_RUN has ended */
 
 void snp_punch(struct snp_vm *s, gpa_t gpa, u64 nr_pages);
 
-/* Hooks: zap SPTEs, and not the RMP; requirements and options, for main(). */
+/* Hooks: zap SPTEs but keep the pages; main()'s requirements and options. */
 void snp_zap(struct snp_vm *s, gpa_t gpa, u64 nr_pages);
 void snp_test_init(int *argc, char *argv[]);
 

@@ -50,7 +50,7 @@ struct ghcb_status ghcb_exit(struct ghcb *ghcb, u64 exit_code, u64 info_1, u64 i
 	vmgexit();
 	barrier();
 
-	/* KVM clears the bitmap when it answers. */
+	/* KVM clears the bitmap when it reads the request. */
 	if (ghcb->save.valid_bitmap[bit / 8] & BIT(bit % 8))
 		return (struct ghcb_status) { GHCB_NO_ANSWER };
 

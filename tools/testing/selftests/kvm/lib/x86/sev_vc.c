@@ -85,7 +85,7 @@ struct ghcb_status snp_psc(gpa_t gpa, u64 nr_pages, enum psc_op op)
 	struct ghcb_status status;
 	u64 i;
 
-	GUEST_ASSERT(nr_pages && nr_pages <= VMGEXIT_PSC_MAX_ENTRY);
+	GUEST_ASSERT(nr_pages && nr_pages <= VMGEXIT_PSC_MAX_COUNT);
 	desc->hdr.cur_entry = 0;
 	desc->hdr.end_entry = nr_pages - 1;
 	desc->hdr.reserved = 0;
@@ -126,15 +126,11 @@ static void send_ipi(u32 apic_id, u32 mode)
 				   APIC_INT_ASSERT | mode);
 }
 
-void guest_send_init(u32 apic_id)
+void guest_send_init(u32 apic_id, bool sipi)
 {
 	send_ipi(apic_id, APIC_DM_INIT);
-}
-
-void guest_send_init_sipi(u32 apic_id)
-{
-	send_ipi(apic_id, APIC_DM_INIT);
-	send_ipi(apic_id, APIC_DM_STARTUP);
+	if (sipi)
+		send_ipi(apic_id, APIC_DM_STARTUP);
 }
 
 void vcpu_handle_map_gpa_range(struct kvm_vcpu *vcpu)

@@ -70,10 +70,7 @@ void ap_destroy(struct snp_ap *ap)
 
 static void guest_init(struct snp_order *order)
 {
-	if (order->arg[1])
-		guest_send_init_sipi(order->arg[0]);
-	else
-		guest_send_init(order->arg[0]);
+	guest_send_init(order->arg[0], order->arg[1]);
 }
 
 void ap_init(struct snp_ap *ap)
@@ -179,10 +176,13 @@ void snp_set_spte(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
 {
 	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = nr_pages * PAGE_SIZE };
 
-	if (s->spte == COLD)
+	if (s->spte == COLD) {
 		snp_zap(s, gpa, nr_pages);
-	else	/* The guest cannot read a VMSA in use, to fault it in. */
+	} else {
+		/* The guest cannot read a VMSA in use, to fault it in. */
+		snp_wait_step("map %lu pages from 0x%lx on", nr_pages, gpa);
 		vcpu_ioctl(s->server->vcpu, KVM_PRE_FAULT_MEMORY, &range);
+	}
 }
 
 void snp_window_open(struct snp_vm *s, struct snp_ap *first, u32 nr)

@@ -90,8 +90,10 @@ static void set_nx_huge_pages(bool on)
 
 static void restore_nx_huge_pages(void)
 {
-	if (getpid() == guard->runner)
-		set_nx_huge_pages(guard->nx);
+	if (getpid() != guard->runner)
+		return;
+	WRITE_ONCE(guard->zap_by_nx, false);
+	set_nx_huge_pages(guard->nx);
 }
 
 bool snp_conversion_keeps_vmsa(void)
@@ -127,6 +129,7 @@ void snp_zap(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
 {
 	struct snp_ap *ap;
 
+	snp_wait_step("zap the SPTEs of %lu pages from 0x%lx on", nr_pages, gpa);
 	if (!guard->zap_by_nx || snp_conversion_keeps_vmsa()) {
 		vm_mem_set_shared(s->vm, gpa, nr_pages * PAGE_SIZE);
 		vm_mem_set_private(s->vm, gpa, nr_pages * PAGE_SIZE);
@@ -135,6 +138,9 @@ void snp_zap(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
 
 	/* This kicks vCPUs in the guest, and may do so late: enter KVM_RUN again. */
 	set_nx_huge_pages(!get_kvm_param_bool("nx_huge_pages"));
+	/* The runner may have ended before that, and restored it in vain. */
+	if (!READ_ONCE(guard->zap_by_nx))
+		set_nx_huge_pages(guard->nx);
 	for (ap = &s->ap[1]; ap <= &s->ap[s->nr_aps]; ap++) {
 		if (ap_is_running(ap) && !vcpu_get_stat(ap->vcpu, blocking)) {
 			ap_stop(ap);

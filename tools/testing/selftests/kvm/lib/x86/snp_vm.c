@@ -6,8 +6,7 @@ void __weak __snp_step(enum snp_step step, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	if (step != SNP_WAIT)
-		vfprintf(stderr, fmt, args);
+	vfprintf(stderr, fmt, args);
 	va_end(args);
 }
 
@@ -70,7 +69,7 @@ struct snp_vm *snp_vm_create(u32 nr_aps)
 	s->server = &s->ap[BSP];
 	signal(SIGUSR1, nop_signal);
 
-	/* A page that is freed is the next one to be allocated on the same CPU. */
+	/* Stay on one CPU, whose next page to allocate is the one that a punch frees. */
 	if (!CPU_COUNT(&cpus))
 		kvm_sched_getaffinity(0, sizeof(cpus), &cpus);
 	s->cpus = cpus;
@@ -225,7 +224,7 @@ bool ap_complain(struct snp_ap *ap, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(ap_complaint + len, sizeof(ap_complaint) - len, fmt, args);
 	va_end(args);
-	snp_step("%s", ap_complaint);
+	fprintf(stderr, "# %s\n", ap_complaint);
 	return false;
 }
 
