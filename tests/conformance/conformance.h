@@ -90,11 +90,11 @@ void flush_tlb(void);
 /* VMCB control area and VMSA, by offset (APM tables B-1 and B-4) */
 enum {
     V_EXCEPTIONS = 0x08, V_MISC1 = 0x0c, V_MISC2 = 0x10, V_CR = 0x00,
-    V_IOPM = 0x40, V_MSRPM = 0x48, V_ASID = 0x58, V_TLB = 0x5c,
-    V_INT_CTL = 0x60, V_INT_STATE = 0x68, V_EXIT = 0x70, V_INFO1 = 0x78,
-    V_INFO2 = 0x80, V_INTINFO = 0x88, V_NP = 0x90, V_GHCB = 0xa0,
-    V_EVENTINJ = 0xa8, V_NCR3 = 0xb0, V_LBR = 0xb8, V_CLEAN = 0xc0,
-    V_NRIP = 0xc8, V_BYTES = 0xd0, V_VMSA = 0x108, V_SAVE = 0x400,
+    V_IOPM = 0x40, V_MSRPM = 0x48, V_TSC_OFFSET = 0x50, V_ASID = 0x58,
+    V_TLB = 0x5c, V_INT_CTL = 0x60, V_INT_STATE = 0x68, V_EXIT = 0x70,
+    V_INFO1 = 0x78, V_INFO2 = 0x80, V_INTINFO = 0x88, V_NP = 0x90,
+    V_GHCB = 0xa0, V_EVENTINJ = 0xa8, V_NCR3 = 0xb0, V_LBR = 0xb8,
+    V_CLEAN = 0xc0, V_NRIP = 0xc8, V_BYTES = 0xd0, V_VMSA = 0x108, V_SAVE = 0x400,
 };
 
 enum {

@@ -141,6 +141,13 @@ static void survives(void)
     lead_to(other, 7);
     make(fresh(), page, false, false, OTHER_ASID);
     check("RMPUPDATE-29", read_on(0, 310, 0), OLD, "and no other page's");
+    cached(318);
+    make(page, page, false, false, OTHER_ASID);
+    make_shared(page);
+    F64(page, 0) = OLD;
+    read_on(0, 318, 0);
+    lead_to(other, 7);
+    check("TLB-03", read_on(0, 318, 0), OLD, "one made after an RMPUPDATE, too");
 }
 
 /* ---- what is told ---- */
@@ -192,6 +199,22 @@ static void told(void)
     lead_to(other, 7);
     read_on(1, 317, 0);
     check("TLB-05", read_on(0, 317, 3), NEW, "and back with a flush");
+}
+
+/* A field changes while its clean bit is not set, another one is, and all are */
+static void clean_bits(void)
+{
+    static const uint32_t clean[] = { 0, ~1u, ~0u };
+    const uint64_t v = VMCB(plain.vcpu);
+    unsigned i;
+
+    cached(319);
+    for (i = 0; i < 3; i++) {
+        F64(v, V_TSC_OFFSET)++;
+        F32(v, V_CLEAN) = clean[i];
+        check("CLEAN-01", vmrun(v).code, 0x81, "a field has changed");
+    }
+    stale("CLEAN-01", "at", V_TSC_OFFSET);
 }
 
 /* ---- SNP guests ---- */
@@ -287,5 +310,6 @@ void rules_tlb(void)
 {
     survives();
     told();
+    clean_bits();
     snp_guests();
 }

@@ -800,17 +800,34 @@ static void test_legacy(void)
 
 /* ---- DMA ---- */
 
-/* COMPLETION_WAIT: what is at @spa after it should have stored there */
-static uint64_t completion_wait(uint64_t spa)
+static void iommu_command(uint64_t lo, uint64_t hi)
 {
-    static unsigned tail;
-    mmio_write64(IOMMU_COMMANDS + tail, spa | 1 | 1ull << 60);
-    mmio_write64(IOMMU_COMMANDS + tail + 8, 0xfeed0000 + tail);
+    uint32_t tail = mmio_read(IOMMU_BASE + 0x2008);
+
+    mmio_write64(IOMMU_COMMANDS + tail, lo);
+    mmio_write64(IOMMU_COMMANDS + tail + 8, hi);
     tail += 16;
     mmio_write(IOMMU_BASE + 0x2008, tail);
     while (mmio_read(IOMMU_BASE + 0x2000) != tail) {
     }
+}
+
+/* COMPLETION_WAIT: what is at @spa after it should have stored there */
+static uint64_t completion_wait(uint64_t spa)
+{
+    static unsigned nr;
+
+    iommu_command(spa | 1 | 1ull << 60, 0xfeed0000 + 16 * nr++);
     return mmio_read64(spa);
+}
+
+/* Bits 63:0 of the device's entry in the device table */
+static void set_dte(uint64_t lo)
+{
+    const unsigned devfn = pci_find(PCI_EDU);
+
+    mmio_write64(DEVTAB + devfn * 32, lo);
+    iommu_command(devfn | 2ull << 60, 0);   /* INVALIDATE_DEVTAB_ENTRY */
 }
 
 static void test_completion(void)
@@ -857,6 +874,13 @@ static void test_dma(void)
     make_shared(SCRATCH);
     is(ram[4], 0, "DMA-01: no write to a page that became a guest's");
     is(mmio_read(IOMMU_BASE + 0x2018), tail + 48, "DMA-01: three events");
+
+    /* valid, with translation, mode 0, read and write */
+    set_dte(3ull << 61 | 3);
+    dma(true, SCRATCH + 48);
+    set_dte(0);
+    is(ram[6], 0, "DMA-05: no write by a table entry of mode 0");
+    is(event[6] >> 60, 1, "DMA-05: ILLEGAL_DEV_TABLE_ENTRY");
 }
 
 /* ---- the end ---- */
@@ -925,6 +949,10 @@ static void test_shutdown(bool x86)
         is(COMMAND(ACTIVATE, PAIR(handle, ASID_SEV)), OK, "ACTIVATE");
         is(COMMAND(DBG_ENCRYPT, PAIR(handle, 0), G_NORMAL, SCRATCH, 16),
            ADDRESS, "FW-11: DBG_ENCRYPT does not read a page of a guest's");
+        is(COMMAND(DBG_DECRYPT, PAIR(handle, 0), SCRATCH, G_NORMAL, 16),
+           PAGE_STATE, "FW-09: nor does DBG_DECRYPT write one");
+        is(COMMAND(SNP_PLATFORM_STATUS, (uint64_t)raw(SCRATCH)), PAGE_STATE,
+           "FW-09: nor does SNP_PLATFORM_STATUS write the RMP");
         is(command_at(SHUTDOWN, 0), OK, "SHUTDOWN");
     }
     is(*(uint64_t *)G_PERMS == plain, 0,

@@ -327,6 +327,8 @@ check "carriage returns of a serial line do no harm" verdict 0 PASS
 
 good; echo 'qemu-system-x86_64: warning: x-snp-host: stale translation (TLB-05) on cpu 1, asid 1: gpa 0x19000' >>"$d/qemu.log"
 check "a TLB flush that KVM lost: FAIL" verdict 1 '^cause: stale-translation: .*TLB-05'
+good; echo 'qemu-system-x86_64: warning: x-snp-host: stale VMCB (CLEAN-01) on cpu 1, asid 1: 0x201c000 has changed at 0x50, and its clean bit 0 is set' >>"$d/qemu.log"
+check "a clean bit that KVM left set: FAIL" verdict 1 '^cause: stale-vmcb: .*CLEAN-01'
 good; echo 'qemu-system-x86_64: warning: x-snp-host: lost pages: 128 are assigned to guests that are gone, the first at 0x19000' >>"$d/qemu.log"
 check "pages freed that are a guest's: FAIL" verdict 1 '^cause: page-leak: .* 128 are'
 for n in 132 133; do

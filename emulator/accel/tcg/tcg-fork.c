@@ -321,7 +321,7 @@ static void fork_bh(void *opaque)
 void tcg_fork_point(void)
 {
     if (fork_server && !qatomic_xchg(&fork_server->pending, true)) {
-        tcg_sched_points = 0;
+        qatomic_set(&tcg_sched_points, 0);
         aio_bh_schedule_oneshot(qemu_get_aio_context(), fork_bh, fork_server);
     }
 }

@@ -280,6 +280,16 @@ static void sched_over(TcgSched *s, Error *err, int code)
 
 static bool sched_server(TcgSched *s);
 
+static bool sched_check(TcgSched *s, Error **errp)
+{
+    if (!s->slice || !s->horizon || !s->depth || s->depth > MAX_DEPTH) {
+        error_setg(errp, "x-sched: slice, horizon and depth are 1 at least, "
+                   "depth %d at most", MAX_DEPTH);
+        return false;
+    }
+    return true;
+}
+
 /* From here on the seed decides. */
 static void sched_start(TcgSched *s)
 {
@@ -291,7 +301,9 @@ static void sched_start(TcgSched *s)
     if (s->server && !sched_server(s)) {
         return;
     }
-    if (s->search.begin && !tcg_search_arm(&s->search, &err)) {
+    /* A copy has properties of its own */
+    if (!sched_check(s, &err) ||
+        (s->search.begin && !tcg_search_arm(&s->search, &err))) {
         sched_over(s, err, EXIT_FAILURE);
         return;
     }
@@ -731,9 +743,7 @@ static void sched_complete(UserCreatable *uc, Error **errp)
         error_setg(errp, "there is one x-sched per machine");
         return;
     }
-    if (!s->slice || !s->horizon || !s->depth || s->depth > MAX_DEPTH) {
-        error_setg(errp, "x-sched: slice, horizon and depth are 1 at least, "
-                   "depth %d at most", MAX_DEPTH);
+    if (!sched_check(s, errp)) {
         return;
     }
     if (phase_check(PHASE_MACHINE_READY)) {

@@ -37,7 +37,7 @@ void tcg_sched_do_point(CPUState *cpu, TcgSchedPoint point, uintptr_t ra);
 static inline void tcg_sched_point(CPUState *cpu, TcgSchedPoint point,
                                    uintptr_t ra)
 {
-    if (unlikely(tcg_sched_points & (1u << point))) {
+    if (unlikely(qatomic_read(&tcg_sched_points) & (1u << point))) {
         tcg_sched_do_point(cpu, point, ra);
     }
 }

@@ -141,12 +141,20 @@ SevStatus snp_fw_writable_pages(SnpFw *fw, uint64_t spa, uint64_t len)
         return snp_fw_refuse(fw, SEV_INVALID_ADDRESS, "FW-05: not RAM");
     }
     /* not when SNP_EN is set but SNP_INIT is still to come (Linux 6.12) */
-    if (!fw->snp_init || !rmp) {
+    if (!fw->rmp_initialized || !rmp) {
         return SEV_SUCCESS;
     }
     for (page = spa & ~(RMP_PAGE_4K - 1); page < spa + len;
          page += RMP_PAGE_4K) {
         if (!rmp_covered(rmp, page)) {
+            continue;
+        }
+        if (!fw->snp_init) {
+            /* SNP_SHUTDOWN_EX has left the table in force: GEOM-07, FW-11 */
+            if (!rmp_hv_owned(rmp, page, RMP_PAGE_4K)) {
+                return snp_fw_refuse(fw, SEV_INVALID_PAGE_STATE,
+                                     "FW-09: not the hypervisor's");
+            }
             continue;
         }
         status = snp_fw_page_in_state(fw, page, RMP_PAGE_FIRMWARE);

@@ -153,6 +153,7 @@ void snp_tlb_rmp_changed(SnpTlbHost *host, uint64_t spa, uint64_t size);
 void snp_tlb_realize(CPUArchState *env, SnpTlbHost *host);
 void snp_tlb_reset(CPUArchState *env);
 void snp_tlb_vmrun(CPUArchState *env, uint8_t tlb_ctl);
+void snp_tlb_vmexit(CPUArchState *env);
 void snp_tlb_guest_flush(CPUArchState *env);
 void snp_tlb_invlpga(CPUArchState *env, vaddr addr, uint32_t asid);
 /*

@@ -21,6 +21,7 @@
 #include "system/address-spaces.h"
 #include "system/memory.h"
 #include "hw/boards.h"
+#include "hw/i386/apic_internal.h"
 #include "hw/i386/e820_memory_layout.h"
 #include "hw/i386/pc.h"
 #include "hw/qdev-core.h"
@@ -103,19 +104,24 @@ unsigned snp_host_min_sev_asid(SnpHost *s)
     return s->snp_asids + 1;
 }
 
-void *snp_host_page(uint64_t spa)
+/* The host address of so much RAM, or NULL */
+static void *ram_at(uint64_t spa, uint64_t size)
 {
     MemoryRegion *mr;
-    hwaddr xlat, len = TARGET_PAGE_SIZE;
+    hwaddr xlat, len = size;
 
     RCU_READ_LOCK_GUARD();
-    mr = address_space_translate(&address_space_memory, spa & TARGET_PAGE_MASK,
-                                 &xlat, &len, false, MEMTXATTRS_UNSPECIFIED);
-    if (!memory_region_is_ram(mr) || memory_region_is_rom(mr) ||
-        len < TARGET_PAGE_SIZE) {
+    mr = address_space_translate(&address_space_memory, spa, &xlat, &len, true,
+                                 MEMTXATTRS_UNSPECIFIED);
+    if (!memory_region_is_ram(mr) || memory_region_is_rom(mr) || len < size) {
         return NULL;
     }
     return memory_region_get_ram_ptr(mr) + xlat;
+}
+
+void *snp_host_page(uint64_t spa)
+{
+    return ram_at(spa & TARGET_PAGE_MASK, TARGET_PAGE_SIZE);
 }
 
 static void flush_tlbs(CPUState *cpu, run_on_cpu_data data)
@@ -528,21 +534,6 @@ void snp_host_wbinvd(SnpHost *s, unsigned cpu_index)
 
 /* ---- SNP_EN ---- */
 
-/* The host address of so much RAM, or NULL */
-static void *ram_at(uint64_t spa, uint64_t size)
-{
-    MemoryRegion *mr;
-    hwaddr xlat, len = size;
-
-    RCU_READ_LOCK_GUARD();
-    mr = address_space_translate(&address_space_memory, spa, &xlat, &len, true,
-                                 MEMTXATTRS_UNSPECIFIED);
-    if (!memory_region_is_ram(mr) || memory_region_is_rom(mr) || len < size) {
-        return NULL;
-    }
-    return memory_region_get_ram_ptr(mr) + xlat;
-}
-
 /*
  * A processor sets SYSCFG.SNP_EN.  Every processor must name the same table
  * (GEOM-01: APM2 15.36.4).  NULL if the MSRs do not describe one.
@@ -720,6 +711,11 @@ void snp_host_reserve_rmp(SnpHost *s, uint64_t below_4g_size,
                              RMP_BOOKKEEPING_SIZE, MiB);
 
     if (!s) {
+        return;
+    }
+    if (current_machine->maxram_size > current_machine->ram_size) {
+        error_setg(errp, "x-snp-host: memory cannot be plugged in: use -m "
+                   "without maxmem");
         return;
     }
     if (top > 1ull << CIPHER_KEY_SHIFT) {
@@ -1074,6 +1070,8 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
     if (s->stale != SNP_STALE_OFF) {
         s->tlb = snp_tlb_host_new(s->stale == SNP_STALE_USE);
     }
+    /* It writes where software tells it to, and knows no RMP: GEOM-07 */
+    object_register_sugar_prop(TYPE_APIC_COMMON, "vapic", "off", false);
     qemu_register_reset(snp_host_system_reset, s);
     s->machine_done.notify = snp_host_machine_done;
     qemu_add_machine_init_done_notifier(&s->machine_done);

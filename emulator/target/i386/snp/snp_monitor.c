@@ -49,6 +49,7 @@ SnpPageInfo *qmp_x_query_snp_page(uint64_t address, Error **errp)
     Rmp *rmp = snp_host_rmp(host);
     SnpPageInfo *info;
     RmpState state;
+    uint64_t offset;
     RmpEntry entry;
     CPUState *cs;
 
@@ -64,10 +65,13 @@ SnpPageInfo *qmp_x_query_snp_page(uint64_t address, Error **errp)
     entry = rmp_raw(rmp, address);
     QAPI_LIST_PREPEND(info->entry, entry.hi);
     QAPI_LIST_PREPEND(info->entry, entry.lo);
-    if (rmp_read(rmp, address, &state) == RMP_OK && state.assigned) {
+    /* Of a 2 MB page the first entry has the owner */
+    offset = info->large ? info->address & (RMP_PAGE_2M - 1) : 0;
+    if (rmp_read(rmp, info->address - offset, &state) == RMP_OK &&
+        state.assigned) {
         info->owner = g_new0(SnpPageOwner, 1);
         info->owner->asid = state.asid;
-        info->owner->gpa = state.gpa;
+        info->owner->gpa = state.gpa + offset;
         info->owner->immutable = state.immutable;
         info->owner->key = rmp_key(rmp, address);
     }

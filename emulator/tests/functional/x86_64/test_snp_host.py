@@ -79,23 +79,27 @@ class SnpHost(QemuSystemTest):
         # That is Zen 5's
         self.assertFalse(model['rmpread'])
 
-    def test_refused(self):
-        self.add_host('')
-        self.vm.add_args('-cpu', CPU + ',-sev-es')
+    def refused(self, why):
         self.vm.set_qmp_monitor(enabled=False)
         self.vm.launch()
         self.vm.wait()
         self.assertNotEqual(self.vm.exitcode(), 0)
-        self.assertRegex(self.vm.get_log(), re.escape('CPUID 8000_001F'))
+        self.assertRegex(self.vm.get_log(), re.escape(why))
+
+    def test_refused(self):
+        self.add_host('')
+        self.vm.add_args('-cpu', CPU + ',-sev-es')
+        self.refused('CPUID 8000_001F')
+
+    def test_refused_memory(self):
+        self.add_host('')
+        self.vm.add_args('-m', '128,maxmem=1G,slots=1')
+        self.refused('memory cannot be plugged in')
 
     def test_refused_accelerator(self):
         # As KVM is, which not every machine has
         self.add_host('', accel='qtest')
-        self.vm.set_qmp_monitor(enabled=False)
-        self.vm.launch()
-        self.vm.wait()
-        self.assertNotEqual(self.vm.exitcode(), 0)
-        self.assertRegex(self.vm.get_log(), 'use -accel tcg')
+        self.refused('use -accel tcg')
 
 
 if __name__ == '__main__':

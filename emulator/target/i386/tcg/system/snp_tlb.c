@@ -1,6 +1,7 @@
 /*
- * What a processor's TLB may still hold of guests (APM volume 2, 15.16, 15.25
- * and 15.36.15; rules TLB-01..06, RMPUPDATE-29).
+ * What a processor may still hold of guests: translations (APM volume 2, 15.16,
+ * 15.25 and 15.36.15; rules TLB-01..06, RMPUPDATE-29), and fields of the VMCB
+ * (15.15; CLEAN-01).
  *
  * TCG's TLB has no ASIDs and is flushed at every VMRUN and #VMEXIT.  Beside it
  * stands here, per processor, what hardware could have kept: the translations
@@ -23,6 +24,8 @@
 #include "qemu/bitmap.h"
 #include "qemu/error-report.h"
 #include "qemu/timer.h"
+#include "system/address-spaces.h"
+#include "system/memory.h"
 #include "cpu.h"
 #include "exec/page-protection.h"
 #include "exec/target_page.h"
@@ -37,6 +40,24 @@
 #define PENDING         16
 #define MAX_CPUS        4096
 #define MAX_REPORTS     64
+
+/*
+ * CLEAN-01 (APM2 15.15.3): fields of the VMCB's control area that a processor
+ * need not read again while their clean bit is set.  vmsa_pa is not among them.
+ */
+static const struct {
+    uint8_t at, size, bit;
+} cached_fields[] = {
+    { 0x00, 24, 0 },    /* intercepts */
+    { 0x3c, 4, 0 },     /* PAUSE filter */
+    { 0x50, 8, 0 },     /* TSC offset */
+    { 0x40, 16, 1 },    /* IOPM, MSRPM */
+    { 0x58, 4, 2 },     /* ASID */
+    { 0x60, 8, 3 },     /* virtual interrupts */
+    { 0x90, 8, 4 },     /* nested paging, SEV */
+    { 0xb0, 8, 4 },     /* nCR3 */
+};
+#define CACHED_BYTES    0xb8
 
 /* Times below are counts of the flushes of this processor: SnpTlb.now */
 typedef struct Entry {
@@ -75,6 +96,8 @@ struct SnpTlb {
     int64_t us;
     Pending pending[PENDING];
     unsigned nr_pending;
+    uint64_t vmcb;              /* of the last #VMEXIT, as it was then */
+    uint8_t control[CACHED_BYTES];
     Entry entry[TLB_ENTRIES];
     Asid asid[TLB_ASIDS];
 };
@@ -155,6 +178,7 @@ void snp_tlb_reset(CPUX86State *env)
     if (t) {
         t->all_flushed = t->now++;
         t->nr_pending = 0;
+        t->vmcb = 0;
     }
 }
 
@@ -284,6 +308,52 @@ static void look_at_pending(CPUX86State *env)
 
 /* ---- VMRUN and walks ---- */
 
+static void read_control(CPUX86State *env, uint8_t *control)
+{
+    address_space_read(&address_space_memory, env->vm_vmcb,
+                       MEMTXATTRS_UNSPECIFIED, control, CACHED_BYTES);
+}
+
+void snp_tlb_vmexit(CPUX86State *env)
+{
+    SnpTlb *t = env->snp.tlb;
+
+    if (!t) {
+        return;
+    }
+    read_control(env, t->control);
+    /* What a VMRUN that was refused has read is not told by the manual */
+    t->vmcb = x86_ldq_phys(env_cpu(env), env->vm_vmcb +
+                           offsetof(struct vmcb, control.exit_code)) ==
+              SVM_EXIT_ERR ? 0 : env->vm_vmcb;
+}
+
+/* CLEAN-01: a field changed, and its clean bit says that it did not */
+static void look_at_clean_bits(CPUX86State *env)
+{
+    SnpTlb *t = env->snp.tlb;
+    uint32_t clean = x86_ldl_phys(env_cpu(env), env->vm_vmcb +
+                                  offsetof(struct vmcb, control.clean));
+    uint8_t now[CACHED_BYTES];
+
+    if (t->vmcb != env->vm_vmcb || !clean) {
+        return;
+    }
+    read_control(env, now);
+    for (unsigned i = 0; i < ARRAY_SIZE(cached_fields); i++) {
+        const unsigned at = cached_fields[i].at, bit = cached_fields[i].bit;
+
+        if ((clean >> bit & 1) &&
+            memcmp(now + at, t->control + at, cached_fields[i].size) &&
+            qatomic_fetch_inc(&t->host->reports) < MAX_REPORTS) {
+            warn_report("x-snp-host: stale VMCB (CLEAN-01) on cpu %d, asid %u: "
+                        "0x%" PRIx64 " has changed at 0x%x, and its clean bit "
+                        "%u is set", env_cpu(env)->cpu_index,
+                        env->snp.tlb_asid, env->vm_vmcb, at, bit);
+        }
+    }
+}
+
 /* TLB-05: what an ASID has here is of the VMCB that ran last, when it did */
 static void foreign(CPUX86State *env, Asid *a)
 {
@@ -324,6 +394,7 @@ void snp_tlb_vmrun(CPUX86State *env, uint8_t tlb_ctl)
         a->hidden = t->now++;
     }
     foreign(env, a);
+    look_at_clean_bits(env);
     look_at_pending(env);
 }
 
@@ -343,11 +414,12 @@ bool snp_tlb_walked(CPUX86State *env, vaddr addr, MMUAccessType access,
     }
     e = slot(t, key, asid);
     if (e->page == key && e->asid == asid && valid(t, e)) {
-        if (e->to == to) {
+        /* An RMP change of the page flushes: what is found after it is new */
+        if (e->to == to && e->handed == page_count(t->host, to)) {
             e->prot |= *prot;
             return true;
         }
-        if (!(e->prot & (1 << access))) {
+        if (e->to == to || !(e->prot & (1 << access))) {
             /* The walk would have been made, and replaces it */
             e->made = 0;
         } else if (mmu_idx == MMU_NESTED_IDX ||

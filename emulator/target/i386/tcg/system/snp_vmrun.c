@@ -146,11 +146,15 @@ void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
  * VMRUN-20 (APM2 15.5.1): the consistency checks that hold for every guest's
  * state
  */
+static uint64_t xcr0_supported(CPUX86State *env)
+{
+    return env->features[FEAT_XSAVE_XCR0_LO] |
+           (uint64_t)env->features[FEAT_XSAVE_XCR0_HI] << 32;
+}
+
 static const char *state_refused(CPUX86State *env, const Vmsa *v)
 {
     const int phys_bits = env_archcpu(env)->phys_bits;
-    const uint64_t xcr0_lo = env->features[FEAT_XSAVE_XCR0_LO];
-    const uint64_t xcr0_hi = env->features[FEAT_XSAVE_XCR0_HI];
     const bool lme = v->efer & MSR_EFER_LME;
     const bool pg = v->cr0 & CR0_PG_MASK;
     const bool cs_l = v->cs.attrib & (1 << 9);
@@ -181,8 +185,7 @@ static const char *state_refused(CPUX86State *env, const Vmsa *v)
                       (cs_l && cs_d))) {
         return "VMRUN-20 long mode";
     }
-    if (!(v->xcr0 & XSTATE_FP_MASK) ||
-        (v->xcr0 & ~(xcr0_lo | xcr0_hi << 32))) {
+    if (!(v->xcr0 & XSTATE_FP_MASK) || (v->xcr0 & ~xcr0_supported(env))) {
         return "VMRUN-20 XCR0";
     }
     return NULL;
@@ -797,6 +800,8 @@ static void load_host(CPUX86State *env)
                        env->vm_hsave + offsetof(struct vmcb, save),
                        MEMTXATTRS_UNSPECIFIED, &host, sizeof(host));
     load_type_b(env, &host);
+    /* Software may have left anything there; XSAVE relies on XSETBV's checks */
+    env->xcr0 &= xcr0_supported(env);
     reset_fpu(env);
     cpu_sync_avx_hflag(env);
     env->pat = env->snp.host_pat;
@@ -814,6 +819,7 @@ void snp_vmexit_end(CPUX86State *env)
     if (env->snp.guest & SNP_GUEST_ES) {
         load_host(env);
     }
+    snp_tlb_vmexit(env);
     /*
      * INUSE-02, INUSE-07 (APM2 15.36.12): all state is saved, the host has not
      * run yet
