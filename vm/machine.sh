@@ -185,10 +185,15 @@ machine_tsc()
 # tsc=reliable it may come to distrust it, KVM then has no master clock, and kicks all
 # vCPUs when it loads one, which no SNP host does.
 # The timer check counts ticks against a loop, and fails on a busy machine.
+# With 5-level paging KASAN calls a valid access wild if an interrupt comes while the boot
+# CPU is identified (https://lkml.iu.edu/hypermail/linux/kernel/2606.1/11911.html), and
+# reports nothing after that: CONFIG=debug goes without.
 # APPEND= comes after all of these, and so overrules.
 MACHINE_CMDLINE="console=ttyS0,115200 earlyprintk=ttyS0,115200 ignore_loglevel \
 printk.devkmsg=on oops=panic panic=-1 unknown_nmi_panic panic_print=0xc0 tsc=reliable \
-no_timer_check${APPEND:+ $APPEND}"
+no_timer_check"
+[ "${CONFIG-}" != debug ] || MACHINE_CMDLINE="$MACHINE_CMDLINE no5lvl"
+MACHINE_CMDLINE="$MACHINE_CMDLINE${APPEND:+ $APPEND}"
 
 # machine_key : a hash of all these settings, for the keys of results
 machine_key() { { machine_args / on; echo "$MACHINE_CMDLINE ${STOCK-} ${MISC_SEV_ES-}"; } | sha; }
