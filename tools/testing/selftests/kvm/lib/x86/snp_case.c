@@ -20,11 +20,11 @@ static struct {
 	pid_t runner;
 	cpu_set_t cpus;		/* that the test may use */
 	bool has_punched;	/* by a case that has not passed (yet) */
-	bool needs_zap;		/* the case had to do without cold windows */
 	int conversion;		/* 1: keeps a VMSA, -1: takes it away, 0: not known yet */
 	bool zap_by_nx, nx;	/* -z, and how kvm.nx_huge_pages was before */
 } *guard;
 
+const char *snp_skip;
 /* Of all threads but those that have one of their own. */
 static struct snp_steps steps;
 __thread struct snp_steps *snp_steps;
@@ -121,8 +121,9 @@ bool snp_conversion_keeps_vmsa(void)
 
 bool snp_can_zap(void)
 {
-	guard->needs_zap = !guard->zap_by_nx && !snp_conversion_keeps_vmsa();
-	return !guard->needs_zap;
+	snp_skip = guard->zap_by_nx || snp_conversion_keeps_vmsa() ? NULL :
+		   "no way to zap a VMSA's SPTE alone";
+	return !snp_skip;
 }
 
 void snp_zap(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
@@ -213,12 +214,12 @@ const char *snp_case_begin(int nr_cpus)
 	if (guard->has_punched)
 		return "an earlier case failed, the host may be damaged";
 
-	guard->needs_zap = false;
+	snp_skip = NULL;
 	return snp_nr_cpus() < nr_cpus ? "fewer CPUs than the race needs" : NULL;
 }
 
 const char *snp_case_end(void)
 {
 	snp_no_damage();
-	return guard->needs_zap ? "no way to zap a VMSA's SPTE alone" : NULL;
+	return snp_skip;
 }
