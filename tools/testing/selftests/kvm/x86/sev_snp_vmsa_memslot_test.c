@@ -362,7 +362,7 @@ SNP_TEST(gmem_closed, 2)
 			snp_window_open(s, ap, 1);
 			gmem_close(s, rows[i].slot);
 
-			/* The vCPU's thread may hold the last reference, and then frees the page. */
+			/* The vCPU's thread may have the last reference, and frees the page. */
 			ap_wait_gone(ap);
 			ap_check_rerun(ap);
 			ap_init_sipi(ap);
