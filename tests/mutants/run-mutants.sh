@@ -19,7 +19,10 @@ headers()
 	rc=0
 	for f in $(mutants); do
 		# Upstream's tests have no cases.
-		case $f in */pairs/*) killer='[a-z]' ;; *) killer='sev_snp_[a-z0-9_]*: ' ;; esac
+		case $f in
+		*/pairs/*)	killer='[a-z]' ;;
+		*)		killer='\(sev_snp_[a-z0-9_]*: .\|set_memory_region_test$\)' ;;
+		esac
 		for field in "id: *$(basename "$f" .patch)\$" 'broken: ' 'consequence: ' \
 			     "killer: *$killer" 'kind: *\(deterministic\|race, wide\|race, narrow\)$'; do
 			sed '/^---$/q' "$f" | grep -q "^$field" || {
