@@ -322,7 +322,7 @@ void snp_tlb_vmexit(CPUX86State *env)
         return;
     }
     read_control(env, t->control);
-    /* What a VMRUN that was refused has read is not told by the manual */
+    /* The manual does not say what a refused VMRUN has read */
     t->vmcb = x86_ldq_phys(env_cpu(env), env->vm_vmcb +
                            offsetof(struct vmcb, control.exit_code)) ==
               SVM_EXIT_ERR ? 0 : env->vm_vmcb;

@@ -8,7 +8,7 @@
 /* CPUs that this task may use, before a VM is created. */
 int snp_nr_cpus(void);
 
-extern const char *snp_skip;	/* why it has tested nothing, or not all, or NULL */
+extern const char *snp_skip;	/* why the case has not tested all, or NULL */
 
 /* Note that the host may be damaged until the case has passed, see SNP_PUNCH. */
 void snp_may_damage(void);
