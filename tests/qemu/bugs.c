@@ -433,6 +433,41 @@ static void hpet_fsb(void)
     is(F32(PAGE(1), 0), 0, "and stores nothing");
 }
 
+/*
+ * The gate of an interrupt is translated by an entry in the HPET, whose comparator is
+ * memory while the counter stands; processor 1 reads its APIC.
+ */
+#define WINDOW          0xa0000000ull
+
+static void table_in_device(void)
+{
+    struct { uint16_t limit; uint64_t base; } __attribute__((packed)) idtr;
+    unsigned wrong = 0, n = 0;
+    struct regs r;
+
+    asm volatile("sidt %0" : "=m"(idtr));
+    memcpy((void *)PAGE(2), (void *)idtr.base, idtr.limit + 1);
+    idtr.base = WINDOW + 0x108 / 8 * K4;
+    pd[WINDOW / M2] = HPET | 3;
+    flush_tlb();
+    asm volatile("lidt %0" : : "m"(idtr));
+    mmio_write64(HPET + 0x10, 0);
+    mmio_write(LAPIC + 0xf0, 0x1ff);
+    print("# interrupts while processor 1 reads its APIC\n");
+    cpu_run(1, read_apic, PAGE(1));
+    for (; cpu_busy(1); n++) {
+        mmio_write64(HPET + 0x108, PAGE(2) | 3);
+        flush_tlb();
+        mmio_write(LAPIC + 0x310, 0);
+        mmio_write(LAPIC + 0x300, 0x4000 | VECTOR);
+        r = (struct regs) { };
+        attempt(&r, i_sti);
+        mmio_write(LAPIC + 0xb0, 0);
+        wrong += r.fault.vector != VECTOR || !(mmio_read64(HPET + 0x108) & 0x20);
+    }
+    race(wrong, n, "interrupts that do not come, or leave no Accessed bit");
+}
+
 void tests(void)
 {
     static void (*const bug[])(void) = {
@@ -441,7 +476,7 @@ void tests(void)
         [8] = iommu_address, [9] = cache_insns, [10] = stale_section,
         [11] = cross_modifying, [12] = invalid_tss, [13] = injected_twice,
         [14] = iommu_no_log, [15] = iommu_polled, [17] = reserved_cr,
-        [18] = vmcb_in_device, [19] = hpet_fsb,
+        [18] = vmcb_in_device, [19] = hpet_fsb, [20] = table_in_device,
     };
 
     wrmsr(MSR_VM_HSAVE_PA, HSAVE(0));
