@@ -78,6 +78,15 @@ for id in 00-canary $chosen; do
 	check "$id is killed" verdict "$id" killed 2 2
 done
 
+# What a copy of the machine says goes to a log of its own.
+stale()
+{
+	(cd "$tmp" && BATCH=0 OUT=mutants RUNS=1 TESTS=sev_snp_lab_tlb_test:replaced \
+		"$top/scripts/mutants" 271-remote-flush-dropped) >"$tmp/table" 2>"$tmp/log" || :
+	verdict 271-remote-flush-dropped killed 1 1 | grep '"cause":"stale-translation'
+}
+check "a flush that is lost is told by the processor alone, and kills" stale
+
 # Any test is too long for that.
 hangs()
 {
