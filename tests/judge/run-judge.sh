@@ -339,6 +339,14 @@ for n in 132 133; do
 	133)	check "pages that KVM leaked: FAIL" verdict 1 '^cause: page-leak: 33 pages more' ;;
 	esac
 done
+for n in 0 1; do
+	good
+	sed -i "s/.*vm: end/[    9.0] vm: $n VMs left\n&/" "$d/console.log"
+	case $n in
+	1)	check "a VM that KVM leaked: FAIL" verdict 1 '^cause: guest-leak: 1 VMs are still there' ;;
+	0)	check "no VM is left: PASS" verdict 0 PASS ;;
+	esac
+done
 good; says 'ccp 0000:00:01.0: SEV-SNP firmware shutdown failed, rc -5, error 0xf'
 check "a guest that is not gone at the end: FAIL" verdict 1 'cause: guest-leak: '
 

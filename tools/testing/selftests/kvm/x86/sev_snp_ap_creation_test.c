@@ -7,6 +7,7 @@
  */
 #include <linux/sizes.h>
 
+#include "apic.h"
 #include "sev_vc.h"
 #include "snp_ap.h"
 #include "snp_test.h"
@@ -70,6 +71,10 @@ static void guest_request_for_self(struct snp_ap_shared *me)
 	struct snp_order request = { .arg = { me->data[0], me->data[1] } };
 
 	WRITE_ONCE(me->work, NULL);
+	/* Its APIC is off again, as after INIT. */
+	if (rdmsr(MSR_IA32_APICBASE) & X2APIC_ENABLE)
+		GUEST_ASSERT(!(x2apic_read_reg(APIC_SPIV) & APIC_SPIV_APIC_ENABLED));
+	x2apic_enable();
 	guest_ap_request(&request);
 	__GUEST_ASSERT(!request.status.resp, "KVM answered %u, %u", request.status.resp,
 		       request.status.info);
@@ -196,6 +201,12 @@ SNP_TEST(create_wakes, 1)
 		starts = ap_starts(ap);
 		ap_create(ap, VMSA(2 + i / 2));
 		ap_wait_start(ap, starts);
+
+		/* No hold is left that SIPI would end. */
+		ap_stop(ap);
+		ap_init_sipi(ap);
+		ap_run(ap);
+		ap_wait_alive(ap);
 	}
 }
 

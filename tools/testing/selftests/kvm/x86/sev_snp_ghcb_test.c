@@ -47,6 +47,7 @@ static void run_bsp(struct snp_vm *s, const char *what, void (*fn)(struct snp_or
 		if (bsp->err || bsp->vcpu->run->exit_reason != KVM_EXIT_HYPERCALL)
 			ap_fail(bsp);
 		vcpu_handle_map_gpa_range(bsp->vcpu);
+		bsp->vcpu->run->hypercall.ret = s->order->ret;
 	}
 }
 
@@ -173,6 +174,12 @@ static void guest_change_state(struct snp_order *order)
 		if (by_msr)
 			GUEST_ASSERT_EQ(snp_psc_msr(PAGES + offset, op), 0);
 	}
+
+	/* The guest is told what userspace answers, which does not refuse all that follow. */
+	order->ret = EINVAL;
+	GUEST_ASSERT(snp_psc_msr(PAGES, op));
+	GUEST_ASSERT(snp_psc(PAGES, NR_PAGES, op).resp);
+	order->ret = 0;
 	if (!by_msr)
 		GUEST_ASSERT_EQ(snp_psc(PAGES, NR_PAGES, op).resp, 0);
 	for (offset = 0; offset < NR_PAGES * PAGE_SIZE; offset += PAGE_SIZE) {
@@ -246,9 +253,23 @@ static void guest_broken_requests(struct snp_order *order)
 	}
 }
 
+static void guest_other_ghcb(struct snp_order *order)
+{
+	ghcb_msr_call(PAGES | GHCB_MSR_REG_GPA_REQ);
+	GUEST_ASSERT_EQ(ghcb_hv_features(), 0);
+	this_sev_cpu()->ghcb_registered = false;
+}
+
 SNP_TEST(refused, 1)
 {
-	run_bsp(setup(0), "broken requests", guest_broken_requests, 0, 0);
+	struct snp_vm *s = setup(0);
+
+	run_bsp(s, "broken requests", guest_broken_requests, 0, 0);
+
+	/* Another one is registered than the guest uses: KVM_RUN may also fail. */
+	s->what = "GHCB that is not registered";
+	if (!__snp_order(s, guest_other_ghcb, 0, 0, 0) && s->server->err != EINVAL)
+		ap_fail(s->server);
 }
 
 /* No request of these gets out of KVM, but those that are too much for it may end KVM_RUN. */
@@ -409,13 +430,14 @@ static void guest_share_some(struct snp_order *order)
 	struct snp_psc_desc *desc = (void *)ghcb->shared_buffer;
 	u32 i;
 
-	/* Not neighbors, i.e. a request each. */
+	/* Neighbors, but one private and the next one shared, i.e. a request each. */
 	desc->hdr = (struct psc_hdr) { .end_entry = order->arg[0] - 1 };
 	for (i = 0; i < VMGEXIT_PSC_MAX_COUNT; i++)
-		desc->entries[i] = (PAGES + i * 2 * PAGE_SIZE) | (u64)SNP_PAGE_STATE_SHARED << 52;
+		desc->entries[i] = (PAGES + i * PAGE_SIZE) | (1ull + i % 2) << 52;
 	order->arg[1] = this_sev_cpu()->ghcb_gpa + offsetof(struct ghcb, shared_buffer);
 	ghcb_set(ghcb, sw_scratch, order->arg[1]);
 	GUEST_ASSERT_EQ(ghcb_exit(ghcb, SVM_VMGEXIT_PSC, 0, 0).resp, 0);
+	GUEST_ASSERT_EQ(desc->hdr.cur_entry, order->arg[0]);
 	GUEST_ASSERT(ghcb_hv_features());
 }
 
@@ -445,6 +467,7 @@ SNP_TEST(page_state_change_changes, 1)
 			WRITE_ONCE(hdr->cur_entry, i);
 			done = ap_run_to_sync(s->server);
 		}
+		TEST_ASSERT_EQ(nr, nr_entries);
 	}
 }
 

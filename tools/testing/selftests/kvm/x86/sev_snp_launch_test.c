@@ -161,6 +161,7 @@ SNP_TEST(wrong_steps, 1)
 		.policy = snp_default_policy() | SNP_POLICY_SMT,
 	};
 	struct kvm_sev_snp_launch_finish finish = { };
+	struct kvm_pre_fault_memory range = { .gpa = SPARE, .size = PAGE_SIZE };
 	struct kvm_sev_init init = { };
 	struct snp_vm *s = setup(1);
 
@@ -174,6 +175,8 @@ SNP_TEST(wrong_steps, 1)
 	check_refused(s, "INIT2 after START", KVM_SEV_INIT2, &init, 0);
 	check_refused(s, "START again", KVM_SEV_SNP_LAUNCH_START, &start, EINVAL);
 	check_refused(s, "UPDATE_VMSA of SEV-ES", KVM_SEV_LAUNCH_UPDATE_VMSA, NULL, 0);
+	TEST_ASSERT(__vcpu_ioctl(s->server->vcpu, KVM_PRE_FAULT_MEMORY, &range) &&
+		    errno == EOPNOTSUPP, "KVM answered KVM_PRE_FAULT_MEMORY with errno %d", errno);
 	check_updates(s);
 	snp_vm_launch_update(s->vm);
 	check_run_fails(s->server);

@@ -31,9 +31,6 @@ static const struct {
 	[C]	= { 2, 3, 0x100405 },
 };
 
-static gva_t stack;		/* of the first AP */
-static gpa_t stack_gpa;
-
 static struct kvm_userspace_memory_region2 *region(struct snp_vm *s, u32 slot)
 {
 	return &memslot2region(s->vm, FIRST_ID + slot)->region;
@@ -55,7 +52,6 @@ static int create_file(struct snp_vm *s, u32 slot)
 static struct snp_vm *setup(u32 nr_aps)
 {
 	struct snp_vm *s = snp_vm_create(nr_aps);
-	struct kvm_regs regs;
 	int fd = -1;
 	u32 i;
 
@@ -68,9 +64,6 @@ static struct snp_vm *setup(u32 nr_aps)
 		if (i == NR_SLOTS - 1 || slots[i].file != slots[i + 1].file)
 			kvm_free_fd(fd);
 	}
-	vcpu_regs_get(s->ap[1].vcpu, &regs);
-	stack = regs.rsp;
-	stack_gpa = addr_gva2gpa(s->vm, stack) & PAGE_MASK;
 	snp_vm_launch(s);
 	return s;
 }
@@ -177,42 +170,28 @@ static void guest_use_data(struct snp_ap_shared *me)
 }
 
 /* Here the VMSA is fine, and it is the vCPU that has to report what is amiss. */
-static void check_converted(struct snp_ap *ap, gva_t gva, gpa_t gpa)
+SNP_TEST(data_converted, 1)
 {
+	struct snp_vm *s = setup(1);
+	struct snp_ap *ap = &s->ap[1];
+	const gpa_t gpa = page(C, 0);
 	u32 i;
 
-	WRITE_ONCE(ap->shared->data[0], gva);
+	s->what = "data of a running vCPU converted";
+	WRITE_ONCE(ap->shared->data[0], gpa);
 	WRITE_ONCE(ap->shared->work, guest_use_data);
 	ap_start(ap, page(A, 0));
 	for (i = 0; i < 2; i++) {
 		ap_wait_alive(ap);
-		snp_step("%s: convert 0x%lx to shared", ap->s->what, gpa);
-		vm_mem_set_shared(ap->s->vm, gpa, PAGE_SIZE);
+		snp_step("%s: convert 0x%lx to shared", s->what, gpa);
+		vm_mem_set_shared(s->vm, gpa, PAGE_SIZE);
 		snp_wait_until(!ap_is_running(ap));
 		check_memory_fault(ap, gpa);
-		vm_mem_set_private(ap->s->vm, gpa, PAGE_SIZE);
-		if (gva == stack && !snp_conversion_keeps_vmsa())
-			return;		/* without a stack to go on with */
+		vm_mem_set_private(s->vm, gpa, PAGE_SIZE);
 		ap_run(ap);
 	}
 	ap_wait_alive(ap);
 	AP_ASSERT(ap, ap_starts(ap) == 1, "lost its VMSA, which nobody touched");
-}
-
-SNP_TEST(data_converted, 1)
-{
-	struct snp_vm *s = setup(1);
-
-	s->what = "data of a running vCPU converted";
-	check_converted(&s->ap[1], page(C, 0), page(C, 0));
-}
-
-SNP_TEST(stack_converted, 1)
-{
-	struct snp_vm *s = setup(1);
-
-	s->what = "stack of a running vCPU converted";
-	check_converted(&s->ap[1], stack, stack_gpa);
 }
 
 static void guest_convert(struct snp_order *order)
@@ -326,11 +305,14 @@ SNP_TEST(slot_deleted, 2)
 			snp_window_open(s, ap, 1);
 			slot_set(s, rows[i].slot, false);
 			ap_wait_gone(ap);
+			__snp_order(s, guest_touch, vmsa, 0, 0);
+			check_memory_fault(s->server, vmsa);
 
 			/* Without a memslot, nothing tells a vCPU that its page goes away. */
 			if (rows[i].punch_first)
 				snp_punch(s, vmsa, 1);
 			slot_set(s, rows[i].slot, true);
+			ap_sync(s->server);
 			if (!rows[i].punch_first)
 				snp_punch(s, vmsa, 1);
 			ap_check_frozen(ap);
@@ -350,15 +332,23 @@ SNP_TEST(gmem_closed, 2)
 		{ B, 0, "close of a file with a VMSA in the middle" },
 		{ C, 1, "close of a file with a VMSA in its last page" },
 	};
+	struct kvm_vm *other = vm_create_barebones_type(KVM_X86_SNP_VM);
 	struct snp_vm *s = setup(1);
 	struct snp_ap *ap = &s->ap[1];
 	u32 i;
 
 	while (snp_window_next(s)) {
 		for (i = 0; i < ARRAY_SIZE(rows); i++) {
+			const int fd = region(s, rows[i].slot)->guest_memfd;
+
 			s->what = rows[i].what;
 			ap_start(ap, page(rows[i].slot, rows[i].index));
 			snp_set_spte(s, page(rows[i].slot, 0), NR_PAGES);
+
+			/* A VM that may not have the file keeps nothing of it. */
+			TEST_ASSERT(__vm_set_user_memory_region2(other, 0, KVM_MEM_GUEST_MEMFD, 0,
+								 PAGE_SIZE, NULL, fd, 0),
+				    "%s: another VM got it", s->what);
 			snp_window_open(s, ap, 1);
 			gmem_close(s, rows[i].slot);
 
@@ -367,8 +357,11 @@ SNP_TEST(gmem_closed, 2)
 			ap_check_rerun(ap);
 			ap_init_sipi(ap);
 			ap_check_rerun(ap);
+			__snp_order(s, guest_touch, page(rows[i].slot, 0), 0, 0);
+			check_memory_fault(s->server, page(rows[i].slot, 0));
 			slot_set(s, rows[i].slot, false);
 			gmem_renew(s, rows[i].slot);
+			ap_sync(s->server);
 		}
 	}
 
@@ -383,48 +376,6 @@ SNP_TEST(gmem_closed, 2)
 	snp_window_open(s, ap, 1);
 	gmem_close(s, A2);
 	ap_wait_gone(ap);
-}
-
-/*
- * A memslot whose file is gone must not match a new file, even if KVM allocates that
- * where the old one was.  Bind the new file to a memslot that has a page offset in
- * common with the old one.
- */
-static void check_gmem_replaced(struct snp_ap *ap, u32 old, u32 new)
-{
-	const u64 pgoff = max(slots[old].pgoff, slots[new].pgoff);
-	struct snp_vm *s = ap->s;
-
-	s->what = "AP Create in a memslot without guest_memfd";
-	ap_start(ap, page(A, 0));
-	slot_set(s, new, false);
-	gmem_close(s, new);
-	gmem_close(s, old);
-	gmem_renew(s, new);
-
-	/* Start outside of KVM_RUN: only the punch is to take the vCPU out of the guest. */
-	ap_stop(ap);
-	AP_ASSERT(ap, !snp_order(s, guest_create, ap->vcpu->id,
-				 page(old, pgoff - slots[old].pgoff), 0)->status.resp,
-		  "could not be created in a memslot without file");
-	ap_run(ap);
-	ap_wait_failed(ap);
-	slot_set(s, old, false);
-
-	s->what = "punch of a file that replaced another";
-	ap_start(ap, page(new, pgoff - slots[new].pgoff));
-	ap_punch_running(ap, page(new, pgoff - slots[new].pgoff));
-	gmem_renew(s, old);
-}
-
-SNP_TEST(gmem_replaced, 2)
-{
-	struct snp_vm *s = setup(1);
-
-	while (snp_window_next(s)) {
-		check_gmem_replaced(&s->ap[1], B, C);
-		check_gmem_replaced(&s->ap[1], C, B);
-	}
 }
 
 /* Attributes need the VM's file descriptor, set them before. */

@@ -66,6 +66,11 @@ static const char * const scripts[] = {
 	"init_sipi 1, prepare 8 0, on_init 0 8, run 0, init 0, stop 0, get_mp 0, run 0, init_sipi 0, destroy 0\n"
 	"on_init 0 8, punch 1 8 1, init_sipi 0, alloc 1 9 3, alloc 1 9 4\n"
 	"delete 1, bind 1 0 0, delete 1, zap 1 1, punch 0 5 1, prepare 0 1, create 1 0, run 1, delete 0",
+
+	/* Conversion over two memslots, one without SPTEs; a new file where both had one. */
+	"aps 2, touch 4, share 3 2, touch 4, share 3 2, touch 4, zap 4 1, touch 3, share 3 2, touch 3\n"
+	"touch 4, close 0, open 0, delete 1, bind 1 0 4, create 1 0, run 1, delete 0, prepare 4 1\n"
+	"create 1 4, run 1, punch 0 4 1",
 };
 
 static struct snp_model model;

@@ -131,6 +131,8 @@ static void punch_across(u64 flags)
 
 	snp_add_slot(s, 1, PAGES, NR_PAGES, file.fd, PGOFF);
 	snp_vm_launch(s);
+	if (file.mem)
+		TEST_EXPECT_SIGBUS((void)READ_ONCE(file.mem[PGOFF * PAGE_SIZE]));
 	s->what = what;
 
 	for (i = 0; i < nr_nodes * nr_nodes * nr_nodes; i++) {

@@ -78,6 +78,8 @@ static void leave_parked(struct snp_ap *ap, gpa_t vmsa)
 	static u32 nr;
 
 	ap_start_and_stop(ap, vmsa);
+	/* The last KVM_RUN is by the thread that is to punch. */
+	vcpu_run_complete_io(ap->vcpu);
 	ap_set_mp_state(ap, states[nr++ % ARRAY_SIZE(states)]);
 }
 
