@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Lab: AP Creation that meets INIT, or a vCPU that waits for INIT or SIPI.  Fails until
- * KVM is fixed, see findings/create-on-init-at-once.md and create-in-wait-for-sipi.md.
+ * Lab: AP Creation that meets INIT, or a vCPU that waits for INIT or SIPI, or is in an
+ * NMI.  Fails until KVM is fixed, see findings/create-on-init-at-once.md,
+ * create-in-wait-for-sipi.md and nmi-masked-after-create.md.
  */
 #include <linux/sizes.h>
 
@@ -22,6 +23,49 @@ static struct snp_ap *setup(u32 nr_aps)
 	snp_vm_launch(s);
 	return &s->ap[1];
 }
+
+/* fix-7.3/0006-test */
+static struct snp_ap_shared *nmi_me;
+
+static void guest_stay_in_nmi(struct ex_regs *regs)
+{
+	WRITE_ONCE(nmi_me->data[0], nmi_me->data[0] + 1);
+	for (;;)
+		WRITE_ONCE(nmi_me->heartbeat, nmi_me->heartbeat + 1);
+}
+
+static void guest_await_nmi(struct snp_ap_shared *me)
+{
+	nmi_me = me;
+}
+
+/* A vCPU that AP Create has reset is in no NMI handler, though its last VMSA was. */
+SNP_TEST(nmi_after_create, 1)
+{
+	struct snp_vm *s = snp_vm_create(1);
+	struct snp_ap *ap = &s->ap[1];
+	u32 i;
+
+	snp_add_slot(s, 1, VMSA(0), 9, vm_create_guest_memfd(s->vm, SZ_64K, 0), 5);
+	vm_install_exception_handler(s->vm, NMI_VECTOR, guest_stay_in_nmi);
+	snp_vm_launch(s);
+	s->what = "NMI after AP Create";
+	WRITE_ONCE(ap->shared->work, guest_await_nmi);
+	for (i = 1; i <= 3; i++) {
+		ap_start(ap, VMSA(2 * i));
+		ap_wait_alive(ap);
+		ap_wait_alive(ap);
+		ap_stop(ap);
+		snp_step("NMI %u", i);
+		vcpu_ioctl(ap->vcpu, KVM_NMI, NULL);
+		ap_run(ap);
+		ap_wait_alive(ap);
+		AP_ASSERT(ap, READ_ONCE(ap->shared->data[0]) == i, "got %lu NMIs, not %u",
+			  READ_ONCE(ap->shared->data[0]), i);
+		ap_stop(ap);
+	}
+}
+/* end */
 
 /* fix-7.3/0005-test */
 /*
