@@ -53,6 +53,7 @@ SNP_TEST(nmi_after_create, 1)
 	WRITE_ONCE(ap->shared->work, guest_await_nmi);
 	for (i = 1; i <= 3; i++) {
 		ap_start(ap, VMSA(2 * i));
+		/* Between two heartbeats, it has told the handler who it is. */
 		ap_wait_alive(ap);
 		ap_wait_alive(ap);
 		ap_stop(ap);

@@ -175,7 +175,7 @@ static void guest_change_state(struct snp_order *order)
 			GUEST_ASSERT_EQ(snp_psc_msr(PAGES + offset, op), 0);
 	}
 
-	/* The guest is told what userspace answers, which does not refuse all that follow. */
+	/* The guest hears that userspace refuses, and what follows is not refused with it. */
 	order->ret = EINVAL;
 	GUEST_ASSERT(snp_psc_msr(PAGES, op));
 	GUEST_ASSERT(snp_psc(PAGES, NR_PAGES, op).resp);
@@ -266,7 +266,7 @@ SNP_TEST(refused, 1)
 
 	run_bsp(s, "broken requests", guest_broken_requests, 0, 0);
 
-	/* Another one is registered than the guest uses: KVM_RUN may also fail. */
+	/* The guest uses another one than it has registered: KVM_RUN may also fail. */
 	s->what = "GHCB that is not registered";
 	if (!__snp_order(s, guest_other_ghcb, 0, 0, 0) && s->server->err != EINVAL)
 		ap_fail(s->server);
@@ -432,8 +432,11 @@ static void guest_share_some(struct snp_order *order)
 
 	/* Neighbors, but one private and the next one shared, i.e. a request each. */
 	desc->hdr = (struct psc_hdr) { .end_entry = order->arg[0] - 1 };
-	for (i = 0; i < VMGEXIT_PSC_MAX_COUNT; i++)
-		desc->entries[i] = (PAGES + i * PAGE_SIZE) | (1ull + i % 2) << 52;
+	for (i = 0; i < VMGEXIT_PSC_MAX_COUNT; i++) {
+		const u64 state = i % 2 ? SNP_PAGE_STATE_SHARED : SNP_PAGE_STATE_PRIVATE;
+
+		desc->entries[i] = (PAGES + i * PAGE_SIZE) | state << 52;
+	}
 	order->arg[1] = this_sev_cpu()->ghcb_gpa + offsetof(struct ghcb, shared_buffer);
 	ghcb_set(ghcb, sw_scratch, order->arg[1]);
 	GUEST_ASSERT_EQ(ghcb_exit(ghcb, SVM_VMGEXIT_PSC, 0, 0).resp, 0);
