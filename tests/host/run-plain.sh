@@ -15,8 +15,8 @@ tests=$(echo $tests)
 boot plain-off STOCK=1 TESTS="$tests"
 boot plain-on TESTS="$tests svm_nested_soft_inject_test"
 
-# This test fails if a vCPU stands still for 100 ms at the wrong moment.  Virtual
-# time leaves nothing to the load of this machine.
+# This test fails if a vCPU's thread stands still for 100 ms: see
+# docs/findings/set-memory-region-test-waits.md.  Load does not stop virtual time.
 timed=set_memory_region_test
 boot timed-off SCHED=seed=1 SMP=2 STOCK=1 TESTS=$timed &
 boot timed-on SCHED=seed=1 SMP=2 TESTS=$timed
