@@ -272,7 +272,7 @@ static void round_storm(struct target *t, u64 nr)
 	};
 	struct punch how = punches[nr % ARRAY_SIZE(punches)];
 
-	how.cold = how.cold && snp_can_zap();
+	how.cold = how.cold && snp_conversion_keeps_vmsa();
 	if (nr / ARRAY_SIZE(punches) % 2)
 		create_and_punch(t, true);
 	else
@@ -471,7 +471,6 @@ static void setup(void)
 	gva_t gva;
 	u32 i;
 
-	snp_conversion_keeps_vmsa();	/* ask now, in a VM of its own */
 	vm = snp_vm_create(nr_targets + nr_drivers);
 	add_slot(SLOT_SPARE, GPA_SPARE, 2 + nr_drivers, 1);
 	for (i = 0; i < nr_targets / 2; i++)

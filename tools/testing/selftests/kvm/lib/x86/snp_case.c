@@ -112,9 +112,6 @@ bool snp_conversion_keeps_vmsa(void)
 		vm_mem_set_private(s->vm, gpa, PAGE_SIZE);
 		snp_order(s, guest_touch, gpa, 0, 0);
 		guard->conversion = s->order->nr_validated == nr_validated ? 1 : -1;
-		if (guard->conversion < 0)
-			fprintf(stderr,
-				"# note: conversion takes a VMSA away; -z zaps all SPTEs of all VMs\n");
 	}
 	return guard->conversion > 0;
 }
@@ -122,7 +119,7 @@ bool snp_conversion_keeps_vmsa(void)
 bool snp_can_zap(void)
 {
 	snp_skip = guard->zap_by_nx || snp_conversion_keeps_vmsa() ? NULL :
-		   "no way to zap a VMSA's SPTE alone";
+		   "no way to zap a VMSA's SPTE alone; -z zaps all SPTEs of all VMs";
 	return !snp_skip;
 }
 
