@@ -79,7 +79,7 @@ for _v in KERNEL KDIR QEMU_SRC CONFIG OUT; do
 done
 
 case $TOP$CACHE$BUILD in
-*[[:space:]:]*)	die "no blank or colon may be in the paths of the clone, the cache and the logs: $TOP, $CACHE, $BUILD" ;;
+*[[:space:]:]*)	die "the paths of clone, cache and logs must not contain blanks or colons: $TOP, $CACHE, $BUILD" ;;
 esac
 
 { [ -d "$CACHE" ] || mkdir -p "$CACHE"; } 2>/dev/null && [ -w "$CACHE" ] ||

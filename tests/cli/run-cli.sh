@@ -50,7 +50,7 @@ for v in "mutants KERNEL" "matrix SMP" "livelock TESTS" "soak LOOPS" "run SHARD"
 	# shellcheck disable=SC2086 # two words
 	check "... nor one that it sets itself, or lib.sh for others: $v" refuses "make ${v% *} does not read ${v#* }=" scripts/reads $v
 done
-check "... nobody" sh -c 'make run XYZ=1 KERNEL=7.3 2>&1 | grep -q "^reads: make run does not read XYZ=; nothing here does"'
+check "... nobody" sh -c 'make run XYZ=1 KERNEL=7.3 2>&1 | grep -q "^reads: make run does not read XYZ=; no command does"'
 check "... those that it reads" scripts/reads run KERNEL TESTS ARGS KDIR QEMU QEMU_SRC CONFIG LOOPS TIMEOUT STOCK TRACE DEBUG OUT JOBS \
 	SMP MEM SANITIZE QUIET SCHED PA_REDUCTION SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN PROG ROOT DISK HOST FIXED SELFTESTS SILENCE
 check "make without a goal is the help" sh -c 'make | grep -q "^make run"'
@@ -452,8 +452,8 @@ show() { env MAKEFLAGS='-- M=14' MAKELEVEL=1 KBUILD_OUTPUT=/o ARCH=um CROSS_COMP
 check "the clone is where its scripts are" sh -c "'$tmp/outer/tarball/scripts/show' | grep -qx '$tmp/outer/tarball::'"
 check "what make was given goes no further, and a user finds depmod" sh -c '
 	[ "$(printf "%s\n" "$1" | head -n 1)" = "$2::" ] && printf "%s\n" "$1" | grep "/depmod$"' - "$(show)" "$tmp/outer/tarball"
-check "a blank in the clone's path" refuses "no blank or colon may be in the paths" "$tmp/outer/with blank/scripts/show"
-check "a colon in the cache's path" refuses "no blank or colon may be in the paths" env SNP_CACHE="$tmp/a:b" scripts/paths
+check "a blank in the clone's path" refuses "must not contain blanks or colons" "$tmp/outer/with blank/scripts/show"
+check "a colon in the cache's path" refuses "must not contain blanks or colons" env SNP_CACHE="$tmp/a:b" scripts/paths
 stopped() { _rc=0; _said=$("$tmp/outer/tarball/scripts/stopped") || _rc=$?; [ "$_rc $_said" = "130 tidy" ]; }
 check "a script that is stopped tidies up" stopped
 
