@@ -408,6 +408,8 @@ class Search:
         levels[0] = [((), 0)]
         for cost in range(self.args.bound + 1):
             stack = self.stack = levels.pop(cost, [])
+            if cost == self.args.bound:
+                stack[:] = [e for e in stack if self.mine(e[0])]
             self.level = cost
             done = 0
             flying = {}
@@ -455,6 +457,11 @@ class Search:
                 break
         self.seconds = time.monotonic() - begin
         return self.first
+
+    def mine(self, choices):
+        """Does the branch that begins so belong to this part of the search?"""
+        i, n = self.args.shard
+        return int(digest(choices), 16) % n == i - 1
 
     def take(self, choices, cost, run, levels):
         """What a run says, and what else can be done in it."""
@@ -676,6 +683,7 @@ def main():
         p.add_argument("--" + name)
     for name in "bound", "parallel":
         p.add_argument("--" + name, type=int)
+    p.add_argument("--shard", type=lambda s: tuple(int(x) for x in s.split("/")), default=(1, 1))
     p.add_argument("--fresh", action="store_true")
     p.add_argument("--all", action="store_true")
     p.add_argument("--races", action="store_true")
@@ -700,7 +708,7 @@ def main():
                 failed += search.replay(choices) == "failed"
                 continue
             first = search.run()
-            if not first:
+            if not first and args.shard == (1, 1):
                 rest = unlisted(search.races(quiet=True), args.races_known)
                 watched = {name.split(".")[0] for name in search.objects.values()}
                 if not words <= watched:
@@ -718,6 +726,10 @@ def main():
             print("scenario %s, kernel %s, %s CPUs%s: FAILS with %d preemptions: %s, run %d (%s), %.0f s" % (
                 case, args.name, smp, buffers, cost, run["why"], search.runs, levels, search.seconds))
             print("again: " + search.again(cost, choices))
+        elif args.shard != (1, 1):
+            print("scenario %s, kernel %s, %s CPUs%s: part %d of %d with %d preemptions: %d runs (%s), %s; %.0f s" % (
+                case, args.name, smp, buffers, *args.shard, args.bound, search.runs, levels,
+                "%d unclear" % search.unclear if search.unclear else "none fails", search.seconds))
         else:
             print("scenario %s, kernel %s, %s CPUs%s: all interleavings with at most %d preemptions at accesses "
                   "to {%s}, IPIs with their target's next turn and timers when nobody can go on: %d runs (%s; %d known states and %d preemptions left out, %d went on otherwise), "

@@ -191,7 +191,7 @@ class Search(search.Search):
     """The search, with a toy in the place of the emulator"""
 
     def __init__(self, run, bound, tso):
-        self.args = types.SimpleNamespace(tso=tso, bound=bound, parallel=1, all=True)
+        self.args = types.SimpleNamespace(tso=tso, bound=bound, parallel=1, all=True, shard=(1, 1))
         self.case, self.out, self.results, self.known = "toy", "", os.devnull, {}
         self.toy, self.sent, self.outcomes = run, [], set()
 

@@ -23,10 +23,27 @@ search()
 
 said() { grep -q -- "$1" "$OUT.out" || { cat "$OUT.out"; return 1; }; }
 
-rm -rf "$OUT"
+rm -rf "$OUT" "$OUT".*
 check "7.3: one preemption, to the end" search 0 BOUND=1
 check "... and none fails" said '^scenario punch_beside_entry, kernel 7.3, 2 CPUs: all interleavings with at most 1 preemptions .* none fails'
 check "... and conflicting accesses to what is no word are argued" said 'unlisted conflicting accesses: [0-9]* pairs of functions, all argued in vm/races'
+# parts : two parts of a search, merged, leave little to do for the whole
+parts()
+{
+	_all=$(wc -l <"$OUT/7.3/$CASE/results.jsonl")
+	search 0 BOUND=1 SHARD=1/2 OUT="$OUT.1" && said ': part 1 of 2 with 1 preemptions: .* none fails' &&
+	search 0 BOUND=1 SHARD=2/2 OUT="$OUT.2" || return
+	for _p in 1 2; do
+		_n=$(wc -l <"$OUT.$_p/7.3/$CASE/results.jsonl")
+		[ "$_n" -gt 2 ] && [ "$_n" -lt "$_all" ] || { echo "part $_p: $_n of $_all runs"; return 1; }
+	done
+	IN="$OUT.1 $OUT.2" OUT=$OUT.merged scripts/merge >"$OUT.out" 2>&1 && said "^7.3/$CASE: [0-9]* runs on record" || return
+	_n=$(wc -l <"$OUT.merged/7.3/$CASE/results.jsonl")
+	search 0 BOUND=1 OUT="$OUT.merged" && said ' at most 1 preemptions .* none fails' || return
+	_n=$(($(wc -l <"$OUT.merged/7.3/$CASE/results.jsonl") - _n))
+	[ "$_n" -lt $((_all / 10)) ] || { echo "$_n of $_all runs were in no part"; return 1; }
+}
+check "... and in two parts, merged" parts
 runs=$(wc -l <"$OUT/7.3/$CASE/results.jsonl")
 check "again: what was run is known" search 0 BOUND=1
 check "... and not run once more" [ "$(wc -l <"$OUT/7.3/$CASE/results.jsonl")" = "$runs" ]
@@ -56,7 +73,7 @@ choices=$(sed -n 's/.* CHOICES=//p' "$OUT.out")
 check "that interleaving again" search 1 BOUND=0 CHOICES="$choices"
 check "... is the same, byte for byte" said '^the same run, byte for byte'
 check "choices that are none are refused" search 2 BOUND=0 CHOICES=0:1+
-check "parts of a search are refused" search 2 BOUND=0 SHARD=1/2
+check "BOUND=0 has no parts" search 2 BOUND=0 SHARD=1/2
 check "a case that is none is refused" search 2 BOUND=1 CASE=no_such_case
 check "a bound that is none is refused" search 2 BOUND=some
 done_testing
