@@ -183,8 +183,10 @@ class Trace:
         at = {}                 # where each CPU is behind its last access
         before = None           # the hash of all so far
 
-        def state(*more):
+        def state(index, *more):
             nonlocal before
+            if index <= last:
+                return None     # the run that this one branches off from has it
             if not before:
                 before = digest(sorted(cpus.items()), current, sorted(at.items()))
             return digest(before, *more)
@@ -208,14 +210,14 @@ class Trace:
                     preempted, away = cpu, False
                     if full:
                         self.window["any"] = 1
-                self.decisions.append((index, "d", cpu, mask, state(cpu, obj, w[4], w[5], mask), obj,
+                self.decisions.append((index, "d", cpu, mask, state(index, cpu, obj, w[4], w[5], mask), obj,
                                        w[4] == "w", -1 - index if full else turn))
             elif w[0] in "br":
                 index, cpu, obj = int(w[1]), int(w[2]), int(w[3])
                 mask = 1 << KEEP if w[0] == "b" else int(w[4], 16) << DRAIN
                 # If another CPU has the word buffered, keeping this store swaps the two.
                 both = any(obj == o for c in buffers for o, _ in buffers[c] if c != cpu)
-                self.decisions.append((index, w[0], cpu, mask, state(cpu, obj, w[0], mask), obj, True,
+                self.decisions.append((index, w[0], cpu, mask, state(index, cpu, obj, w[0], mask), obj, True,
                                        -1 - index if both else turn))
             elif w[0] == "f":
                 mask = int(w[3], 16)
@@ -224,7 +226,7 @@ class Trace:
                 at[int(w[2])], before = "f", None
                 # A CPU that spins could go on.
                 kind = "y" if w[5] == "1" else "f"
-                self.decisions.append((int(w[1]), kind, int(w[4]), mask, state(kind, mask), -1, False, turn))
+                self.decisions.append((int(w[1]), kind, int(w[4]), mask, state(int(w[1]), kind, mask), -1, False, turn))
             elif w[0] == "s":
                 current, before = int(w[1]), None
                 away = True
