@@ -56,6 +56,8 @@ static const struct {
 	{ "nmi",	"prepare 8 0, create 0 8, run 0, nmi 0 ?, stop 0, nmi 0, create 0 8, run 0 =R0, "
 			"stop 0, nmi 0, run 0 =R1, halt 0 =S, stop 0, nmi 0, run 0 =R2, stop 0, "
 			"nmi 0, punch 1 8 1, run 0 ?" },
+	{ "nmi-stack",	"prepare 0 0, create 0 0, run 0, halt 0 =S, prepare 7 0, run 1, create 1 7, "
+			"stop 1, nmi 1, run 1 ?, create 1 7, run 1" },
 	{ "unhalt",	"prepare 8 0, create 0 8, run 0, unhalt 0, halt 0 ?, create 0 8, halt 0 =S, unhalt 0 =R, "
 			"unhalt 0, destroy 0 =S, unhalt 0 =F" },
 	{ "mp-state",	"get_mp 0 !3, run 0, get_mp 0 ?, stop 0, prepare 8 0, on_init 0 8, init 0, "

@@ -50,5 +50,6 @@ check "a VMSA that starts twice is seen" refused snp_model.c 's/page_at(m, v->gp
 check "an NMI that outlives AP Create is seen" refused snp_model.c '/^static void take_vmsa/,/^}/s/v->nmi = false;/;/' nmi
 check "KVM_GET_MP_STATE that leaves INIT alone is seen" refused snp_model.c '/case SNP_M_GET_MP:/,/break/s/take_init(v);/;/' mp-state
 check "a hole that may never end is seen" refused snp_sequence.c 's/{ OP(PUNCH), SEVERAL,/{ OP(ALLOC), SEVERAL,/' livelock
+check "an NMI on a stack that two VMSAs share is seen" refused snp_sequence.c 's/nr_started(&after, i) > 1/nr_started(\&after, i) > 2/' nmi-stack
 check "a step that is written wrongly is seen" refused snp_sequence.c 's/sprintf(line + len, " %d", step->arg\[i\])/sprintf(line + len, " %d", step->arg[0])/' sequences
 done_testing

@@ -24,7 +24,7 @@ tree=$tmp/linux
 tree_copy_selftests "$pristine" "$tree"
 # Links into the cache are for reading; what git writes to becomes a file.
 for f in $(patch_files "$top"/patches/selftests/*.patch); do
-	cp --remove-destination "$pristine/$f" "$tree/$f"
+	[ ! -e "$pristine/$f" ] || cp --remove-destination "$pristine/$f" "$tree/$f"
 done
 repo() { git -C "$tree" -c gc.auto=0 "$@"; }
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Verify AP Creation (GHCB spec 4.1.8), and what INIT and SIPI make of it.
+ * Verify AP Creation (GHCB spec 4.1.9), and what INIT and SIPI make of it.
  *
  * AP Create starts a vCPU on a VMSA of the guest, whatever the vCPU is doing.  AP
  * Destroy takes the VMSA away, and has KVM_RUN sleep until the next AP Create.
@@ -138,7 +138,7 @@ SNP_TEST(vmsa_is_tracked, 1)
 static void start_unhalted(struct snp_ap *ap, gpa_t vmsa)
 {
 	ap_start(ap, vmsa);
-	snp_order(ap->s, guest_unhalt, ap->vcpu->id, 0, 0);
+	TEST_ASSERT_EQ(snp_order(ap->s, guest_unhalt, ap->vcpu->id, 0, 0)->ret, 0);
 }
 
 SNP_TEST(create_run_destroy, 1)

@@ -3,10 +3,7 @@
 #ifndef SELFTEST_KVM_SEV_GHCB_H
 #define SELFTEST_KVM_SEV_GHCB_H
 
-#include "kvm_util.h"
-#include "processor.h"
 #include "sev.h"
-#include "svm_util.h"
 
 #define GHCB_MSR_REG_GPA_REQ	0x012
 #define GHCB_MSR_REG_GPA_RESP	0x013
@@ -55,7 +52,7 @@ struct ghcb *ghcb_begin(void);
 struct ghcb_status ghcb_exit(struct ghcb *ghcb, u64 exit_code, u64 info_1, u64 info_2);
 
 extern bool guest_has_ghcb;
-void ghcb_ucall(gva_t uc);
+void ghcb_ucall(u16 port, gva_t uc);
 
 /* Host: give @vcpu a GHCB, before the launch.  Return the gva of its struct sev_cpu. */
 gva_t vcpu_init_ghcb(struct kvm_vcpu *vcpu);

@@ -10,13 +10,11 @@
 /* A gpa with as many bits as there are. */
 static inline gpa_t snp_high_gpa(struct snp_vm *s)
 {
-	return 1ull << (63 - __builtin_clzll(s->vm->max_gfn)) << PAGE_SHIFT;
+	return rounddown_pow_of_two(s->vm->max_gfn) << PAGE_SHIFT;
 }
 
 void guest_nop(struct snp_order *order);
 void guest_touch(struct snp_order *order);	/* gva */
-void guest_prepare(struct snp_order *order);	/* gva, struct sev_cpu */
-void guest_create(struct snp_order *order);	/* APIC ID, gpa */
 void guest_release(struct snp_order *order);	/* gva */
 void guest_unhalt(struct snp_order *order);	/* APIC ID */
 

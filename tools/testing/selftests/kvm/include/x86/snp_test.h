@@ -32,7 +32,7 @@ TEST_F_TIMEOUT(snp, _name, SNP_TIMEOUT_S)			\
 		skip = snp_case_end();				\
 	}							\
 	if (skip)						\
-		SKIP(skip = NULL, "%s", skip);			\
+		SKIP(return, "%s", skip);			\
 }								\
 static void __##_name(void)
 

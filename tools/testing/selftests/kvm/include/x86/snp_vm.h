@@ -44,7 +44,7 @@ struct snp_ap {
 	int err;			/* errno of the last KVM_RUN, or 0 */
 };
 
-/* If KVM zaps an SPTE (warm), the TLB flush kicks all vCPUs.  If not, only the VMSA can. */
+/* A punch zaps the page's SPTE if it has one (WARM), and that TLB flush kicks all vCPUs. */
 enum snp_spte { COLD, WARM, NR_SPTES };
 
 struct snp_vm {
@@ -56,7 +56,7 @@ struct snp_vm {
 	cpu_set_t cpus;			/* that the test may use */
 	const char *what;		/* begins the message of a failure */
 
-	/* The current window, see snp_ap.h. */
+	/* The current window, i.e. what is punched and what was seen of it. */
 	enum snp_spte spte;
 	u32 round, nr_proven, nr;
 	u64 nr_flushes;
@@ -70,7 +70,7 @@ struct snp_vm {
 extern char ap_complaint[256];
 bool __printf(2, 3) ap_complain(struct snp_ap *ap, const char *fmt, ...);
 
-/* Say what comes next: a call that may block, one that may do damage, or a wait. */
+/* Say what comes next: a wait, a call that may block, or one that may do damage. */
 enum snp_step { SNP_WAIT, SNP_CALL, SNP_PUNCH };
 void __printf(2, 3) __snp_step(enum snp_step step, const char *fmt, ...);
 
@@ -104,7 +104,9 @@ static inline bool ap_is_running(struct snp_ap *ap)
 	return __atomic_load_n(&ap->running, __ATOMIC_ACQUIRE);
 }
 
-/* Make a VMSA of the page, and ask for AP Create. */
+/* Make a VMSA of the page, and ask for AP Create; the orders for that. */
+void guest_prepare(struct snp_order *order);	/* gva, struct sev_cpu */
+void guest_create(struct snp_order *order);	/* APIC ID, gpa */
 void ap_prepare(struct snp_ap *ap, gpa_t vmsa);
 void ap_create(struct snp_ap *ap, gpa_t vmsa);
 

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "sev_ghcb.h"
 
-/* A string OUT of two longs to the port of ucall.c. */
-#define UCALL_IOIO_INFO		(0x1000ull << 16 | 4 << SVM_IOIO_SIZE_SHIFT | SVM_IOIO_STR_MASK)
-
 bool guest_has_ghcb;
 
 u64 ghcb_msr_call(u64 request)
@@ -57,15 +54,17 @@ struct ghcb_status ghcb_exit(struct ghcb *ghcb, u64 exit_code, u64 info_1, u64 i
 	return (struct ghcb_status) { ghcb->save.sw_exit_info_1, ghcb->save.sw_exit_info_2 };
 }
 
-/* The host cannot read RDI.  The data of a string OUT reach it as one KVM_EXIT_IO. */
-void ghcb_ucall(gva_t uc)
+/* The host cannot read RDI.  REP OUTSL of two longs reaches it as one KVM_EXIT_IO. */
+void ghcb_ucall(u16 port, gva_t uc)
 {
+	const u64 info = (u64)port << 16 | 4 << SVM_IOIO_SIZE_SHIFT | SVM_IOIO_REP_MASK |
+			 SVM_IOIO_STR_MASK;
 	struct ghcb *ghcb = ghcb_begin();
 
 	memcpy(ghcb->shared_buffer, &uc, sizeof(uc));
 	ghcb_set(ghcb, sw_scratch, this_sev_cpu()->ghcb_gpa +
 		 offsetof(struct ghcb, shared_buffer));
-	if (ghcb_exit(ghcb, SVM_EXIT_IOIO, UCALL_IOIO_INFO, sizeof(uc) / 4).resp)
+	if (ghcb_exit(ghcb, SVM_EXIT_IOIO, info, sizeof(uc) / 4).resp)
 		ghcb_terminate(GHCB_MSR_TERM_NO_GHCB);
 }
 

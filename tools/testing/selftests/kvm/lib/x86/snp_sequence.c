@@ -167,6 +167,18 @@ static const struct {
 	{ CONVERSIONS, IN_PLACE, "conversion in place takes a VMSA away, too" },
 };
 
+/* VMSAs of @vcpu that have run.  All go on in the middle of the same stack. */
+static int nr_started(const struct snp_model *m, int vcpu)
+{
+	int i, j, nr = 0;
+
+	for (i = 0; i < SNP_M_FILES; i++) {
+		for (j = 0; j < SNP_M_FILE_PAGES; j++)
+			nr += m->file[i].page[j].image == vcpu && !m->file[i].page[j].fresh;
+	}
+	return nr;
+}
+
 const char *snp_m_illegal(const struct snp_model *m, const struct snp_m_step *step)
 {
 	const int found = finds(m, step);
@@ -188,6 +200,8 @@ const char *snp_m_illegal(const struct snp_model *m, const struct snp_m_step *st
 	for (i = 0; i < m->nr_aps; i++) {
 		const struct snp_m_vcpu *v = &after.vcpu[i];
 
+		if (after.nmis[i] != m->nmis[i] && nr_started(&after, i) > 1)
+			return "an NMI overwrites what another VMSA has on the stack";
 		if (v->nmi && (v->state == SNP_M_FAILS || v->state == SNP_M_TERMINATES))
 			return "an NMI may outlive KVM_RUN that fails";
 		for (j = 0; j < i && v->state == SNP_M_RUNS; j++) {

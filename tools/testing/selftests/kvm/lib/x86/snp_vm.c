@@ -1,15 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "snp_vm.h"
 
-void __weak __snp_step(enum snp_step step, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
-	va_end(args);
-}
-
 static void guest_bsp(struct snp_order *order)
 {
 	for (;;) {
@@ -45,10 +36,6 @@ void guest_create(struct snp_order *order)
 static cpu_set_t cpus;		/* before this task is pinned */
 
 static void nop_signal(int sig)
-{
-}
-
-void __weak snp_vm_init_vc(struct kvm_vm *vm)
 {
 }
 
@@ -150,6 +137,7 @@ void snp_vm_launch(struct snp_vm *s)
 	hash_for_each(s->vm->regions.slot_hash, ctr, region, slot_node)
 		nr_pages += sparsebit_num_set(region->protected_phy_pages);
 	snp_step("launch the VM, %lu pages", nr_pages);
+	/* KVM may refuse a policy that does not allow SMT, also if SMT is off. */
 	vm_sev_launch(s->vm, snp_default_policy() | SNP_POLICY_SMT, NULL);
 	TEST_ASSERT(ap_run_to_sync(s->server), "The BSP does not boot");
 }
@@ -319,16 +307,4 @@ void snp_punch(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
 {
 	__snp_step(SNP_PUNCH, "# %s: punch 0x%lx, %lu pages\n", s->what, gpa, nr_pages);
 	vm_guest_mem_punch_hole(s->vm, gpa, nr_pages * PAGE_SIZE);
-}
-
-void __weak snp_zap(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
-{
-	vm_mem_set_shared(s->vm, gpa, nr_pages * PAGE_SIZE);
-	vm_mem_set_private(s->vm, gpa, nr_pages * PAGE_SIZE);
-}
-
-void __weak snp_test_init(int *argc, char *argv[])
-{
-	__TEST_REQUIRE(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SNP_VM),
-		       "KVM cannot create SEV-SNP VMs on this host");
 }
