@@ -248,6 +248,35 @@ SNP_TEST(fallocate_livelock, 1)
 		    stuck);
 }
 
+static void guest_store(struct snp_order *order)
+{
+	WRITE_ONCE(*(u8 *)order->arg[0], 1);
+}
+
+/*
+ * The page is shared, and userspace may map its file.  What the guest stores there has
+ * to arrive, or KVM_RUN has to fail.
+ */
+SNP_TEST(shared_store, 1)
+{
+	struct snp_vm *s = snp_vm_create(1);
+
+	if (!(vm_check_cap(s->vm, KVM_CAP_GUEST_MEMFD_FLAGS) & GUEST_MEMFD_FLAG_MMAP)) {
+		snp_skip = "no guest_memfd that userspace may map";
+		return;
+	}
+	snp_add_slot(s, 1, PAGES, 1,
+		     vm_create_guest_memfd(s->vm, PAGE_SIZE, GUEST_MEMFD_FLAG_MMAP), 0);
+	*vm_get_pte(s->vm, PAGES) &= ~s->vm->arch.c_bit;
+	snp_vm_launch(s);
+	vm_mem_set_shared(s->vm, PAGES, PAGE_SIZE);
+	snp_step("KVM_RUN, the guest stores to a shared page");
+	if (!__snp_order(s, guest_store, PAGES, 0, 0) &&
+	    (s->server->err != EFAULT ||
+	     s->server->vcpu->run->exit_reason != KVM_EXIT_MEMORY_FAULT))
+		ap_fail(s->server);
+}
+
 /* fix-7.3/0001-test */
 /* vCPUs that reload their VMSAs must not fill a hole as fast as it is punched. */
 SNP_TEST(hole_goes_on, 1)

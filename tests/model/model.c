@@ -65,6 +65,7 @@ static const struct {
 			"get_mp 0 !3, unhalt 0, get_mp 0 ?, run 0 =R, signal 0 =R" },
 	{ "no-fd",	"prepare 8 0, create 0 8, run 0, late 1, late 2 ?, close_vm, close_vm ?, delete 0 ?, "
 			"zap 9 1 ?, prefault 9, punch 1 9 1 0R, punch 1 8 1 0F" },
+	{ "shared-fault", "share 9 1, prefault 9 ?, unshare 9 1, prefault 9" },
 	{ "livelock",	"prepare 8 0, prepare 10 1, create 0 8, create 1 10, run 0, run 1, "
 			"punch 0 8 4 0R 1R, punch 1 8 4 ?, punch 1 8 3 0F 1F" },
 };

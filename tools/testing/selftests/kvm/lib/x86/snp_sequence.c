@@ -149,6 +149,7 @@ static const struct {
 	/* Known weaknesses. */
 	{ OP(CREATE) | OP(DESTROY), PARKED, "a vCPU that waits for SIPI takes no notice" },
 	{ EVENTS, PARKED, "KVM_RUN spins, and does not sleep any more" },
+	{ OP(PREFAULT), SHARED, "KVM maps the private page if userspace may map the file" },
 	{ OP(PUNCH), SEVERAL, "vCPUs may fill a hole for ever that ends with no VMSA in use" },
 
 	/* Two things are pending, of which either may be first. */
