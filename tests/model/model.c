@@ -43,7 +43,7 @@ static const struct {
 	{ "on-init-later", "prepare 8 0, create 0 8, run 0, on_init 0 9 =R, init_sipi 0 =F" },
 	{ "lost-before",  "create 0 8, run 0 =F, init 0, delete 2, run 0 =S, bind 2 1 8 ?" },
 	{ "last-counts", "prepare 8 0, prepare 9 1, create 0 9, destroy 0, create 0 8, run 0 =R" },
-	{ "in-order",	"create 0 8, on_init 0 9 ?, init 0 ?, wake 0 ?, destroy 0, init_sipi 0 ?" },
+	{ "in-order",	"create 0 8, on_init 0 9 ?, init 0 ?, destroy 0, wake 0 ?, init_sipi 0 ?" },
 	{ "init",	"prepare 8 0, create 0 8, run 0, init 0 =S, destroy 0 ?, init_sipi 0 =R" },
 	{ "bad",	"prepare 8 0, create 0 8, run 0, bad 0 0 !5 0R, bad 0 10 !4 0R" },
 	{ "bind",	"delete 2, bind 2 1 9 !-22, bind 2 0 7 !-17, bind 2 0 1 !-17, bind 2 1 8, "

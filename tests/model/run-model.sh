@@ -46,8 +46,8 @@ check "AP Create on INIT without INIT is seen" refused snp_model.c 's/^\tif (!v-
 check "AP Destroy that leaves a vCPU runnable is seen" refused snp_model.c 's/v->next == SNP_M_NONE ? SNP_M_HALTED/v->next == SNP_M_LAUNCH ? SNP_M_HALTED/' destroy
 check "AP Destroy that keeps what INIT would take is seen" refused snp_model.c '/^\tcase SNP_M_DESTROY:$/,/break/s/v->on_init = SNP_M_NO_REQUEST;/;/' on-init-dropped
 check "two memslots of one page are seen" refused snp_model.c 's/return -EEXIST;/return 0;/' bind
-check "a VMSA that starts twice is seen" refused snp_model.c 's/page_at(m, v->gpa)->fresh = v->nmi = false;/v->nmi = false;/' random
-check "an NMI that outlives AP Create is seen" refused snp_model.c '/^static void take_vmsa/,/^}/s/v->nmi = false;/;/' nmi
+check "a VMSA that starts twice is seen" refused snp_model.c 's/page_at(m, v->gpa)->fresh = false;/;/' random
+check "an NMI that outlives AP Create is seen" refused snp_model.c '/^static void take_vmsa/,/^}/s/v->nmi = 0;/;/' nmi
 check "KVM_GET_MP_STATE that leaves INIT alone is seen" refused snp_model.c '/case SNP_M_GET_MP:/,/break/s/take_init(v);/;/' mp-state
 check "a hole that may never end is seen" refused snp_sequence.c 's/{ OP(PUNCH), SEVERAL,/{ OP(ALLOC), SEVERAL,/' livelock
 check "an NMI on a stack that two VMSAs share is seen" refused snp_sequence.c 's/nr_started(&after, i) > 1/nr_started(\&after, i) > 2/' nmi-stack

@@ -51,7 +51,14 @@ static const char * const scripts[] = {
 	"create 1 0, bad 1 6, bad 1 8, run 1, init 1, init_sipi 1, bad 1 8, init_sipi 1, stop 1\n"
 	"nmi 1, run 1, stop 1, nmi 1, create 1 0, run 1, unhalt 1, destroy 1, stop 1, run 1\n"
 	/* What KVM made at launch. */
-	"run 2, init_sipi 2, destroy 0, run 0, wake 0, prepare 2 0, create 0 2, run 0, halt 0",
+	"run 2, init_sipi 2, destroy 0, run 0, wake 0, prepare 2 0, create 0 2, run 0, halt 0\n"
+	"stop 0, prepare 3 0, create 0 3, get_mp 0, run 0, stop 0, prepare 2 0, create 0 2, wake 0",
+
+	/* The launch VMSA until INIT; a VMSA in other hands; INIT before SIPI; many AP Destroy. */
+	"aps 2, on_init 0 1, wake 0, prepare 0 0, create 0 0, run 0, stop 0, destroy 0, prepare 0 1\n"
+	"create 1 0, run 1, stop 1, init_sipi 1, init 1, run 1, init_sipi 1, stop 1, nmi 1, nmi 1, run 1",
+	"aps 2, prepare 0 0, create 0 0, run 0, destroy 0, create 0 0, destroy 0, create 0 0, stop 0\n"
+	"punch 0 5 1, punch 0 4 1, prepare 1 1, run 0",
 
 	/* Destroyed, replaced. */
 	"aps 3, prepare 9 1, create 1 9, run 1, destroy 1, wake 1, punch 1 9 1, run 1, prepare 9 1\n"

@@ -55,7 +55,8 @@ struct snp_m_vcpu {
 	int next;		/* AP Create or Destroy (SNP_M_NONE) not yet carried out */
 	int on_init;		/* the same for AP Create on INIT */
 	bool init, sipi;	/* sent, and not yet taken */
-	bool nmi, unhalted;	/* the same; what ends a HLT, or the next one */
+	int nmi;		/* the same; KVM keeps two */
+	bool unhalted;		/* HLT has ended, or the next one has */
 	bool in_run;		/* has called KVM_RUN, which is to go on */
 	bool lost;		/* slept in there while its page was not */
 	enum {			/* as KVM_GET_MP_STATE has it */

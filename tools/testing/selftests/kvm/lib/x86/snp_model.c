@@ -78,9 +78,8 @@ static void take_vmsa(struct snp_m_vcpu *v, int *request)
 {
 	v->gpa = *request;
 	*request = SNP_M_NO_REQUEST;
-	v->unhalted = false;
-	v->lost = false;
-	v->nmi = false;
+	v->unhalted = v->lost = false;
+	v->nmi = 0;
 }
 
 static void take_init(struct snp_m_vcpu *v)
@@ -91,7 +90,7 @@ static void take_init(struct snp_m_vcpu *v)
 		take_vmsa(v, &v->on_init);
 	v->mp = v->sipi ? SNP_M_RUNNABLE : SNP_M_WAITS_FOR_SIPI;
 	v->init = false;
-	v->nmi = false;
+	v->nmi = 0;
 }
 
 /* What happens in KVM_RUN. */
@@ -124,7 +123,8 @@ static enum snp_m_state enter(struct snp_model *m, struct snp_m_vcpu *v)
 		return SNP_M_FAILS;
 	m->starts[v->as] += page_at(m, v->gpa)->fresh;
 	m->nmis[v->as] += v->nmi;
-	page_at(m, v->gpa)->fresh = v->nmi = false;
+	page_at(m, v->gpa)->fresh = false;
+	v->nmi = 0;
 	return SNP_M_RUNS;
 }
 
@@ -214,7 +214,7 @@ int snp_m_do(struct snp_model *m, const struct snp_m_step *step)
 		v->unhalted = true;
 		break;
 	case SNP_M_NMI:
-		v->nmi = true;
+		v->nmi += v->nmi < 2;
 		break;
 	case SNP_M_HALT:
 	case SNP_M_SET_HALTED:

@@ -51,7 +51,7 @@ enum {
 	INIT = 1 << 4, REQUEST = 1 << 5, DESTROY = 1 << 6, UNHALTED = 1 << 7, NO_VMSA = 1 << 8,
 	NO_MEMORY = 1 << 9, SHARED = 1 << 10, IN_USE = 1 << 11, NOT_THERE = 1 << 12,
 	THERE = 1 << 13, TAKES = 1 << 14, SEVERAL = 1 << 15, OTHER_GFN = 1 << 16, LOST = 1 << 17,
-	IN_PLACE = 1 << 18, NO_FD = 1 << 19, LATE = 1 << 20,
+	IN_PLACE = 1 << 18, NO_FD = 1 << 19, LATE = 1 << 20, BOTH = 1 << 21,
 };
 
 static int vcpu_found(const struct snp_model *m, const struct snp_m_vcpu *v)
@@ -59,6 +59,7 @@ static int vcpu_found(const struct snp_model *m, const struct snp_m_vcpu *v)
 	return (v->in_run ? IN_RUN : NOT_IN_RUN) | (v->state == SNP_M_RUNS ? 0 : NOT_IN_GUEST) |
 	       (v->mp == SNP_M_WAITS_FOR_SIPI || (v->init && !v->sipi) ? PARKED : 0) |
 	       (v->init ? INIT : 0) | (v->next == SNP_M_NO_REQUEST ? 0 : REQUEST) |
+	       (v->init && v->next != SNP_M_NO_REQUEST ? BOTH : 0) |
 	       (v->next == SNP_M_NONE ? DESTROY : 0) | (v->unhalted ? UNHALTED : 0) |
 	       (snp_m_image(m, v->gpa) == SNP_M_NONE ? NO_VMSA : 0);
 }
@@ -155,9 +156,10 @@ static const struct {
 	/* Two things are pending, of which either may be first. */
 	{ OP(DESTROY) | OP(ON_INIT) | OP(WAKE) | OP(SET_HALTED) | EVENTS, INIT,
 	  "KVM may take the INIT that was before, or not" },
-	{ OP(ON_INIT) | OP(INIT) | OP(WAKE) | OP(SET_HALTED) | OP(GET_MP) | EVENTS, REQUEST,
+	{ OP(ON_INIT) | OP(INIT) | OP(SET_HALTED) | EVENTS, REQUEST,
 	  "KVM may take the request that was before, or not" },
-	{ OP(INIT_SIPI), DESTROY, "KVM takes INIT first, or AP Destroy" },
+	{ OP(GET_MP), BOTH, "KVM may take INIT, and with it the request" },
+	{ OP(INIT_SIPI) | OP(WAKE), DESTROY, "KVM takes it first, or AP Destroy" },
 	{ OP(INIT) | OP(INIT_SIPI) | OP(HALT) | OP(SET_HALTED) | OP(GET_MP), UNHALTED, "either" },
 	{ OP(NMI), NO_VMSA, "an NMI may outlive KVM_RUN that fails" },
 	{ OP(BIND), LOST, "a vCPU that sleeps may have noticed that its page is gone, or not" },
@@ -338,6 +340,7 @@ static const char * const corners[] = {
 	"halt v, create v p",
 	"halt v, punch f o 1, prepare p v, wake v",
 	"stop v, create v p, get_mp v, run v",
+	"stop v, create v p, wake v",
 	"on_init v q, create v p, init_sipi v",
 	"on_init v p, stop v, init_sipi v, get_mp v, run v",
 	"stop v, nmi v, run v",

@@ -137,7 +137,6 @@ void snp_vm_launch(struct snp_vm *s)
 	hash_for_each(s->vm->regions.slot_hash, ctr, region, slot_node)
 		nr_pages += sparsebit_num_set(region->protected_phy_pages);
 	snp_step("launch the VM, %lu pages", nr_pages);
-	/* KVM may refuse a policy that does not allow SMT, also if SMT is off. */
 	vm_sev_launch(s->vm, snp_default_policy() | SNP_POLICY_SMT, NULL);
 	TEST_ASSERT(ap_run_to_sync(s->server), "The BSP does not boot");
 }

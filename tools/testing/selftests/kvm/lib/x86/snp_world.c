@@ -203,7 +203,9 @@ int snp_w_execute(const struct snp_model *m, const struct snp_m_step *step)
 		return halt(ap, snp_w_ap(m->vcpu[arg[0]].as));
 	case SNP_M_GET_MP:
 		vcpu_mp_state_get(ap->vcpu, &mp);
-		return mp.mp_state;
+		/* While a request is pending, either answer is right. */
+		return m->vcpu[arg[0]].next == SNP_M_NO_REQUEST ? (int)mp.mp_state :
+		       m->vcpu[arg[0]].mp;
 	case SNP_M_LATE:
 		return create_late(gpa);
 	case SNP_M_TOUCH:
