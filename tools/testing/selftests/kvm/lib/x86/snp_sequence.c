@@ -340,7 +340,6 @@ static const char * const corners[] = {
 	"halt v, create v p",
 	"halt v, punch f o 1, prepare p v, wake v",
 	"stop v, create v p, get_mp v, run v",
-	"stop v, create v p, wake v",
 	"on_init v q, create v p, init_sipi v",
 	"on_init v p, stop v, init_sipi v, get_mp v, run v",
 	"stop v, nmi v, run v",

@@ -177,7 +177,10 @@ int snp_w_execute(const struct snp_model *m, const struct snp_m_step *step)
 	const u64 size = args[1] == 'n' ? arg[1] * PAGE_SIZE : 0;
 	const u64 to = (u64)ap->vcpu->id << 32;
 	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = PAGE_SIZE };
+	const struct snp_m_vcpu *v = &m->vcpu[*args == 'v' ? arg[0] : 0];
+	const u64 slept = vcpu_get_stat(ap->vcpu, halt_wait_ns);
 	struct kvm_mp_state mp;
+	int r;
 
 	if (vcpu_ops[step->op]) {
 		vcpu_ops[step->op](ap);
@@ -193,7 +196,11 @@ int snp_w_execute(const struct snp_model *m, const struct snp_m_step *step)
 	case SNP_M_ON_INIT:
 		return request(to | ON_INIT, gpa, 0);
 	case SNP_M_DESTROY:
-		return request(to | SVM_VMGEXIT_AP_DESTROY, 0, SNP_NO_FEATURES);
+		r = request(to | SVM_VMGEXIT_AP_DESTROY, 0, SNP_NO_FEATURES);
+		/* One that sleeps has to wake up for it. */
+		snp_wait_until(v->state != SNP_M_SLEEPS ||
+			       slept != vcpu_get_stat(ap->vcpu, halt_wait_ns));
+		return r;
 	case SNP_M_BAD:
 		return request((to | CREATE) ^ bad[arg[1]][0], gpa_of(1) ^ bad[arg[1]][1],
 			       bad[arg[1]][2]);
@@ -204,8 +211,7 @@ int snp_w_execute(const struct snp_model *m, const struct snp_m_step *step)
 	case SNP_M_GET_MP:
 		vcpu_mp_state_get(ap->vcpu, &mp);
 		/* While a request is pending, either answer is right. */
-		return m->vcpu[arg[0]].next == SNP_M_NO_REQUEST ? (int)mp.mp_state :
-		       m->vcpu[arg[0]].mp;
+		return v->next == SNP_M_NO_REQUEST ? (int)mp.mp_state : v->mp;
 	case SNP_M_LATE:
 		return create_late(gpa);
 	case SNP_M_TOUCH:
