@@ -78,7 +78,8 @@ static void take_vmsa(struct snp_m_vcpu *v, int *request)
 {
 	v->gpa = *request;
 	*request = SNP_M_NO_REQUEST;
-	v->unhalted = v->lost = false;
+	v->unhalted = false;
+	v->lost = false;
 	v->nmi = 0;
 }
 
