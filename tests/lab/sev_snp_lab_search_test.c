@@ -307,6 +307,7 @@ SEARCH_TEST(punch_beside_other_create, 4, 2)
 
 	ap_start(ap, page(1));
 	ap_start(other, page(3));
+	ap_wait_alive(other);
 	ap_prepare(other, page(2));
 	beside_order(s, create_other, page(2), page(1));
 	ap->last = ap_heartbeat(ap);
