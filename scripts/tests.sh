@@ -32,7 +32,9 @@ tests_known()
 		_tp=$(test_program "$_tn")
 		grep -qx "kvm:$_tp" "$_tl" ||
 			die "TESTS: no test '$_tn' in the kvm target; near it: $(
-				sed -n 's/^kvm://p' "$_tl" | grep -i -- "$(printf %.4s "$_tp")" | head -n 12 | tr '\n' ' ')(all: $_tl)"
+				for _th in "$_tp" "$(printf %.4s "$_tp")"; do
+					sed -n 's/^kvm://p' "$_tl" | grep -iF -- "$_th"
+				done | awk '!seen[$0]++' | head -n 12 | tr '\n' ' ')(all: $_tl)"
 		case $_tn in *_stress:*,*) die "TESTS=$_tn: the stress test has one mode at a time" ;; esac
 		_tb=${_tl%/*}/kvm/$_tp _tx=:dzt:T:f:F:v:V:r: _th="-t CASE, -T CASE (all but it), -z and -d"
 		case $_tp in
