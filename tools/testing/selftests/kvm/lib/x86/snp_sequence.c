@@ -436,8 +436,7 @@ static void add(struct snp_sequence *seq, struct snp_model *m, const struct snp_
 {
 	/* Much is impossible without the VM's descriptor. */
 	if (seq->nr == nr_steps || (step->op == SNP_M_CLOSE_VM && seq->nr + 10 < nr_steps) ||
-	    /* KVM delivers one or two of two that are pending: not understood. */
-	    (step->op == SNP_M_NMI && m->vcpu[step->arg[0]].nmi) || snp_m_illegal(m, step))
+	    snp_m_illegal(m, step))
 		return;
 	met[step->op * SNP_M_NR_MET + snp_m_meets(m, step)]++;
 	snp_m_do(m, step);

@@ -47,7 +47,9 @@ static void guest_nmi(struct ex_regs *regs)
 	while (guest_nmis->cpu[i] != (gva_t)this_sev_cpu())
 		i++;
 	WRITE_ONCE(guest_nmis->nr[i], guest_nmis->nr[i] + 1);
-	ghcb_exit(ghcb_begin(), SVM_VMGEXIT_NMI_COMPLETE, 0, 0);
+	/* The VMSA may have run on another vCPU, which registered the GHCB for itself. */
+	this_sev_cpu()->ghcb_registered = false;
+	GUEST_ASSERT_EQ(ghcb_exit(ghcb_begin(), SVM_VMGEXIT_NMI_COMPLETE, 0, 0).resp, 0);
 }
 
 /*
@@ -180,6 +182,7 @@ int snp_w_execute(const struct snp_model *m, const struct snp_m_step *step)
 	const struct snp_m_vcpu *v = &m->vcpu[*args == 'v' ? arg[0] : 0];
 	const u64 slept = vcpu_get_stat(ap->vcpu, halt_wait_ns);
 	struct kvm_mp_state mp;
+	u32 taken;
 	int r;
 
 	if (vcpu_ops[step->op]) {
@@ -210,8 +213,9 @@ int snp_w_execute(const struct snp_model *m, const struct snp_m_step *step)
 		return halt(ap, snp_w_ap(m->vcpu[arg[0]].as));
 	case SNP_M_GET_MP:
 		vcpu_mp_state_get(ap->vcpu, &mp);
-		/* While a request is pending, either answer is right. */
-		return v->next == SNP_M_NO_REQUEST ? (int)mp.mp_state : v->mp;
+		/* KVM may have taken a request that is pending, or not. */
+		taken = v->next == SNP_M_NONE ? SNP_M_HALTED : SNP_M_RUNNABLE;
+		return v->next != SNP_M_NO_REQUEST && mp.mp_state == taken ? v->mp : mp.mp_state;
 	case SNP_M_LATE:
 		return create_late(gpa);
 	case SNP_M_TOUCH:
