@@ -129,10 +129,7 @@ static void ap_sleep_in(struct snp_ap *ap, void (*work)(struct snp_ap_shared *me
 	WRITE_ONCE(ap->shared->work, NULL);
 }
 
-SNP_TEST(vmsa_is_tracked, 1)
-{
-	snp_check_tracked();
-}
+SNP_TEST_TRACKED
 
 /* KVM_HC_KICK_CPU ends the next HLT of the vCPU, but not the sleep without a VMSA. */
 static void start_unhalted(struct snp_ap *ap, gpa_t vmsa)

@@ -111,10 +111,7 @@ static void ap_wait_gone(struct snp_ap *ap)
 	snp_window_note(ap->s);
 }
 
-SNP_TEST(vmsa_is_tracked, 1)
-{
-	snp_check_tracked();
-}
+SNP_TEST_TRACKED
 
 /*
  * A hole tells KVM's MMU twice, when it begins and when it ends, for each memslot

@@ -330,10 +330,7 @@ SNP_TEST(out_of_guest, 1)
 	run_sequences(true);
 }
 
-SNP_TEST(vmsa_is_tracked, 1)
-{
-	snp_check_tracked();
-}
+SNP_TEST_TRACKED
 
 SNP_TEST(in_guest, 2)
 {

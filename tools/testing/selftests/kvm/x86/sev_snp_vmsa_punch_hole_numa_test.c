@@ -86,10 +86,7 @@ static void allocate_on(struct file *file, u64 pgoff, struct node *node)
 	errno = 0;
 }
 
-SNP_TEST(vmsa_is_tracked, 1)
-{
-	snp_check_tracked();
-}
+SNP_TEST_TRACKED
 
 /* Pages of a shared file can be asked for, private ones are allocated in the same way. */
 SNP_TEST(placement, 1)

@@ -544,10 +544,7 @@ static void run_mode(void (*fn)(struct target *t, u64 nr), u32 wanted, u32 perce
 	TEST_ASSERT(!missing, "never entered its window 0x%x", missing);
 }
 
-SNP_TEST(vmsa_is_tracked, 1)
-{
-	snp_check_tracked();
-}
+SNP_TEST_TRACKED
 
 SNP_TEST(storm, 2)
 {

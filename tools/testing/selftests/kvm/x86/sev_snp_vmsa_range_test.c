@@ -144,10 +144,7 @@ static void punch_all(struct snp_vm *s, const struct hole *holes, u32 nr_holes)
 	}
 }
 
-SNP_TEST(vmsa_is_tracked, 1)
-{
-	snp_check_tracked();
-}
+SNP_TEST_TRACKED
 
 static void check_neighbors(struct snp_ap *ap, struct file *f, u32 vmsa)
 {

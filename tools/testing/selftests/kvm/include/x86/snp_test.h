@@ -36,6 +36,14 @@ TEST_F_TIMEOUT(snp, _name, SNP_TIMEOUT_S)			\
 }								\
 static void __##_name(void)
 
+/* The first case: it tells a host without the fix before another one does harm. */
+#define SNP_TEST_TRACKED					\
+static void __vmsa_is_tracked(void);				\
+SNP_TEST(vmsa_is_tracked, 1)					\
+{								\
+	snp_check_tracked();					\
+}
+
 #define SNP_TEST_MAIN						\
 int main(int argc, char *argv[])				\
 {								\
