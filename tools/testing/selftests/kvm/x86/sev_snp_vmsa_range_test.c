@@ -236,16 +236,16 @@ SNP_TEST(create_under_storm, 3)
 		};
 
 		snp_storm_start(s, &storm);
-		for (j = nr_windows = 0; j < 20; j++) {
+		for (j = nr_windows = 0; j < 20 || !nr_windows; j++) {
 			const u64 starts = ap_starts(ap), nr = READ_ONCE(storm.nr_punches);
 
+			AP_ASSERT(ap, j < 1000, "never entered its window");
 			ap_create(ap, page(&files[i], 3 + j % 2));
 			ap_wait_start(ap, starts);
 			nr_windows += READ_ONCE(storm.nr_punches) != nr;
 		}
 		ap_check_unharmed(ap);
 		snp_storm_stop(&storm);
-		TEST_ASSERT(nr_windows, "%s: never entered its window", s->what);
 	}
 }
 
@@ -291,23 +291,25 @@ SNP_TEST(punch_under_storm, 3)
 		.fd = files[WHOLE].fd,
 		.nr_pages = 1,
 	};
-	u32 i, nr_windows[NR_SPTES] = { };
-	u64 nr;
+	u64 i, nr, nr_windows;
 
 	s->what = "punch under a storm of others";
 	snp_storm_start(s, &storm);
 	while (snp_window_next(s)) {
-		for (i = 2; i < 6; i++) {
-			ap_start(ap, page(f, i));
-			set_spte(s, f, i);
+		for (i = nr_windows = 0; i < 4 || !nr_windows; i++) {
+			const u32 vmsa = 2 + i % 4;
+
+			/* The host may give the storm's CPU to others for a while. */
+			AP_ASSERT(ap, i < 200, "never entered its window");
+			ap_start(ap, page(f, vmsa));
+			set_spte(s, f, vmsa);
 			allocate_fillers(f);
 			snp_window_open(s, ap, 1);
 			nr = READ_ONCE(storm.nr_punches);
-			punch(s, f, -NR_FILLERS, NR_FILLERS + i + 1);
-			nr_windows[s->spte] += READ_ONCE(storm.nr_punches) != nr;
+			punch(s, f, -NR_FILLERS, NR_FILLERS + vmsa + 1);
+			nr_windows += READ_ONCE(storm.nr_punches) != nr;
 			snp_window_close(s);
 		}
-		AP_ASSERT(ap, nr_windows[s->spte], "never entered its window");
 	}
 	snp_storm_stop(&storm);
 }
