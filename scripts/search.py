@@ -158,12 +158,13 @@ def digest(*parts):
 class Trace:
     """What one run has written, and the hashes of its happens-before relation."""
 
-    def __init__(self, lines, last=-1, tso=False):
+    def __init__(self, lines, last=-1, since=-1, tso=False):
         self.objects = {}
         self.sizes = {}
         # index, kind, cpu, choices, hash of what was before, object, does it write, turn
         self.decisions = []
-        self.window = {}        # see Search.chain()
+        self.window = {}        # since that preemption, see Search.chain()
+        self.inside = -1        # the last free choice in it
         self.users = collections.defaultdict(lambda: [0, 0])    # masks: who reads, who writes
         self.lines = []
         self.why = None
@@ -206,7 +207,7 @@ class Trace:
                 mask = int(w[6], 16)
                 at[cpu], before = "d" + w[5], None
                 full = any(buffers.values())
-                if index == last:
+                if index == since:
                     preempted, away = cpu, False
                     if full:
                         self.window["any"] = 1
@@ -217,15 +218,17 @@ class Trace:
                 mask = 1 << KEEP if w[0] == "b" else int(w[4], 16) << DRAIN
                 # If another CPU has the word buffered, keeping this store swaps the two.
                 both = any(obj == o for c in buffers for o, _ in buffers[c] if c != cpu)
+                if preempted is not None and (both or w[0] == "r"):
+                    self.window["any"] = 1
                 self.decisions.append((index, w[0], cpu, mask, state(index, cpu, obj, w[0], mask), obj, True,
                                        -1 - index if both else turn))
             elif w[0] == "f":
                 mask = int(w[3], 16)
-                if preempted is not None:
-                    self.window["any"] = 1
                 at[int(w[2])], before = "f", None
                 # A CPU that spins could go on.
                 kind = "y" if w[5] == "1" else "f"
+                if preempted is not None:
+                    self.inside = int(w[1])
                 self.decisions.append((int(w[1]), kind, int(w[4]), mask, state(int(w[1]), kind, mask), -1, False, turn))
             elif w[0] == "s":
                 current, before = int(w[1]), None
@@ -331,6 +334,19 @@ def text(choices):
     return "+".join("%d:%d" % c for c in choices)
 
 
+class Chain:
+    """
+    The last preemption that there may be, by the same CPU before one of these events in a
+    row.  They are tried from the last one back, each with all free choices that others have
+    until the preempted CPU is back.  WINDOW is what they do in these runs.  Events that have
+    nothing to do with that may as well be in front of it, which is the same interleaving.
+    """
+
+    def __init__(self, choices, price, other, events):
+        self.choices, self.price, self.other, self.events = choices, price, other, list(events)
+        self.window, self.mask, self.obj, self.open = {"any": 1}, 0, -1, 0
+
+
 class Search:
     def __init__(self, args, case, smp, parties):
         self.args, self.case, self.smp, self.parties = args, case, int(smp), int(parties)
@@ -381,10 +397,10 @@ class Search:
                                        **more}, "alarm=%d" % ALARM)
         return path
 
-    def wait(self, last=lambda path: -1):
+    def wait(self, where=lambda path: ()):
         path, how, code, ms = self.machine.round.line(ALARM + 60, self.machine.not_over).split()
         with open(os.path.join(path, "qemu.log"), errors="replace") as f:
-            trace = Trace(f.read().splitlines(), last(path), self.args.tso)
+            trace = Trace(f.read().splitlines(), *where(path), tso=self.args.tso)
         verdict, why = judge(path, how, int(code), trace, self.args.complaint, self.args.harmless)
         self.free.append(path)
         return path, trace, verdict, why, int(ms)
@@ -397,7 +413,8 @@ class Search:
         self.seen = {}
         self.users = collections.defaultdict(lambda: [0, 0])
         self.shared = set()
-        self.chains = {}
+        self.chains = {}        # by the run with the preemption
+        self.chain_of = {}      # by any run that differs from it in free choices of others
         self.begun = {}
         self.skipped = self.pruned = self.apart = 0
         self.branches = []      # of all runs: choices, cost, decisions that are theirs
@@ -428,14 +445,13 @@ class Search:
                         continue
                     flying[self.send(choices)] = choices, cost_of
                 if flying:
-                    path, trace, verdict, why, ms = self.wait(
-                        lambda p: flying[p][0][-1][0] if flying[p][0] else -1)
+                    path, trace, verdict, why, ms = self.wait(lambda p: self.where(flying[p][0]))
                     choices, cost_of = flying.pop(path)
-                    last = choices[-1][0] if choices else -1
+                    last = self.where(choices)[0]
                     run = {"choices": text(choices), "verdict": verdict, "why": why, "ms": ms,
                            "hash": trace.hash, "instructions": trace.instructions,
                            "decisions": [d for d in trace.decisions if d[0] > last], "users": list(trace.users.items()),
-                           "window": [[str(o), n] for o, n in trace.window.items()]}
+                           "window": [[str(o), n] for o, n in trace.window.items()], "inside": trace.inside}
                     with open(self.results, "a") as f:
                         f.write(json.dumps(run, separators=(",", ":")) + "\n")
                     if verdict != "passed":
@@ -460,6 +476,11 @@ class Search:
         self.seconds = time.monotonic() - begin
         return self.first
 
+    def where(self, choices):
+        """The last choice, and the preemption that the run's window begins with"""
+        last = choices[-1][0] if choices else -1
+        return last, self.chain_of.get(choices, choices)[-1][0] if choices else -1
+
     def mine(self, choices):
         """Does the branch that begins so belong to this part of the search?"""
         i, n = self.args.shard
@@ -477,20 +498,31 @@ class Search:
             self.unclear += 1
         end = run["hash"], run["verdict"]
         mine, apart = [], False
+        root = self.chain_of.get(choices)
+        chain = self.chains.get(root)
         for index, kind, cpu, mask, state, obj, writes, turn in run["decisions"]:
             # The same state and end, with at least as many preemptions left
             known = self.seen.setdefault(state, {})
             if known.get(end, 1 << 30) <= cost:
                 self.pruned += 1
+                if chain and index <= run["inside"]:
+                    # What others do behind it is not this run's to tell.
+                    chain.window["any"] = 1
                 break
             apart |= bool(known) and end not in known
             known[end] = cost
             mine.append((index, kind, cpu, mask, obj, writes, turn))
         self.apart += apart
-        if choices in self.chains:
-            self.chain(*self.chains.pop(choices), dict(run["window"]), levels)
         self.branches.append((choices, cost, mine))
-        self.branch(choices, cost, mine, None, levels)
+        self.branch(choices, cost, mine, None, levels, chain, run["inside"])
+        if chain:
+            for obj, writes in run["window"]:
+                chain.window[obj] = chain.window.get(obj, 0) | writes
+            chain.open -= 1
+            del self.chain_of[choices]
+            if not chain.open:
+                del self.chains[root]
+                self.chain(chain, levels)
 
         # An object that only one CPU writes and no other one reads is no reason to switch,
         # until that turns out to be wrong: then it was one in all runs before, too.
@@ -507,14 +539,14 @@ class Search:
             for choices, cost, mine in self.branches:
                 self.branch(choices, cost, mine, new, levels)
 
-    def branch(self, choices, cost, mine, new, levels):
+    def branch(self, choices, cost, mine, new, levels, chain=None, inside=-1):
         chains = collections.defaultdict(list)
         for index, kind, cpu, mask, obj, writes, turn in mine:
             others = [c for c in range(mask.bit_length()) if c != cpu and mask >> c & 1]
             if kind == "d" and cost == self.args.bound - 1:
                 # Of the last preemption the window decides, whether or not the word is shared.
                 for other in others:
-                    chains[turn, other].append((index, obj, writes))
+                    chains[turn, other].append((index, obj, writes, mask))
                 continue
             if new is not None and (kind not in "dbr" or obj not in new):
                 continue
@@ -527,7 +559,11 @@ class Search:
             price = cost + (kind in "dy")
             if price <= self.args.bound:
                 for other in others:
-                    self.push(choices + ((index, other),), price, levels)
+                    child = choices + ((index, other),)
+                    if chain and kind == "f" and index <= inside:
+                        chain.open += 1
+                        self.chain_of[child] = self.chain_of[choices]
+                    self.push(child, price, levels)
         for (turn, other), events in chains.items():
             while events and turn >= 0 and events[-1][1] not in self.shared and events[-1][1] > FENCE:
                 events.pop()
@@ -535,26 +571,26 @@ class Search:
             begun = self.begun.get((choices, turn, other), -1)
             if events and events[-1][0] > begun:
                 self.begun[choices, turn, other] = events[-1][0]
-                self.chain(choices, cost + 1, other, [e for e in events if e[0] > begun], None, levels)
+                self.chain(Chain(choices, cost + 1, other, [e for e in events if e[0] > begun]), levels)
 
     def push(self, child, price, levels):
         (self.stack if price <= self.level else levels[price]).append((child, price))
 
-    def chain(self, choices, price, other, events, window, levels):
+    def chain(self, chain, levels):
         """
-        The last preemption that there may be, by the same CPU before one of these events
-        in a row.  They are tried from the last one back.  @window is what others did in
-        the one that was tried before, until the CPU was back: events that have nothing to
-        do with that may as well be in front of it, which is the same interleaving.
+        Try the next preemption of CHAIN: the last one before an event that has something to
+        do with what others did in any run with the one that was tried before.
         """
-        events = list(events)
-        while events:
-            index, obj, writes = events.pop()
-            if window is None or "any" in window or obj == IPI or str(obj) in window and (
-                    writes or window[str(obj)]):
-                child = choices + ((index, other),)
-                self.chains[child] = choices, price, other, events
-                self.push(child, price, levels)
+        while chain.events:
+            index, obj, writes, mask = chain.events.pop()
+            window = chain.window
+            # What is sent is queued between an IPI and the event before it.
+            if ("any" in window or mask != chain.mask or IPI in (obj, chain.obj) or
+                    str(obj) in window and (writes or window[str(obj)])):
+                child = chain.choices + ((index, chain.other),)
+                self.chains[child], self.chain_of[child] = chain, child
+                chain.window, chain.mask, chain.obj, chain.open = {}, mask, obj, 1
+                self.push(child, chain.price, levels)
                 return
             self.skipped += 1
 

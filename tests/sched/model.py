@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# usage: model.py CPUS WORDS STEPS BOUND PROGRAMS [ipi] [tso]
+# usage: model.py CPUS WORDS STEPS BOUND PROGRAMS [ipi] [tso] [wait]
 #
 # Does scripts/search.py miss an interleaving?  Random programs run on a toy machine, which
 # writes the traces that tcg-search.c writes: once with all scripts of choices that the
@@ -25,7 +25,10 @@ class PutOff(Exception):
 
 
 class Run:
-    """One run of PROGRAMS with CHOICES; a step is r, w or add of a word, if0, if1, fence, or ipi."""
+    """
+    One run of PROGRAMS with CHOICES; a step is r, w, add or zero of a word, spin or sleep until
+    it is not 0, if0, if1, fence, or ipi.
+    """
 
     def __init__(self, programs, handlers, words, tso, choices):
         n = len(programs)
@@ -37,6 +40,8 @@ class Run:
         self.held = [set() for _ in range(n)]
         self.buffers = [[] for _ in range(n)]
         self.seen = [([], []) for _ in range(n)]    # by programs, and by handlers
+        self.waits = [None] * n     # for which word
+        self.spins = [False] * n
         self.current = self.force = None
         self.decisions = []
         names = ["rmp", "ipi", "fence"] + ["w%d" % i for i in range(words)]
@@ -53,11 +58,12 @@ class Run:
 
     def mask(self):
         return sum(1 << c for c, p in enumerate(self.programs)
-                   if self.at[c] < len(p) or self.pending[c] or self.handling[c] is not None)
+                   if self.pending[c] or self.handling[c] is not None or self.at[c] < len(p) and
+                   (self.waits[c] is None or self.memory[self.waits[c]]))
 
     def decide(self, kind, cpu, mask, text):
         index = len(self.decisions)
-        self.lines.append("%s %d %s" % (kind, index, text))
+        self.lines.append("%s %d %s" % (kind.replace("y", "f"), index, text))
         self.decisions.append((index, kind, cpu, mask))
         return self.choices.get(index)
 
@@ -76,7 +82,8 @@ class Run:
             if mask & mask - 1:
                 choice = self.choices.get(len(self.decisions))
                 cpu = chosen if choice is None else choice
-                self.decide("f", cpu, mask, "%d %x %d 0" % (before, mask, cpu))
+                spins = before >= 0 and self.spins[before]
+                self.decide("y" if spins else "f", cpu, mask, "%d %x %d %d" % (before, mask, cpu, spins))
         if cpu != self.current:
             if self.current is not None and not mask >> self.current & 1:
                 self.drain(self.current, len(self.buffers[self.current]))
@@ -138,6 +145,11 @@ class Run:
             self.pending[arg] = True
         else:
             self.access(cpu, what, arg, pc, inside)
+            self.waits[cpu], self.spins[cpu] = None, False
+            if what in ("spin", "sleep") and not self.memory[arg]:
+                self.waits[cpu], self.spins[cpu] = arg, what == "spin"
+                self.lines += ["p %d" % cpu] * (what == "spin")
+                return
         if not inside:
             self.at[cpu] += 1 + skip
         else:
@@ -146,11 +158,12 @@ class Run:
     def access(self, cpu, what, word, pc, inside):
         if what == "add":
             self.fence(cpu, pc)
-        self.event(cpu, FIRST + word, "w" if what == "w" else "r", pc)
+        writes = what in ("w", "zero")
+        self.event(cpu, FIRST + word, "w" if writes else "r", pc)
         self.others(cpu, word)
         value = dict(self.buffers[cpu]).get(word, self.memory[word])
         text = "%d %d %%s %x %x" % (cpu, FIRST + word, value, pc)
-        if what != "w":
+        if not writes:
             self.lines.append("a " + text % "r")
             self.seen[cpu][inside].append(value)
             if not inside:
@@ -158,7 +171,7 @@ class Run:
         if what == "add":
             self.lines.append("a " + text % "w")
             self.memory[word] = value + 1
-        elif what == "w":
+        elif writes:
             keep = bool(self.buffers[cpu])
             if self.tso and not keep:
                 keep = self.decide("b", cpu, 1 << search.KEEP, "%d %d %x" % (cpu, FIRST + word, pc)) is not None
@@ -166,7 +179,7 @@ class Run:
             if keep:
                 self.buffers[cpu].append((word, pc))
             else:
-                self.memory[word] = pc
+                self.memory[word] = pc if what == "w" else 0
 
 
 def all_outcomes(run, bound):
@@ -182,8 +195,8 @@ def all_outcomes(run, bound):
         for index, kind, cpu, mask in r.decisions:
             if not choices or index > choices[-1][0]:
                 for other in range(mask.bit_length()):
-                    if other != cpu and mask >> other & 1 and cost + (kind == "d") <= bound:
-                        stack.append((choices + ((index, other),), cost + (kind == "d")))
+                    if other != cpu and mask >> other & 1 and cost + (kind in "dy") <= bound:
+                        stack.append((choices + ((index, other),), cost + (kind in "dy")))
     return outcomes
 
 
@@ -199,15 +212,16 @@ class Search(search.Search):
         self.sent.append(choices)
         return "run"
 
-    def wait(self, last=lambda path: -1):
+    def wait(self, where=lambda path: ()):
         r = self.toy(self.sent.pop())
         self.outcomes.add(r.outcome)
-        return "run", search.Trace(r.lines, last("run"), self.args.tso), "passed", "-", 1
+        return "run", search.Trace(r.lines, *where("run"), tso=self.args.tso), "passed", "-", 1
 
 
-def program(rng, me, cpus, words, steps, ipi, tso):
+def program(rng, me, cpus, words, steps, ipi, tso, wait):
     def step():
-        kind = rng.choices(("r", "w", "add", "if0", "fence", "ipi"), (8, 8, 1, 3, tso, ipi))[0]
+        kind = rng.choices(("r", "w", "add", "if0", "fence", "ipi", "zero", "spin", "sleep"),
+                           (8, 8, 1, 3, tso, ipi, 2 * wait, 2 * wait, 2 * wait))[0]
         if kind == "if0":
             return kind, rng.randrange(1, 3)
         if kind == "ipi":
@@ -219,14 +233,14 @@ def program(rng, me, cpus, words, steps, ipi, tso):
 
 def main():
     cpus, words, steps, bound, n = map(int, sys.argv[1:6])
-    ipi, tso = "ipi" in sys.argv, "tso" in sys.argv
+    ipi, tso, wait = "ipi" in sys.argv, "tso" in sys.argv, "wait" in sys.argv
     every = taken = skipped = 0
     # Found by hand: what is shared turns out in the middle of a row of events.
     special = [[("w", 0), ("w", 1), ("w", 2), ("w", 3)],
                [("r", 0), ("if0", 4), ("r", 3), ("if1", 2), ("r", 2), ("if1", 1), ("r", 1)]]
     for seed in range(n):
         rng = random.Random(seed)
-        programs = [program(rng, c, cpus, words, steps, ipi, tso) for c in range(cpus)]
+        programs = [program(rng, c, cpus, words, steps, ipi, tso, wait) for c in range(cpus)]
         # No word of its CPU's program, see docs/schedule.md, "What it does not enumerate"
         free = [sorted(set(range(words)) - {w for k, w in p if k in ("r", "w", "add")}) for p in programs]
         handlers = [[(rng.choice("rw"), rng.choice(f))] if f else [("if0", 1)] for f in free]
