@@ -135,9 +135,13 @@ SNP_TEST(reset_hold, 1)
 
 	ap->s->what = "SIPI to a vCPU in AP reset hold";
 	ap_start(ap, page(2));
-	for (i = 0; i < 2 * ARRAY_SIZE(work); i++) {
-		/* KVM tells of the second SIPI first. */
-		ap_init_sipi(ap);
+	/* KVM tells of the second SIPI first. */
+	ap_init_sipi(ap);
+	for (i = 0; i < 4 * ARRAY_SIZE(work); i++) {
+		if (i == 4) {
+			ap_create(ap, page(4));
+			ap_wait_start(ap, 1);
+		}
 		ap_wait_alive(ap);
 		ap->shared->data[1] = 0;
 		WRITE_ONCE(ap->shared->work, work[i % 2]);
@@ -147,7 +151,112 @@ SNP_TEST(reset_hold, 1)
 		ap_wait_alive(ap);
 		AP_ASSERT(ap, READ_ONCE(ap->shared->data[1]), "was not told that it was SIPI");
 	}
-	AP_ASSERT(ap, ap_starts(ap) == 1, "was started by SIPI");
+	AP_ASSERT(ap, ap_starts(ap) == 2, "was started by SIPI");
+}
+
+static void guest_own_ghcb(struct snp_ap_shared *me)
+{
+	WRITE_ONCE(me->work, NULL);
+	wrmsr(MSR_AMD64_SEV_ES_GHCB, this_sev_cpu()->ghcb_gpa);
+}
+
+static void guest_read_ghcb_msr(struct snp_ap_shared *me)
+{
+	WRITE_ONCE(me->work, NULL);
+	me->data[1] = rdmsr(MSR_AMD64_SEV_ES_GHCB);
+}
+
+static void ap_work(struct snp_ap *ap, void (*work)(struct snp_ap_shared *me))
+{
+	WRITE_ONCE(ap->shared->work, work);
+	snp_wait_until(!READ_ONCE(ap->shared->work) || !ap_is_running(ap));
+	ap_wait_alive(ap);
+}
+
+/* INIT and SIPI to a vCPU without a new VMSA take nothing from it. */
+SNP_TEST(ghcb_kept, 1)
+{
+	struct snp_ap *ap = &setup(1)->ap[1];
+	u64 ghcb;
+
+	ap->s->what = "GHCB of a vCPU behind INIT and SIPI";
+	ap_start(ap, page(2));
+	ap_work(ap, guest_own_ghcb);
+	ap_work(ap, guest_read_ghcb_msr);
+	ghcb = READ_ONCE(ap->shared->data[1]);
+	AP_ASSERT(ap, ghcb && !(ghcb % PAGE_SIZE), "has no GHCB");
+	snp_may_damage();
+	ap_init_sipi(ap);
+	ap_wait_alive(ap);
+	ap_work(ap, guest_read_ghcb_msr);
+	AP_ASSERT(ap, READ_ONCE(ap->shared->data[1]) == ghcb, "has lost its GHCB");
+}
+
+/* Userspace may start a vCPU as SIPI does. */
+SNP_TEST(sipi_received, 1)
+{
+	struct snp_ap *ap = &setup(1)->ap[1];
+
+	ap->s->what = "KVM_SET_MP_STATE to KVM_MP_STATE_SIPI_RECEIVED";
+	ap_start(ap, page(2));
+	ap_stop(ap);
+	snp_may_damage();
+	ap_set_mp_state(ap, KVM_MP_STATE_SIPI_RECEIVED);
+	ap_run(ap);
+	ap_wait_alive(ap);
+}
+
+/* LAUNCH_UPDATE tells where to go on, and LAUNCH_FINISH that fails is none. */
+SNP_TEST(launch_unfinished, 1)
+{
+	const int nr_pages = 4, nr_private = 2;
+	struct kvm_sev_snp_launch_finish finish = { .id_block_en = 1 };
+	struct kvm_pre_fault_memory range = { .gpa = FAR, .size = PAGE_SIZE };
+	struct kvm_sev_snp_launch_update update = {
+		.gfn_start = FAR / PAGE_SIZE,
+		.len = nr_pages * PAGE_SIZE,
+		.type = KVM_SEV_SNP_PAGE_TYPE_NORMAL,
+	};
+	struct snp_vm *s = snp_vm_create(0);
+	u64 hva;
+	int r;
+
+	s->what = "launch that is not finished";
+	vm_mem_add(s->vm, VM_MEM_SRC_ANONYMOUS, FAR, 20, nr_pages, KVM_MEM_GUEST_MEMFD,
+		   vm_create_guest_memfd(s->vm, nr_pages * PAGE_SIZE, 0), 0);
+	vm_mem_set_private(s->vm, FAR, nr_private * PAGE_SIZE);
+	hva = (u64)addr_gpa2hva(s->vm, FAR);
+	update.uaddr = hva;
+	snp_may_damage();
+	snp_vm_prepare(s);
+	snp_vm_launch_start(s->vm, snp_default_policy() | SNP_POLICY_SMT);
+	vm_sev_ioctl(s->vm, KVM_SEV_SNP_LAUNCH_UPDATE, &update);
+	TEST_ASSERT_EQ(update.uaddr, hva + nr_private * PAGE_SIZE);
+	snp_vm_launch_update(s->vm);
+
+	/* It has no ID block. */
+	r = __vm_sev_ioctl(s->vm, KVM_SEV_SNP_LAUNCH_FINISH, &finish);
+	TEST_ASSERT(r && errno == EINVAL, "KVM answered LAUNCH_FINISH with %d, errno %d", r, errno);
+	r = __vcpu_ioctl(s->server->vcpu, KVM_PRE_FAULT_MEMORY, &range);
+	TEST_ASSERT(r && errno == EOPNOTSUPP, "KVM answered KVM_PRE_FAULT_MEMORY with %d, errno %d",
+		    r, errno);
+	errno = 0;
+}
+
+/* A VM that is not launched gives its ASID back. */
+SNP_TEST(asids_come_back, 1)
+{
+	struct kvm_sev_init init = { };
+	u32 eax, ebx, ecx, edx, i;
+	struct kvm_vm *vm;
+
+	cpuid(0x8000001f, &eax, &ebx, &ecx, &edx);
+	for (i = 0; i <= edx; i++) {
+		snp_wait_step("VM %u of %u", i, edx);
+		vm = vm_create_barebones_type(KVM_X86_SNP_VM);
+		vm_sev_ioctl(vm, KVM_SEV_INIT2, &init);
+		kvm_vm_free(vm);
+	}
 }
 
 static void guest_have_steal_time(struct snp_ap_shared *me)
@@ -218,7 +327,9 @@ SNP_TEST(plain_converted, 1)
 static const u64 psc_entries[][2] = {
 	{ 2 * SZ_4G | PSC_SHARED | PSC_2M, 512 },
 	{ (2 * SZ_4G + SZ_2M) | PSC_SHARED | PSC_2M, 512 },
+	{ (2 * SZ_4G + 2 * SZ_2M) | PSC_SHARED, 1 },
 	{ (2 * SZ_4G + 4 * SZ_2M) | PSC_SHARED | PSC_2M | 5, 512 },	/* half done */
+	{ (2 * SZ_4G + 9 * SZ_2M - PAGE_SIZE) | PSC_SHARED, 1 },
 	{ (2 * SZ_4G + 9 * SZ_2M) | PSC_SHARED | 1, 1 },		/* done */
 	{ PAGES | 3ull << 52, 1 },					/* what KVM has not got */
 	{ PAGES | PSC_SHARED, 1 },
@@ -232,7 +343,9 @@ static const struct {
 	u64 nr_pages, attributes, ret;
 } psc_exits[] = {
 	{ 2 * SZ_4G, 1024, 0, 0 },
+	{ 2 * SZ_4G + 2 * SZ_2M, 1, 0, 0 },
 	{ 2 * SZ_4G + 4 * SZ_2M + 5 * PAGE_SIZE, 507, 0, 0 },
+	{ 2 * SZ_4G + 9 * SZ_2M - PAGE_SIZE, 1, 0, 0 },
 	{ PAGES, 1, 0, 0 },
 	{ PAGES + PAGE_SIZE, 1, KVM_MAP_GPA_RANGE_ENCRYPTED, EINVAL },
 };
