@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# usage: model.py CPUS WORDS STEPS BOUND PROGRAMS [ipi] [tso] [wait]
+# usage: model.py CPUS WORDS STEPS BOUND PROGRAMS [ipi] [tso] | wait
 #
 # Does scripts/search.py miss an interleaving?  Random programs run on a toy machine, which
 # writes the traces that tcg-search.c writes: once with all scripts of choices that the
@@ -172,14 +172,15 @@ class Run:
             self.lines.append("a " + text % "w")
             self.memory[word] = value + 1
         elif writes:
+            new = pc if what == "w" else 0
             keep = bool(self.buffers[cpu])
             if self.tso and not keep:
                 keep = self.decide("b", cpu, 1 << search.KEEP, "%d %d %x" % (cpu, FIRST + word, pc)) is not None
             self.lines.append("a " + text % ("b" if keep else "w"))
             if keep:
-                self.buffers[cpu].append((word, pc))
+                self.buffers[cpu].append((word, new))
             else:
-                self.memory[word] = pc if what == "w" else 0
+                self.memory[word] = new
 
 
 def all_outcomes(run, bound):
