@@ -89,10 +89,11 @@ heeded()
 	while read -r line; do
 		goal=$(printf '%s\n' "$line" | tr ' ' '\n' | grep -v '=' | sed -n 2p)
 		vars=$(printf '%s\n' "$line" | tr ' ' '\n' | sed -n 's/^\([A-Z_]*\)=.*/\1/p' | grep -vx 'XDG_CACHE_HOME' | tr '\n' ' ')
-		case $goal in [a-z]*) echo "$goal $vars" ;; esac
-	done | sort -u | while read -r goal vars; do
+		case $goal in [a-z]*) printf "$goal %s\n" $vars ;; esac
+	done | sort -u | awk '{ vars[$1] = vars[$1] " " $2 } END { for (goal in vars) print goal vars[goal] }' |
+	while read -r goal vars; do
 		# shellcheck disable=SC2086 # several
-		[ -z "$vars" ] || scripts/reads "$goal" $vars 2>&1
+		scripts/reads "$goal" $vars 2>&1
 	done | nothing
 }
 
