@@ -42,7 +42,8 @@ tests_known()
 		*_stress)	_tx=:m:t:s:n:p:a: _th="-m MODE and those of docs/stress.md" ;;
 		esac
 		# The programs cannot be asked: they want KVM before they read an option.
-		case $_tp in
+		case $_tp/$(test_args "$_tn")${ARGS-} in
+		*/)	;;
 		sev_snp_*)
 			command -v nm >/dev/null || continue
 			# Upstream's harness runs all cases, or none, if it does not know one.
