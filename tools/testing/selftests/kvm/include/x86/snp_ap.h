@@ -69,7 +69,7 @@ void snp_window_open(struct snp_vm *s, struct snp_ap *first, u32 nr);
 void snp_window_note(struct snp_vm *s);
 void snp_window_close(struct snp_vm *s);
 
-/* All of that for one AP, which runs, or does not. */
+/* All of the above for one AP: one that runs, and one that does not. */
 void ap_punch_running(struct snp_ap *ap, gpa_t vmsa);
 void ap_punch_idle(struct snp_ap *ap, gpa_t vmsa);
 

@@ -79,7 +79,7 @@ void __printf(2, 3) __snp_step(enum snp_step step, const char *fmt, ...);
 
 #define snp_wait_until(_cond)	({ while (!(_cond)) usleep(10); })
 
-/* Create a VM.  IDs of vCPUs are multiples of 3, lest KVM takes one for an index. */
+/* Create a VM.  vCPU IDs are multiples of 3 and fall: no index, no order of creation. */
 struct snp_vm *snp_vm_create(u32 nr_aps);
 void snp_vm_init_vc(struct kvm_vm *vm);		/* hook: have the guest handle #VC */
 

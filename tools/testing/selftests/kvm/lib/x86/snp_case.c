@@ -25,8 +25,7 @@ static struct {
 } *guard;
 
 const char *snp_skip;
-/* Of all threads but those that have one of their own. */
-static struct snp_steps steps;
+static struct snp_steps steps;		/* of the threads that have none of their own */
 __thread struct snp_steps *snp_steps;
 
 /*
@@ -47,7 +46,7 @@ static void *watchdog(void *arg)
 		if (i > HUNG_TURNS / 4)
 			pin_self_to_cpu(snp_nth_cpu(&guard->cpus, i));
 		usleep(HUNG_SLEEP);
-		/* Nobody is left to hear of it. */
+		/* The runner is gone, and nobody reads what this case says. */
 		if (kill(guard->runner, 0))
 			_exit(KSFT_FAIL);
 	}
@@ -136,7 +135,7 @@ void snp_zap(struct snp_vm *s, gpa_t gpa, u64 nr_pages)
 
 	/* This kicks vCPUs in the guest, and may do so late: enter KVM_RUN again. */
 	set_nx_huge_pages(!get_kvm_param_bool("nx_huge_pages"));
-	/* The runner may have ended before that, and restored it in vain. */
+	/* If the runner has ended meanwhile, it has restored the old value: do so again. */
 	if (!READ_ONCE(guard->zap_by_nx))
 		set_nx_huge_pages(guard->nx);
 	for (ap = &s->ap[1]; ap <= &s->ap[s->nr_aps]; ap++) {

@@ -71,7 +71,8 @@ struct snp_vm *snp_vm_create(u32 nr_aps)
 
 		ap->s = s;
 		ap->shared = (void *)(s->order + 1) + i * sizeof(*ap->shared);
-		ap->vcpu = vm_vcpu_add(s->vm, 3 * i, i ? (void *)guest_ap : (void *)guest_bsp);
+		ap->vcpu = vm_vcpu_add(s->vm, i ? 3 * (nr_aps + 1 - i) : 0,
+				       i ? (void *)guest_ap : (void *)guest_bsp);
 		vcpu_args_set(ap->vcpu, 1, i == BSP ? order :
 			      order + (u64)ap->shared - (u64)s->order);
 	}
