@@ -152,7 +152,7 @@ qemu_fixes()
 		[ "${_only:-$1}" = "$1" ] || continue
 		cp "$_p" "$2/"
 		[ ! -e "$QEMU_FIXES/$1/$_n.diff" ] ||
-			patch -s "$2/${_p##*/}" "$QEMU_FIXES/$1/$_n.diff" >&2 || die "$_n.diff does not fit its patch"
+			patch -s --no-backup-if-mismatch "$2/${_p##*/}" "$QEMU_FIXES/$1/$_n.diff" >&2 || die "$_n.diff does not fit its patch"
 	done
 }
 

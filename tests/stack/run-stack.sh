@@ -136,6 +136,7 @@ if tree=$(scripts/fetch qemu "${QEMU_KNOWN%% *}" 2>/dev/null); then
 	check "which patches do not apply to a newer QEMU is told by patch" newer
 	check "QEMU's checkpatch has nothing to say" style
 	check "the series for QEMU's list is written" posted
+	check "QEMU's bug in its QAPI generator, without the patch and with it" tests/qemu/qapi-features.sh
 fi
 if [ -n "${CHECK_ALL-}" ]; then
 	for release in $QEMU_KNOWN; do
