@@ -197,24 +197,48 @@ sourced()
 		END { if (n < 250) print n " rules" }' emulator/README.md | nothing
 }
 
-# cited : a comment of the code that names such a rule names the text as well, once at least
+# cited : each comment that names such a rule names its source as well, in the emulator's
+# files and in what its patches add, and each rule has such a comment
 cited()
 {
 	# shellcheck disable=SC2046 # no blanks in these paths
 	perl -0777 -ne '
+		# rules TEXT : "A-01, -02, A-04..06" as lists of IDs, one per ID or range
+		sub rules {
+			my ($family, @lists) = "";
+			while ($_[0] =~ /(?:\b([A-Z]{2,}(?:-[A-Z]+)?)|[ .])-(\d\d|[A-Z]\w+)\b(?: ?\.\. ?[-A-Z]*(\d\d))?/g) {
+				$family = $1 // $family;
+				push @lists, [map "$family-$_", $3 ? $2 .. $3 : $2];
+			}
+			return @lists;
+		}
 		if ($ARGV =~ /README/) {
-			while (/^\| ([A-Z][-A-Z0-9]*-\d\d) (?:[^|]*)\| [^|]*\b(?:APM|ABI|PPR)/mg) { $want{$1} = 1 }
+			for (split /\n/) {
+				my ($rule, $source) = split / \| /;
+				$on = $source eq "source" if /^\| rule \|/;
+				next unless $on && $rule =~ /^\| [A-Z]+-/;
+				for my $id (map @$_, rules($rule)) {
+					$as{$id} = $1 if $source =~ /^as ([A-Z]\S+)/;
+					push @{$want{$id}}, $source =~ /\b(APM|ABI|PPR|Linux|VeriSMo|SVSM|MSVC|LLVM|AMD on|log|as the rules)/g, /(strict choice)/;
+					$known{$id =~ s/-\w+$//r} = 1;
+				}
+			}
+			push @{$want{$_}}, @{$want{$as{$_}}} for keys %as;
 			next;
 		}
+		$_ = join "", /^\+(?!\+\+ )(.*\n)/mg if $ARGV =~ /patch$/;
 		while (m{/\*.*?\*/}sg) {
-			my $c = $&;
-			my $text = $c =~ /APM|ABI|PPR|specification/;
-			while ($c =~ /\b([A-Z][-A-Z0-9]*-\d\d)\b/g) { $named{$1} = 1; $cited{$1} ||= $text }
+			my $c = $& =~ s/\s*\n[ *]*/ /gr;
+			for my $list (rules($c)) {
+				my @ids = grep $known{s/-\w+$//r}, @$list or next;
+				$named{$_} = 1 for @ids;
+				print "$ARGV: @ids: no source in: $c\n" unless grep { my $id = $_; grep $c =~ /\b$_/, @{$want{$id}} } @ids;
+			}
 		}
 		END {
-			print "rules: ", scalar(keys %want), "\n" if keys %want < 100;
-			print "$_: no comment says where it is from\n" for grep { $named{$_} && !$cited{$_} } sort keys %want;
-		}' emulator/README.md $(find emulator -name '*.[ch]' -o -name '*.c.inc') | nothing
+			print "rules: ", scalar(keys %want), "\n" if keys %want < 250;
+			print "$_: no comment\n" for grep !$named{$_}, sort keys %want;
+		}' emulator/README.md $(find emulator -name '*.[ch]' -o -name '*.c.inc' -o -name '*.patch') | nothing
 }
 
 # Each bug of tests/qemu has a finding that says how to see it, and each of these a patch.

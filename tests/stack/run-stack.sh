@@ -96,7 +96,7 @@ functional()
 		[ "$(grep -c '^ok ' "$tmp/said")" = 5 ] && ! grep -i '# skip' "$tmp/said" || { cat "$tmp/said"; return 1; }
 }
 
-# posted : the mails are written, and say of which tree they are
+# posted : the mails are written, say of which tree they are, and bring the table of rules
 posted()
 {
 	GIT_AUTHOR_NAME=Tester GIT_AUTHOR_EMAIL=tester@example.org \
@@ -105,7 +105,8 @@ posted()
 	for _r in $QEMU_KNOWN; do
 		grep -q "^The patches are for QEMU $_r.*master was not available" "$tmp/posted/$_r"/*/0000-*.patch || return
 	done
-	[ "$(ls "$tmp/posted/${QEMU_KNOWN%% *}"/*-rfc/*.patch | grep -cv /0000-)" = "$(ls emulator/patches/*.patch | wc -l)" ]
+	[ "$(ls "$tmp/posted/${QEMU_KNOWN%% *}"/*-rfc/*.patch | grep -cv /0000-)" = "$(ls emulator/patches/*.patch | wc -l)" ] &&
+		grep -q '^+   VMRUN-12 | APM2 15.36.12 | ' "$tmp/posted/${QEMU_KNOWN%% *}"/*-rfc/*-docs-*.patch
 }
 
 # mailed RELEASE : git am takes them all, on the archive's source

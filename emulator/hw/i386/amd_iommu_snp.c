@@ -214,7 +214,7 @@ void amdvi_snp_check(AMDVIState *s, uint16_t devid, hwaddr iova,
     Rmp *rmp = snp_host_rmp(s->snp.host);
     hwaddr spa;
 
-    /* DMA-04: there is nothing above memory for a device */
+    /* DMA-04 (strict choice): there is nothing above memory for a device */
     if (s->snp.host && tlb->perm != IOMMU_NONE &&
         !snp_host_dma_allowed(NULL, (tlb->translated_addr & ~tlb->addr_mask) |
                                     (iova & tlb->addr_mask))) {

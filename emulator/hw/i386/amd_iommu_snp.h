@@ -37,9 +37,10 @@ typedef struct AMDVISnpBuffer {
 #define AMDVI_SNP_BUFFERS       3
 
 /*
- * DMA-03: the event log, PPR log and completion store that software has set
- * up; returns how many.  A negative number means that there is no IOMMU, or
- * one that is off: SNP_INIT must then fail (DMA-02).
+ * DMA-03 (Linux amd_iommu_snp_disable()): the event log, PPR log and completion
+ * store that software has set up; returns how many.  A negative number means
+ * that there is no IOMMU, or one that is off: SNP_INIT must then fail (DMA-02:
+ * Linux iommu_snp_enable()).
  */
 int amdvi_snp_buffers(AMDVISnpBuffer buf[AMDVI_SNP_BUFFERS]);
 
@@ -61,23 +62,33 @@ typedef enum AMDVISnpReg {
 /* Power-on and reset, before anything else of this is asked */
 void amdvi_snp_reset(AMDVIState *s);
 
-/* DMA-02: the extended features, from those of the stock IOMMU */
+/*
+ * DMA-02 (Linux iommu_snp_enable()): the extended features, from those of the
+ * stock IOMMU
+ */
 uint64_t amdvi_snp_features(AMDVIState *s, uint64_t features);
 
 AMDVISnpReg amdvi_snp_reg_write(AMDVIState *s, hwaddr reg);
 
-/* DMA-03: may COMPLETION_WAIT store 8 bytes at @addr? */
+/*
+ * DMA-03 (Linux amd_iommu_snp_disable()): may COMPLETION_WAIT store 8 bytes at
+ * @addr?
+ */
 bool amdvi_snp_may_store(AMDVIState *s, hwaddr addr);
 
-/* DMA-03: is an MSI to @addr one, and no write to memory? */
+/*
+ * DMA-03 (Linux amd_iommu_snp_disable()): is an MSI to @addr one, and no write
+ * to memory?
+ */
 bool amdvi_snp_may_send(AMDVIState *s, hwaddr addr);
 
 /* The event log's interrupt is not an MSI (IntCapXTEn): it was sent */
 bool amdvi_snp_event_interrupt(AMDVIState *s);
 
 /*
- * DMA-01: hold a translation of @iova that the page tables gave against the
- * RMP.  A refused one gets no permission, and the event log an entry.
+ * DMA-01 (Linux amd_iommu_types.h): hold a translation of @iova that the page
+ * tables gave against the RMP.  A refused one gets no permission, and the event
+ * log an entry.
  */
 void amdvi_snp_check(AMDVIState *s, uint16_t devid, hwaddr iova,
                      IOMMUAccessFlags access, IOMMUTLBEntry *tlb);

@@ -5,8 +5,9 @@
  * This file is registers and interrupt only; what a command does is in
  * snp_fw.c.  Commands run to completion inside the register write, on the
  * writing vCPU's thread and under the BQL; the mailbox is seen busy only if
- * delay= puts the answer off, or fail= keeps it for ever (FW-12).  Firmware
- * addresses system memory directly, not through the IOMMU.
+ * delay= puts the answer off, or fail= keeps it for ever (FW-12: Linux
+ * __sev_do_cmd_locked()).  Firmware addresses system memory directly, not
+ * through the IOMMU.
  *
  * The register offsets are those of the "sevv2" interface (C2PMSG_32, _56,
  * _57, _59, _63 and the P2CMSG interrupt pair).  The other mailboxes of the

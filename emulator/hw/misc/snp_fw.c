@@ -51,7 +51,10 @@ bool snp_fw_is_ram(uint64_t spa, uint64_t len)
     return true;
 }
 
-/* FW-11: memory holds such a page's plaintext (ENC-01), which is not to leak */
+/*
+ * FW-11 (strict choice): memory holds such a page's plaintext (ENC-01: APM2
+ * 15.34), which is not to leak
+ */
 static bool snp_fw_is_guest_private(SnpFw *fw, uint64_t spa)
 {
     Rmp *rmp = snp_host_rmp(fw->host);
@@ -64,7 +67,7 @@ static bool snp_fw_is_guest_private(SnpFw *fw, uint64_t spa)
     case RMP_PAGE_GUEST_INVALID:
     case RMP_PAGE_GUEST_VALID:
     case RMP_PAGE_PRE_SWAP:
-    case RMP_PAGE_IN_USE:       /* FWPAGE-12 */
+    case RMP_PAGE_IN_USE:       /* FWPAGE-12 (strict choice) */
         return true;
     default:
         return false;
@@ -90,7 +93,8 @@ SevStatus snp_fw_read_as(SnpFw *fw, unsigned key, uint64_t spa, void *buf,
         n = MIN(end - spa, RMP_PAGE_4K - (spa & (RMP_PAGE_4K - 1)));
         address_space_read(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
                            buf, n);
-        snp_host_see(fw->host, buf, spa, n, key);     /* ENC-04 */
+        /* ENC-04 (APM2 15.34) */
+        snp_host_see(fw->host, buf, spa, n, key);
     }
     return SEV_SUCCESS;
 }
@@ -150,7 +154,10 @@ SevStatus snp_fw_writable_pages(SnpFw *fw, uint64_t spa, uint64_t len)
             continue;
         }
         if (!fw->snp_init) {
-            /* SNP_SHUTDOWN_EX has left the table in force: GEOM-07, FW-11 */
+            /*
+             * SNP_SHUTDOWN_EX has left the table in force: GEOM-07 (APM2
+             * 15.36.4), FW-11 (strict choice)
+             */
             if (!rmp_hv_owned(rmp, page, RMP_PAGE_4K)) {
                 return snp_fw_refuse(fw, SEV_INVALID_PAGE_STATE,
                                      "FW-09: not the hypervisor's");
@@ -209,7 +216,10 @@ void snp_fw_retire_asid(SnpFw *fw, uint32_t asid)
                                                     : SNP_ASID_STALE_SEV;
     snp_host_set_asid(fw->host, asid, false);
     snp_host_drop_key(fw->host, asid);
-    /* FWCMD-16, FWCMD-24: a WBINVD done earlier does not count */
+    /*
+     * FWCMD-16 (ABI SNP_DECOMMISSION), FWCMD-24 (Linux sev_flush_asids()): a
+     * WBINVD done earlier does not count
+     */
     snp_host_mark_cores(fw->host);
 }
 
@@ -231,7 +241,7 @@ void snp_fw_stale_asids(SnpFw *fw, SnpAsidState stale)
     snp_host_mark_cores(fw->host);
 }
 
-/* FWCMD-07, FWCMD-24 */
+/* FWCMD-07 (ABI SNP_DF_FLUSH), FWCMD-24 (Linux sev_flush_asids()) */
 SevStatus snp_fw_flush_asids(SnpFw *fw, bool snp)
 {
     unsigned i;
@@ -458,6 +468,7 @@ static SevStatus snp_fw_init_ex(SnpFw *fw, void *buf)
     struct snp_init_ex *in = buf;
     uint32_t flags = le32_to_cpu(in->flags);
 
+    /* FW-06 (ABI, status codes) */
     if ((flags & ~SNP_INIT_FLAGS) || in->reserved1 ||
         !buffer_is_zero(in->reserved2, sizeof(in->reserved2))) {
         return snp_fw_refuse(fw, SEV_INVALID_PARAM, "FW-06: reserved field");
@@ -530,6 +541,7 @@ static SevStatus snp_fw_do_shutdown(SnpFw *fw, uint32_t flags)
     return SEV_SUCCESS;
 }
 
+/* FWCMD-21 (ABI SNP_SHUTDOWN) */
 static SevStatus snp_fw_shutdown(SnpFw *fw, void *buf)
 {
     return snp_fw_do_shutdown(fw, 0);
@@ -544,6 +556,7 @@ static SevStatus snp_fw_shutdown_ex(SnpFw *fw, void *buf)
     if (fw->x86_snp_shutdown) {
         known |= SNP_SHUTDOWN_X86;
     }
+    /* FW-07 (ABI, status codes) */
     if (le32_to_cpu(in->length) != sizeof(*in)) {
         return snp_fw_refuse(fw, SEV_INVALID_LENGTH, "FW-07: length");
     }
@@ -691,7 +704,10 @@ static SevStatus snp_fw_page_reclaim(SnpFw *fw, void *buf)
     switch (rmp_fw_reclaim(rmp, spa, size_2m)) {
     case RMP_OK:
         if (pre_guest) {
-            /* ENC-01: it becomes the guest's without having been encrypted */
+            /*
+             * ENC-01 (APM2 15.34): it becomes the guest's without having been
+             * encrypted
+             */
             snp_host_change_key(fw->host, spa, size, 0, entry.asid);
             snp_host_flush_tlbs(fw->host, spa, size);
         }
@@ -723,7 +739,7 @@ static bool snp_fw_tcb_above(uint64_t tcb, uint64_t limit)
     return false;
 }
 
-/* FWCMD-22 (ABI SNP_COMMIT) */
+/* FWCMD-22 (ABI SNP_CONFIG) */
 static SevStatus snp_fw_config(SnpFw *fw, void *buf)
 {
     struct snp_config *in = buf;
@@ -747,7 +763,10 @@ struct snp_length {
     uint32_t length;
 } QEMU_PACKED;
 
-/* FWCMD-22: there is one firmware, so there is nothing to roll back */
+/*
+ * FWCMD-22 (ABI SNP_COMMIT): there is one firmware, so there is nothing to roll
+ * back
+ */
 static SevStatus snp_fw_commit(SnpFw *fw, void *buf)
 {
     struct snp_length *in = buf;
@@ -766,7 +785,8 @@ static SevStatus snp_fw_commit(SnpFw *fw, void *buf)
 
 /*
  * FW-01, FW-02 (ABI, platform states).  Commands without a handler are
- * FWCMD-22 and FWCMD-23 (ABI SNP_GUEST_STATUS and others).
+ * FWCMD-22 and FWCMD-23 (ABI SNP_GUEST_STATUS and others).  None has to
+ * be used that Linux 6.12 does not know (FWCMD-25).
  */
 static const SnpFwCommand snp_fw_commands[] = {
     { 0x081, 0, false, UNINIT, snp_fw_init, "SNP_INIT" },
@@ -861,6 +881,7 @@ SevStatus snp_fw_command(SnpFw *fw, unsigned cmd, uint64_t buf)
     if (c) {
         status = snp_fw_run(fw, c, snp_fw_spa(buf));
     } else {
+        /* FW-08 (ABI, status codes) */
         qemu_log_mask(LOG_GUEST_ERROR, "amd-psp: no command 0x%x\n", cmd);
         status = snp_fw_refuse(fw, SEV_INVALID_COMMAND,
                                "FW-08: no such command");

@@ -6,8 +6,9 @@
  *   snp_fw_sev.c    the SEV and SEV-ES platform and guests (legacy commands)
  *
  * It follows the SEV-SNP Firmware ABI 1.55 (AMD 56860) and the SEV API 0.24
- * (AMD 55766) as far as emulator/README.md says; rule IDs are those of its
- * table.  Everything here runs under the BQL, one command at a time.
+ * (AMD 55766) as far as docs/system/i386/amd-snp-host.rst says; rule IDs are
+ * those of its table.  Everything here runs under the BQL, one command at a
+ * time.
  *
  * The hypervisor is hostile: a command buffer is read once, an address counts
  * only after snp_fw_read() or snp_fw_writable_pages() agreed to it, and what a
@@ -72,7 +73,8 @@ typedef enum SevPlatformState {
 /*
  * What an ASID is to the firmware.  A stale one was in use and becomes free
  * by a data fabric flush after a WBINVD on every core; SNP_DF_FLUSH frees both
- * kinds, DF_FLUSH those of legacy guests only (FWCMD-07, FWCMD-24).
+ * kinds, DF_FLUSH those of legacy guests only (FWCMD-07: ABI SNP_DF_FLUSH;
+ * FWCMD-24: Linux sev_flush_asids()).
  */
 typedef enum SnpAsidState {
     SNP_ASID_FREE,
@@ -158,7 +160,8 @@ typedef SevStatus SnpFwHandler(SnpFw *fw, void *buf);
 typedef struct SnpFwCommand {
     uint16_t id;
     uint16_t buf_len;           /* 0: takes no buffer */
-    bool buf_out;               /* FW-10: the buffer returns data */
+    /* FW-10 (Linux sev_cmd_buf_writable()): the buffer returns data */
+    bool buf_out;
     uint8_t states;             /* SNP_FW_STATE() of the legal ones */
     SnpFwHandler *run;          /* NULL: known but UNSUPPORTED */
     const char *name;
@@ -184,7 +187,7 @@ SevStatus snp_fw_command(SnpFw *fw, unsigned cmd, uint64_t buf);
 /* Trace a refusal; @why starts with the rule's ID.  Returns @status. */
 SevStatus snp_fw_refuse(SnpFw *fw, SevStatus status, const char *why);
 
-/* Addresses may carry the C-bit (MSR-08) */
+/* Addresses may carry the C-bit (MSR-08: log of an SNP machine) */
 uint64_t snp_fw_spa(uint64_t addr);
 
 /* Is [@spa, @spa + @len) all RAM?  False for @len 0 and for wrap-around. */
@@ -192,17 +195,18 @@ bool snp_fw_is_ram(uint64_t spa, uint64_t len);
 
 /*
  * Read what the hypervisor passes.  SEV_INVALID_ADDRESS unless it is all RAM
- * that is not private to an SNP guest (FW-05, FW-11: ABI, status codes).
+ * that is not private to an SNP guest (FW-05: ABI, status codes; FW-11: strict
+ * choice).
  */
 SevStatus snp_fw_read(SnpFw *fw, uint64_t spa, void *buf, uint64_t len);
-/* ... by who has the key of this SEV guest's ASID (ENC-04) */
+/* ... by who has the key of this SEV guest's ASID (ENC-04: APM2 15.34) */
 SevStatus snp_fw_read_as(SnpFw *fw, unsigned key, uint64_t spa, void *buf,
                          uint64_t len);
 
 /*
  * May the firmware write [@spa, @spa + @len)?  Once SNP is INIT, only Firmware
- * pages of 4 KB, and pages the RMP does not cover (FW-05, FW-09, FW-13: ABI,
- * status codes).
+ * pages of 4 KB, and pages the RMP does not cover (FW-05, FW-13: ABI, status
+ * codes; FW-09: Linux snp_prep_cmd_buf()).
  */
 SevStatus snp_fw_writable_pages(SnpFw *fw, uint64_t spa, uint64_t len);
 
@@ -214,7 +218,10 @@ void snp_fw_write_as(SnpFw *fw, unsigned key, uint64_t spa, const void *buf,
 /* One 4 KB page in state @state?  SEV_INVALID_PAGE_STATE or _SIZE if not. */
 SevStatus snp_fw_page_in_state(SnpFw *fw, uint64_t spa, RmpPageState state);
 
-/* Bind an ASID (FWCMD-10, ACTIVATE); take it back and ask for a flush */
+/*
+ * Bind an ASID (FWCMD-10: ABI SNP_ACTIVATE; ACTIVATE); take it back and ask for
+ * a flush
+ */
 SevStatus snp_fw_bind_asid(SnpFw *fw, uint32_t asid, SnpAsidState owner);
 void snp_fw_retire_asid(SnpFw *fw, uint32_t asid);
 /* After INIT or SNP_INIT: every ASID waits for a WBINVD and a flush */

@@ -5,8 +5,8 @@
  * and what stands for the encrypted context, i.e. random bytes; the context
  * lives in SnpFw.snp_guests, where no write of the hypervisor reaches it.
  *
- * Memory holds plaintext under its owner's key (ENC-01), so "encrypt in place"
- * leaves the contents as they are.
+ * Memory holds plaintext under its owner's key (ENC-01: APM2 15.34), so
+ * "encrypt in place" leaves the contents as they are.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -46,7 +46,10 @@ struct snp_gctx {
     uint64_t gctx_paddr;
 } QEMU_PACKED;
 
-/* FW-04: a context page that is one, to the firmware and to the RMP */
+/*
+ * FW-04 (strict choice): a context page that is one, to the firmware and to the
+ * RMP
+ */
 static SnpGuest *snp_fw_guest(SnpFw *fw, uint64_t paddr, SevStatus *status)
 {
     uint64_t spa = snp_fw_spa(le64_to_cpu(paddr));
@@ -67,6 +70,7 @@ static SnpGuest *snp_fw_guest(SnpFw *fw, uint64_t paddr, SevStatus *status)
     return guest;
 }
 
+/* FW-03 (ABI, guest states) */
 static SnpGuest *snp_fw_guest_in_state(SnpFw *fw, uint64_t paddr,
                                        SnpGuestState state, SevStatus *status)
 {
@@ -362,7 +366,10 @@ static bool snp_fw_measure(uint8_t *ld, unsigned type, uint64_t spa,
     return snp_fw_sha384(&info, sizeof(info), ld);
 }
 
-/* FWCMD-13: the page holds the secrets and nothing of what was there */
+/*
+ * FWCMD-13 (ABI SNP_LAUNCH_UPDATE): the page holds the secrets and nothing of
+ * what was there
+ */
 static void snp_fw_write_secrets(SnpFw *fw, const SnpGuest *guest,
                                  uint64_t spa)
 {
@@ -391,9 +398,10 @@ static bool snp_fw_correct_cpuid(struct snp_cpuid_function *f)
 }
 
 /*
- * FWCMD-13: a CPUID page must tell of nothing that the processor lacks.  If it
- * does, it gets the values that would be taken, and stays the hypervisor's to
- * read.  Which functions that is about is a strict choice.
+ * FWCMD-13 (ABI SNP_LAUNCH_UPDATE): a CPUID page must tell of nothing that the
+ * processor lacks.  If it does, it gets the values that would be taken, and
+ * stays the hypervisor's to read.  Which functions that is about is a strict
+ * choice.
  */
 static SevStatus snp_fw_check_cpuid(SnpFw *fw, uint64_t spa)
 {
@@ -482,7 +490,7 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
         return snp_fw_refuse(fw, SEV_INVALID_PAGE_SIZE,
                              "FWCMD-11: size differs from the RMP's");
     }
-    /* What a SEV guest left there is ciphertext (ENC-04) */
+    /* What a SEV guest left there is ciphertext (ENC-04: APM2 15.34) */
     for (off = 0; off < size; off += RMP_PAGE_4K) {
         snp_host_take_page(fw->host, spa + off, 0);
     }
@@ -684,7 +692,7 @@ struct snp_dbg {
     uint64_t dst_paddr;
 } QEMU_PACKED;
 
-/* FWCMD-19 (ABI SNP_DBG_DECRYPT), FWPAGE-12 */
+/* FWCMD-19 (ABI SNP_DBG_DECRYPT), FWPAGE-12 (strict choice) */
 static SevStatus snp_fw_dbg_decrypt(SnpFw *fw, void *buf)
 {
     g_autofree void *page = NULL;

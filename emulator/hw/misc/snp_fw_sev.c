@@ -1,6 +1,6 @@
 /*
  * SEV-SNP firmware: the SEV and SEV-ES platform and guests, as the commands
- * below 80h have them (FWCMD-24).
+ * below 80h have them (FWCMD-24: Linux sev_flush_asids()).
  *
  * Certificates and the Diffie-Hellman session are not modelled, hence neither
  * are sending, receiving and launch secrets; those commands say UNSUPPORTED.
@@ -341,7 +341,10 @@ static SevStatus snp_fw_sev_activate(SnpFw *fw, void *buf)
     return status;
 }
 
-/* FWCMD-24: cores must WBINVD again before the ASID's flush */
+/*
+ * FWCMD-24 (Linux sev_flush_asids()): cores must WBINVD again before the ASID's
+ * flush
+ */
 static SevStatus snp_fw_sev_deactivate(SnpFw *fw, void *buf)
 {
     struct sev_handle *in = buf;

@@ -2,8 +2,9 @@
  * The Reverse Map Table (RMP) of an AMD SEV-SNP host and the rules of the
  * instructions that read and change it.
  *
- * Each check carries the ID of its rule (emulator/README.md), and the checks
- * of one operation stand in the order of their priority.
+ * Each check carries the ID of its rule, of which
+ * docs/system/i386/amd-snp-host.rst has a table, and the checks of one
+ * operation stand in the order of their priority.
  *
  * Two conventions keep the lock-free readers right:
  *  - An entry's two quadwords go together.  The high one is stored first if
@@ -14,8 +15,9 @@
  *    was.
  *  - An operation that writes several entries is not atomic to a reader.  The
  *    verdict that such a reader took away is dropped by the TLB flush that
- *    the caller does before the instruction ends (RMPUPDATE-29): it waits
- *    until no processor executes, hence for the reader's fill.
+ *    the caller does before the instruction ends (RMPUPDATE-29, strict
+ *    choice): it waits until no processor executes, hence for the reader's
+ *    fill.
  *    A refusal in between is a fault that a retry resolves, as on hardware
  *    (CHK-USE: APM2 15.36.10): 4 KB followers of a 2 MB entry have ASID 0, so
  *    that it is an NPF, which the hypervisor retries, never a #VC, which the
@@ -48,7 +50,7 @@ static bool lo_large(uint64_t lo)
     return BOTH(lo, RMP_LO_ASSIGNED | RMP_LO_PAGE_SIZE);
 }
 
-/* RAW-06 */
+/* RAW-06 (public crash log); INUSE-03, as the rules that it makes fail */
 static bool lo_in_use(uint64_t lo)
 {
     return BOTH(lo, RMP_LO_IN_USE);
@@ -59,7 +61,10 @@ static unsigned lo_asid(uint64_t lo)
     return (lo & RMP_LO_ASID_MASK) >> RMP_LO_ASID_SHIFT;
 }
 
-/* Whose key the contents of a page with such an entry are under (ENC-01) */
+/*
+ * Whose key the contents of a page with such an entry are under (ENC-01: APM2
+ * 15.34)
+ */
 static unsigned lo_key(uint64_t lo)
 {
     return (lo & (RMP_LO_ASSIGNED | RMP_LO_IMMUTABLE)) == RMP_LO_ASSIGNED ?
@@ -71,7 +76,7 @@ static unsigned lo_count(uint64_t lo)
     return (lo & RMP_LO_COUNT_MASK) >> RMP_LO_COUNT_SHIFT;
 }
 
-/* RST-02 */
+/* RST-02 (APM2 15.36.22) */
 static RmpEntry *entry_at(const Rmp *rmp, uint64_t page)
 {
     return !rmp->segment ? &rmp->entry[page] :
@@ -95,7 +100,10 @@ static RmpEntry load(const Rmp *rmp, uint64_t page)
     return e;
 }
 
-/* May the hypervisor not write the page, by its own slot (HOST-01, -06)? */
+/*
+ * May the hypervisor not write the page, by its own slot (HOST-01: APM2
+ * 15.36.10; HOST-06: Linux 75253db41a46)?
+ */
 static bool lo_busy(uint64_t lo)
 {
     return lo & RMP_LO_ASSIGNED || lo_in_use(lo);
@@ -124,9 +132,10 @@ static bool store(Rmp *rmp, uint64_t page, uint64_t lo, uint64_t hi)
 
 /*
  * Write the entry of a 4 KB page, @lo without a count, and keep the region's
- * count (RAW-03, RMPUPDATE-24).  The count lives in the slot of the 2 MB
- * aligned page, whoever owns that page: also while it is in use, which is why
- * taking a mark off must leave bits 51:0 alone (INUSE-04).  Lock held.
+ * count (RAW-03, RMPUPDATE-24: public log).  The count lives in the slot of
+ * the 2 MB aligned page, whoever owns that page: also while it is in use, which
+ * is why taking a mark off must leave bits 51:0 alone (INUSE-04: public crash
+ * log).  Lock held.
  */
 static bool store_4k(Rmp *rmp, uint64_t page, uint64_t lo, uint64_t hi)
 {
@@ -203,7 +212,10 @@ static bool region_in_use(const Rmp *rmp, uint64_t base)
     return false;
 }
 
-/* RAW-07: what a slot would hold were its page not in use.  Lock held. */
+/*
+ * RAW-07 (Linux get_rmpentry()): what a slot would hold were its page not in
+ * use.  Lock held.
+ */
 static uint64_t true_lo(const Rmp *rmp, uint64_t page)
 {
     uint64_t lo = load_lo(rmp, page);
@@ -250,11 +262,17 @@ static bool set_up(Rmp *rmp, const Rmp *from)
 bool rmp_setup(Rmp *rmp, void *table, uint64_t base, uint64_t end,
                unsigned max_asid, bool erratum_2m)
 {
-    /* GEOM-02; 8 KB are 512 entries, so that 2 MB regions are covered whole */
+    /*
+     * GEOM-02 (APM2 15.36.4); 8 KB are 512 entries, so that 2 MB regions are
+     * covered whole
+     */
     if (base & 0x1fff || (end + 1) & 0x1fff) {
         return false;
     }
-    /* GEOM-01, GEOM-03: room for the bookkeeping and for one entry */
+    /*
+     * GEOM-01, GEOM-03 (APM2 15.36.4): room for the bookkeeping and for one
+     * entry
+     */
     if (end + 1 <= base || end + 1 - base <= RMP_BOOKKEEPING_SIZE) {
         return false;
     }
@@ -288,7 +306,10 @@ bool rmp_setup_segments(Rmp *rmp, const uint64_t *rst, uint64_t base,
         if (!size) {
             continue;
         }
-        /* RST-02: what covers more than a segment covers the segment */
+        /*
+         * RST-02 (APM2 15.36.22): what covers more than a segment covers the
+         * segment
+         */
         size = size > 1ull << shift ? 1ull << shift : size;
         s->pages = size >> 12;
         s->base = rst[i] & 0x000ffffffff00000ull;
@@ -365,7 +386,10 @@ static bool update_input_bad(const Rmp *rmp, uint64_t spa,
     if (!state->assigned && (state->immutable || state->asid)) {
         return true;
     }
-    /* RMPUPDATE-06; GPA bits above 50 are cut off instead (RAW-04) */
+    /*
+     * RMPUPDATE-06 (strict choice); GPA bits above 50 are cut off instead
+     * (RAW-04: AMD on SVSM's tracker)
+     */
     if (state->assigned > 1 || state->page_size > 1 || state->immutable > 1 ||
         state->reserved || state->asid > rmp->max_asid ||
         state->gpa & (size - 1)) {
@@ -392,7 +416,7 @@ static int update_refused_4k(const Rmp *rmp, uint64_t page)
     }
     /*
      * RMPUPDATE-09 (APM3 RMPUPDATE) at the base of a 2 MB entry, RMPUPDATE-10
-     * inside it
+     * (AMD on the list) inside it
      */
     if (lo_large(head)) {
         return RMP_FAIL_OVERLAP;
@@ -407,23 +431,23 @@ static int update_refused_2m(const Rmp *rmp, uint64_t base)
     bool assigned = head & RMP_LO_ASSIGNED;
     unsigned i;
 
-    /* RMPUPDATE-13, RMPUPDATE-14 */
+    /* RMPUPDATE-13 (APM2 15.36.12), RMPUPDATE-14 (strict choice) */
     if (region_in_use(rmp, base)) {
         return RMP_FAIL_INUSE;
     }
-    /* RMPUPDATE-08 */
+    /* RMPUPDATE-08 (APM3 RMPUPDATE) */
     if (head & RMP_LO_IMMUTABLE) {
         return RMP_FAIL_PERMISSION;
     }
-    /* RMPUPDATE-12 */
+    /* RMPUPDATE-12 (Linux sev_gmem_make_shared()) */
     if (lo_large(head)) {
         return RMP_OK;
     }
     for (i = 1; i < RMP_PAGES_PER_2M; i++) {
         lo = load_lo(rmp, base + i);
         /*
-         * RMPUPDATE-08: an HV-fixed page is left by no RMPUPDATE (FWPAGE-03:
-         * ABI, page states)
+         * RMPUPDATE-08 (strict choice): an HV-fixed page is left by no
+         * RMPUPDATE (FWPAGE-03: ABI, page states)
          */
         if (!(lo & RMP_LO_ASSIGNED) && lo & RMP_LO_IMMUTABLE) {
             return RMP_FAIL_PERMISSION;
@@ -457,13 +481,17 @@ int rmp_update(Rmp *rmp, uint64_t spa, const RmpState *state, bool *changed)
     if (state->assigned) {
         lo = RMP_LO_ASSIGNED | (state->gpa & RMP_LO_GPA_MASK) |
              (uint64_t)state->asid << RMP_LO_ASID_SHIFT;
-        /* RMPUPDATE-25 (APM2 15.36), RMPUPDATE-27 */
+        /*
+         * RMPUPDATE-25 (APM2 15.36), RMPUPDATE-27 (Linux
+         * sev_gmem_post_populate()); RMPUPDATE-26 (strict choice): nobody's may
+         * be mutable
+         */
         lo |= state->immutable ? RMP_LO_IMMUTABLE : 0;
         lo |= large ? RMP_LO_PAGE_SIZE : 0;
         hi = RMP_PERM_ASSIGN;
     }
 
-    /* RMPUPDATE-15: INUSE, PERMISSION, OVERLAP after INPUT */
+    /* RMPUPDATE-15 (strict choice): INUSE, PERMISSION, OVERLAP after INPUT */
     rmp_lock(rmp);
     rc = large ? update_refused_2m(rmp, page) : update_refused_4k(rmp, page);
     if (rc == RMP_OK) {
@@ -485,15 +513,15 @@ static int smash_locked(Rmp *rmp, uint64_t base)
     uint64_t gpa, lo;
     unsigned i;
 
-    /* PSMASH-03 (APM3 PSMASH), PSMASH-07 */
+    /* PSMASH-03 (APM3 PSMASH), PSMASH-07 (strict choice) */
     if (region_in_use(rmp, base)) {
         return RMP_FAIL_INUSE;
     }
-    /* PSMASH-04 */
+    /* PSMASH-04 (MSVC intrinsics) */
     if (!lo_large(e.lo)) {
         return RMP_FAIL_BADADDR;
     }
-    /* PSMASH-05 */
+    /* PSMASH-05 (strict choice) */
     if (e.lo & RMP_LO_IMMUTABLE) {
         return RMP_FAIL_PERMISSION;
     }
@@ -530,11 +558,11 @@ int rmp_read(Rmp *rmp, uint64_t spa, RmpState *state)
 {
     uint64_t page = spa >> 12, lo;
 
-    /* RMPREAD-01 */
+    /* RMPREAD-01 (MSVC intrinsics) */
     if (!rmp_covered(rmp, spa)) {
         return RMP_FAIL_INPUT;
     }
-    /* RMPREAD-03 */
+    /* RMPREAD-03 (strict choice) */
     rmp_lock(rmp);
     lo = true_lo(rmp, page);
     rmp_unlock(rmp);
@@ -548,8 +576,9 @@ int rmp_read(Rmp *rmp, uint64_t spa, RmpState *state)
         .asid = lo_asid(lo),
     };
     /*
-     * ARCH-02.  Only the slot of a 2 MB aligned page has a count or a size; a
-     * 2 MB entry's followers are assigned, though not counted.
+     * ARCH-02 (Linux 3e43c60eb3e3).  Only the slot of a 2 MB aligned page has
+     * a count or a size; a 2 MB entry's followers are assigned, though not
+     * counted.
      */
     if (lo_large(lo) || lo_count(lo)) {
         state->page_size |= 2;
@@ -584,7 +613,7 @@ static bool guest_owns(const Rmp *rmp, uint64_t spa, uint64_t gpa,
     if (!(l->e.lo & RMP_LO_ASSIGNED) || lo_asid(l->e.lo) != asid) {
         return false;
     }
-    /* CHK-REV (APM2 15.36.10), ACC-16 */
+    /* CHK-REV, ACC-16 (APM2 15.36.10) */
     offset = ((spa >> 12) - l->page) << 12;
     if ((l->e.lo & RMP_LO_GPA_MASK) + offset != (gpa & ~(RMP_PAGE_4K - 1))) {
         return false;
@@ -608,7 +637,7 @@ bool rmp_hv_owned(const Rmp *rmp, uint64_t spa, uint64_t leaf_size)
 {
     uint64_t page = spa >> 12, base = base_of(page), lo;
 
-    /* GEOM-05 */
+    /* GEOM-05 (APM2 15.36.5) */
     if (!rmp_covered(rmp, spa)) {
         return true;
     }
@@ -618,7 +647,7 @@ bool rmp_hv_owned(const Rmp *rmp, uint64_t spa, uint64_t leaf_size)
                          __ATOMIC_RELAXED)) {
         return true;
     }
-    /* HOST-01, HOST-06, HOST-07 (APM2 15.36.10) */
+    /* HOST-01, HOST-07 (APM2 15.36.10), HOST-06 (Linux 75253db41a46) */
     if (lo_busy(load_lo(rmp, page))) {
         return false;
     }
@@ -626,14 +655,14 @@ bool rmp_hv_owned(const Rmp *rmp, uint64_t spa, uint64_t leaf_size)
         return true;
     }
     /*
-     * HOST-05 (APM2 15.36.10): RAW-03's count spares the look at the other 511
-     * entries
+     * HOST-05 (APM2 15.36.10): RAW-03's count (public log) spares the look at
+     * the other 511 entries
      */
     lo = load_lo(rmp, base);
     if (lo & (RMP_LO_ASSIGNED | RMP_LO_COUNT_MASK)) {
         return false;
     }
-    /* HOST-08 */
+    /* HOST-08 (Linux snp_safe_alloc_page_node()) */
     return !(rmp->erratum_2m && lo_in_use(lo));
 }
 
@@ -656,14 +685,17 @@ RmpVerdict rmp_check_private(const Rmp *rmp, uint64_t spa, uint64_t gpa,
     if (!(l.e.lo & RMP_LO_VALIDATED)) {
         return RMP_GUEST_VC;
     }
-    /* CHK-VMPL, ACC-03: the caller's, who knows the kind of access */
+    /*
+     * CHK-VMPL (APM2 15.36.7), ACC-03 (APM2 15.36.10): the caller's, who knows
+     * the kind of access
+     */
     *perms = perms_of(&l, vmpl);
     return RMP_GUEST_OK;
 }
 
 /* ---- instructions of the guest ---- */
 
-/* PVALIDATE-02, RMPADJUST-02 */
+/* PVALIDATE-02, RMPADJUST-02 (VeriSMo) */
 static bool gva_misaligned(uint64_t gva, bool size_2m)
 {
     return size_2m && gva & (RMP_PAGE_2M - RMP_PAGE_4K);
@@ -679,15 +711,15 @@ int rmp_adjust_operands(uint64_t gva, bool size_2m, uint64_t rdx,
 {
     unsigned target = rdx & 0xff, mask = rdx >> 8 & 0xff;
 
-    /* RMPADJUST-02 */
+    /* RMPADJUST-02 (VeriSMo) */
     if (gva_misaligned(gva, size_2m)) {
         return RMP_FAIL_INPUT;
     }
-    /* RMPADJUST-03 */
+    /* RMPADJUST-03 (strict choice) */
     if (target >= RMP_NR_VMPL) {
         return RMP_FAIL_INPUT;
     }
-    /* RMPADJUST-04 */
+    /* RMPADJUST-04 (VeriSMo) */
     if (target <= vmpl) {
         return RMP_FAIL_PERMISSION;
     }
@@ -703,7 +735,7 @@ int rmp_adjust_operands(uint64_t gva, bool size_2m, uint64_t rdx,
 
 int rmp_query_operands(uint64_t target_vmpl, unsigned vmpl)
 {
-    /* RMPQUERY-01: nothing but 0 and 2 is ever returned */
+    /* RMPQUERY-01 (MSVC intrinsics): nothing but 0 and 2 is ever returned */
     if (target_vmpl >= RMP_NR_VMPL || target_vmpl < vmpl) {
         return RMP_FAIL_PERMISSION;
     }
@@ -717,7 +749,7 @@ static int pvalidate_locked(Rmp *rmp, uint64_t spa, uint64_t gpa,
 {
     Lookup l;
 
-    /* PVALIDATE-04, PVALIDATE-11 */
+    /* PVALIDATE-04 (VeriSMo), PVALIDATE-11 (strict choice) */
     if (!guest_owns(rmp, spa, gpa, asid, &l)) {
         *verdict = RMP_GUEST_NPF;
         return RMP_OK;
@@ -731,7 +763,9 @@ static int pvalidate_locked(Rmp *rmp, uint64_t spa, uint64_t gpa,
     if (size_2m && (!l.large || leaf_size < RMP_PAGE_2M)) {
         return RMP_FAIL_SIZEMISMATCH;
     }
-    /* PVALIDATE-11: another page of the 2 MB that would change */
+    /*
+     * PVALIDATE-11 (strict choice): another page of the 2 MB that would change
+     */
     if (size_2m && region_in_use(rmp, l.page)) {
         *verdict = RMP_GUEST_NPF;
         return RMP_OK;
@@ -741,7 +775,10 @@ static int pvalidate_locked(Rmp *rmp, uint64_t spa, uint64_t gpa,
         *unchanged = true;
         return RMP_OK;
     }
-    /* PVALIDATE-08..10: Validated and nothing else */
+    /*
+     * PVALIDATE-08 (Linux pvalidate()), PVALIDATE-09, PVALIDATE-10 (VeriSMo):
+     * Validated and nothing else
+     */
     l.e.lo ^= RMP_LO_VALIDATED;
     store_found(rmp, &l);
     return RMP_OK;
@@ -770,7 +807,7 @@ static int adjust_locked(Rmp *rmp, uint64_t spa, uint64_t gpa,
     uint64_t mask = rdx >> 8 & 0xff;
     Lookup l;
 
-    /* RMPADJUST-07, RMPADJUST-14 */
+    /* RMPADJUST-07 (VeriSMo), RMPADJUST-14 (strict choice) */
     if (!guest_owns(rmp, spa, gpa, asid, &l)) {
         *verdict = RMP_GUEST_NPF;
         return RMP_OK;
@@ -784,13 +821,16 @@ static int adjust_locked(Rmp *rmp, uint64_t spa, uint64_t gpa,
     if (size_2m && !l.large) {
         return RMP_FAIL_SIZEMISMATCH;
     }
-    /* CHK-SIZE; RMPADJUST-14 for another page of the 2 MB */
+    /*
+     * CHK-SIZE (APM2 15.36.10); RMPADJUST-14 (strict choice) for another page
+     * of the 2 MB
+     */
     if (!leaf_matches(&l, leaf_size) ||
         (size_2m && region_in_use(rmp, l.page))) {
         *verdict = RMP_GUEST_NPF;
         return RMP_OK;
     }
-    /* RMPADJUST-10 */
+    /* RMPADJUST-10 (VeriSMo) */
     if (!(l.e.lo & RMP_LO_VALIDATED)) {
         *verdict = RMP_GUEST_VC;
         return RMP_OK;
@@ -799,7 +839,10 @@ static int adjust_locked(Rmp *rmp, uint64_t spa, uint64_t gpa,
     if (mask & ~perms_of(&l, vmpl)) {
         return RMP_FAIL_PERMISSION;
     }
-    /* RMPADJUST-12 (APM2 15.36.12), RMPADJUST-13 */
+    /*
+     * RMPADJUST-12 (APM2 15.36.12), RMPADJUST-13 (VeriSMo); it stays
+     * ordinary memory: RMPADJUST-16 (Linux snp_set_vmsa())
+     */
     if (vmpl == 0) {
         l.e.lo &= ~RMP_LO_VMSA;
         l.e.lo |= rdx >> 16 & 1 ? RMP_LO_VMSA : 0;
@@ -837,7 +880,7 @@ int rmp_query(Rmp *rmp, uint64_t spa, uint64_t gpa, uint64_t leaf_size,
     *size_2m = false;
     *perms = 0;
     *vmsa = false;
-    /* RMPQUERY-01: checked as RMPADJUST is */
+    /* RMPQUERY-01 (MSVC intrinsics): checked as RMPADJUST is */
     if (!guest_owns(rmp, spa, gpa, asid, &l) ||
         !leaf_matches(&l, leaf_size)) {
         *verdict = RMP_GUEST_NPF;
@@ -872,7 +915,7 @@ const char *rmp_vmsa_refused(const Rmp *rmp, uint64_t spa, unsigned asid,
     if (!snp_active && l.e.lo & RMP_LO_ASSIGNED) {
         return "VMSA-01";
     }
-    /* VMSA-08, ahead of the fields that the mark hides */
+    /* VMSA-08 (strict choice), ahead of the fields that the mark hides */
     if (l.in_use) {
         return "VMSA-08";
     }
@@ -908,7 +951,10 @@ bool rmp_use_begin(Rmp *rmp, RmpUse *use, uint64_t spa)
     if (lo_in_use(e.lo)) {
         return false;
     }
-    /* RAW-06, RAW-08: the page's own slot, also inside a 2 MB entry */
+    /*
+     * RAW-06 (public crash log), RAW-08 (AMD on the list): the page's own slot,
+     * also inside a 2 MB entry
+     */
     store(rmp, page, e.lo | RMP_LO_IN_USE, e.hi);
     use->spa = spa;
     use->upper = e.lo & RMP_LO_IN_USE;
@@ -933,7 +979,10 @@ void rmp_use_end(Rmp *rmp, RmpUse *use)
             break;
         }
     }
-    /* INUSE-04; a mark that somebody wiped from memory is not put right */
+    /*
+     * INUSE-04 (public crash log); a mark that somebody wiped from memory is
+     * not put right
+     */
     e = load(rmp, use->spa >> 12);
     if (lo_in_use(e.lo)) {
         store(rmp, use->spa >> 12, (e.lo & ~RMP_LO_IN_USE) | use->upper, e.hi);
@@ -970,7 +1019,10 @@ static RmpPageState page_state(const Rmp *rmp, uint64_t spa, Lookup *l)
     }
     *l = find(rmp, spa);
     lo = l->e.lo;
-    /* FWPAGE-12: a command touches no page of 2 MB while one of it is in use */
+    /*
+     * FWPAGE-12 (strict choice): a command touches no page of 2 MB while one of
+     * it is in use
+     */
     if (l->in_use || (l->large && region_in_use(rmp, l->page))) {
         return RMP_PAGE_IN_USE;
     }
@@ -1010,8 +1062,8 @@ RmpPageState rmp_page_state(Rmp *rmp, uint64_t spa, bool *size_2m)
 }
 
 /*
- * GEOM-07 (APM2 15.36.4): this part of the table; or GEOM-08, the regions
- * around its ends.  Lock held.
+ * GEOM-07 (APM2 15.36.4): this part of the table; or GEOM-08 (Linux
+ * __snp_fixup_e820_tables()), the regions around its ends.  Lock held.
  */
 static void protect(Rmp *rmp, uint64_t base, uint64_t end, bool around)
 {
@@ -1025,7 +1077,7 @@ static void protect(Rmp *rmp, uint64_t base, uint64_t end, bool around)
     }
     for (; page < to; page++) {
         if (rmp_covered(rmp, page << 12)) {
-            store_4k(rmp, page, lo, 0);         /* RAW-05 */
+            store_4k(rmp, page, lo, 0);         /* RAW-05 (public log) */
         }
     }
 }
@@ -1119,7 +1171,7 @@ static int reclaim_locked(Rmp *rmp, uint64_t spa, bool size_2m)
     RmpPageState from, to;
     Lookup l;
 
-    /* FWCMD-17, FWPAGE-12 */
+    /* FWCMD-17 (ABI SNP_PAGE_RECLAIM), FWPAGE-12 (strict choice) */
     from = page_state(rmp, spa, &l);
     switch (from) {
     case RMP_PAGE_RECLAIM:
@@ -1203,7 +1255,7 @@ uint64_t rmp_asid_pages(Rmp *rmp, unsigned asid, uint64_t *first)
         if (!rmp_covered(rmp, page << 12)) {
             continue;
         }
-        /* A page in use keeps its owner, RAW-07 */
+        /* A page in use keeps its owner, RAW-07 (Linux get_rmpentry()) */
         lo = true_lo(rmp, page);
         if (!(lo & RMP_LO_ASSIGNED) ||
             (asid ? lo_asid(lo) != asid : !lo_asid(lo))) {

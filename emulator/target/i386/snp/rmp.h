@@ -7,19 +7,20 @@
  * ThreadSanitizer.  State comes in, a result goes out; faults, flags and TLB
  * maintenance are the caller's.
  *
- * Rule IDs (GEOM-, RAW-, RMPUPDATE- ...) are those of emulator/README.md.
+ * Rule IDs (GEOM-, RAW-, RMPUPDATE- ...) are those of the table in
+ * docs/system/i386/amd-snp-host.rst.
  * "spa" is a system physical address in bytes, "gpa" a guest physical address
  * in bytes without the C-bit; both may carry a page offset, which is ignored
  * unless a function says otherwise.
  *
- * Locking: the table is guest memory in the Zen 3/4 layout (GEOM-10) and is
- * the only copy of the truth; Rmp.busy sums it up for speed, and only while
- * nobody but this code can write it.  Every change is made under Rmp.lock with
- * atomic stores; the checks of the access path (rmp_hv_owned(),
- * rmp_check_private()) take no lock and read each quadword atomically.  The
- * hypervisor can scribble over the table before SNP_INIT protects it, so no
- * value read from it is trusted: it may give a wrong verdict, never an access
- * outside the table.
+ * Locking: the table is guest memory in the Zen 3/4 layout (GEOM-10: Linux
+ * get_rmpentry()) and is the only copy of the truth; Rmp.busy sums it up for
+ * speed, and only while nobody but this code can write it.  Every change is
+ * made under Rmp.lock with atomic stores; the checks of the access path
+ * (rmp_hv_owned(), rmp_check_private()) take no lock and read each quadword
+ * atomically.  The hypervisor can scribble over the table before SNP_INIT
+ * protects it, so no value read from it is trusted: it may give a wrong
+ * verdict, never an access outside the table.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -35,7 +36,10 @@
 #define RMP_PAGE_2M             0x200000ull
 #define RMP_PAGES_PER_2M        512
 
-/* Zen 3/4 entry, low quadword (RAW-01, RAW-03, RAW-06) */
+/*
+ * Zen 3/4 entry, low quadword (RAW-01: PPR, family 19h; RAW-03, RAW-06: public
+ * logs)
+ */
 #define RMP_LO_ASSIGNED         (1ull << 0)
 #define RMP_LO_PAGE_SIZE        (1ull << 1)
 #define RMP_LO_IMMUTABLE        (1ull << 2)
@@ -46,10 +50,13 @@
 #define RMP_LO_ASID_MASK        (0x3ffull << RMP_LO_ASID_SHIFT)
 #define RMP_LO_VMSA             (1ull << 61)
 #define RMP_LO_VALIDATED        (1ull << 62)
-#define RMP_LO_TABLE            (1ull << 63)    /* RAW-05 */
+#define RMP_LO_TABLE            (1ull << 63)    /* RAW-05 (public log) */
 #define RMP_LO_IN_USE           (0xfffull << 52)
 
-/* High quadword: one permission byte per VMPL, VMPL0 lowest (RAW-02) */
+/*
+ * High quadword: one permission byte per VMPL, VMPL0 lowest (RAW-02: public
+ * logs)
+ */
 #define RMP_PERM_READ           0x01
 #define RMP_PERM_WRITE          0x02
 #define RMP_PERM_XUSER          0x04
@@ -85,7 +92,7 @@ typedef struct RmpState {
     uint32_t asid;
 } RmpState;
 
-/* RST-02: part of the table, for part of memory */
+/* RST-02 (APM2 15.36.22): part of the table, for part of memory */
 typedef struct RmpSegment {
     RmpEntry *entry;            /* host address */
     uint64_t base;              /* where the hypervisor sees that */
@@ -107,28 +114,29 @@ typedef struct Rmp {
     unsigned segment_shift;     /* pages per segment, as a power of 2 */
     uint64_t base;              /* RMP_BASE */
     uint64_t end;               /* RMP_END, inclusive; or the end of the RST */
-    uint64_t pages;             /* none is covered from here on, GEOM-04 */
+    uint64_t pages;             /* end of coverage: GEOM-04 (APM2 15.36.4) */
     unsigned max_asid;          /* highest ASID an entry may carry */
-    bool erratum_2m;            /* HOST-08 */
+    bool erratum_2m;            /* HOST-08 (Linux snp_safe_alloc_page_node()) */
     uint16_t *busy;             /* assigned or in use, pages by 2 MB; atomic */
     bool counted;               /* busy is right: since SNP_INIT; atomic */
     /*
-     * RMPUPDATE-28: the page's contents pass from one key (rmp_key()) to
-     * another.  Called under the lock and before the entry changes, so that
-     * the new owner never gets at what was written for the old one.  NULL
-     * where there are no contents; set before the table is shared.
+     * RMPUPDATE-28 (APM2 15.34): the page's contents pass from one key
+     * (rmp_key()) to another.  Called under the lock and before the entry
+     * changes, so that the new owner never gets at what was written for the
+     * old one.  NULL where there are no contents; set before the table is
+     * shared.
      */
     void (*rekey)(struct Rmp *rmp, uint64_t spa, uint64_t size, unsigned from,
                   unsigned to);
 } Rmp;
 
 /*
- * A mark that a running guest's VMCB or VMSA page carries, INUSE-01.  It
- * starts zeroed and must not move in memory while it is active.
+ * A mark that a running guest's VMCB or VMSA page carries, INUSE-01 (APM2
+ * 15.36.12).  It starts zeroed and must not move in memory while it is active.
  */
 typedef struct RmpUse {
     uint64_t spa;
-    uint64_t upper;             /* the true bits 63:52, RAW-07 */
+    uint64_t upper;             /* bits 63:52: RAW-07 (Linux get_rmpentry()) */
     bool active;
     struct RmpUse *next;
 } RmpUse;
@@ -158,7 +166,7 @@ typedef enum RmpPageState {
     RMP_PAGE_GUEST_INVALID,
     RMP_PAGE_GUEST_VALID,
     RMP_PAGE_PRE_SWAP,
-    RMP_PAGE_TABLE,             /* the RMP's own pages, GEOM-07 */
+    RMP_PAGE_TABLE,             /* the RMP's own: GEOM-07 (APM2 15.36.4) */
     RMP_PAGE_IN_USE,            /* of a running guest: true state is hidden */
 } RmpPageState;
 
@@ -194,31 +202,39 @@ static inline bool rmp_covered(const Rmp *rmp, uint64_t spa)
 
 /*
  * One entry as a raw reader sees it: not followed to the 2 MB base, upper bits
- * all ones while in use (RAW-06).  {0, 0} outside coverage.
+ * all ones while in use (RAW-06: public crash log).  {0, 0} outside coverage.
  */
 RmpEntry rmp_raw(const Rmp *rmp, uint64_t spa);
 
 /* ---- instructions of the hypervisor ---- */
 
 /*
- * RMPUPDATE after its operand was read (RMPUPDATE-04..24).  Returns RMP_OK,
- * _INPUT, _PERMISSION, _INUSE or _OVERLAP.  @changed tells whether the table
- * was written with new values, so that translations must be dropped.
+ * RMPUPDATE after its operand was read (RMPUPDATE-04..24: APM3 RMPUPDATE, and
+ * others).  Returns RMP_OK, _INPUT, _PERMISSION, _INUSE or _OVERLAP.  @changed
+ * tells whether the table was written with new values, so that translations
+ * must be dropped.
  */
 int rmp_update(Rmp *rmp, uint64_t spa, const RmpState *state, bool *changed);
 
-/* PSMASH (PSMASH-02..07): RMP_OK, _INPUT, _PERMISSION, _INUSE or _BADADDR */
+/*
+ * PSMASH (PSMASH-02..07: APM2 15.36.11, and others): RMP_OK, _INPUT,
+ * _PERMISSION, _INUSE or _BADADDR
+ */
 int rmp_smash(Rmp *rmp, uint64_t spa);
 
-/* RMPREAD (ARCH-01..03, RMPREAD-01): RMP_OK or _INPUT */
+/*
+ * RMPREAD (ARCH-01..03: APM3 RMPREAD, Linux 3e43c60eb3e3; RMPREAD-01: MSVC
+ * intrinsics): RMP_OK or _INPUT
+ */
 int rmp_read(Rmp *rmp, uint64_t spa, RmpState *state);
 
 /* ---- instructions of the guest ---- */
 
 /*
  * The checks that come before translation.  @gva is the operand, @size_2m the
- * size asked for.  RMP_OK, _INPUT or _PERMISSION (PVALIDATE-02;
- * RMPADJUST-02..05; RMPQUERY-01).  @rdx is RMPADJUST's operand.
+ * size asked for.  RMP_OK, _INPUT or _PERMISSION (PVALIDATE-02,
+ * RMPADJUST-02..05: VeriSMo; RMPQUERY-01: MSVC intrinsics).  @rdx is
+ * RMPADJUST's operand.
  */
 int rmp_pvalidate_operands(uint64_t gva, bool size_2m);
 int rmp_adjust_operands(uint64_t gva, bool size_2m, uint64_t rdx,
@@ -228,11 +244,14 @@ int rmp_query_operands(uint64_t target_vmpl, unsigned vmpl);
 /*
  * The rest, on a page that translated as private to @spa through an NPT leaf
  * of @leaf_size bytes; a 2 MB request on what the guest itself maps with 4 KB
- * pages passes RMP_PAGE_4K (PVALIDATE-06).  The return code is meaningful when
- * *@verdict is RMP_GUEST_OK.
- *   PVALIDATE-04..11: RMP_OK or _SIZEMISMATCH; @unchanged is CF.
- *   RMPADJUST-07..14: RMP_OK, _PERMISSION or _SIZEMISMATCH.
- *   RMPQUERY-01: RMP_OK; @size_2m, @perms and @vmsa describe the page.
+ * pages passes RMP_PAGE_4K (PVALIDATE-06: APM2 15.36.6).  The return code is
+ * meaningful when *@verdict is RMP_GUEST_OK.
+ *   PVALIDATE-04..11 (APM2 15.36.6, VeriSMo), PVALIDATE-13 (MSVC intrinsics):
+ *     RMP_OK or _SIZEMISMATCH; @unchanged is CF.
+ *   RMPADJUST-07..14 (APM2 15.36.11, VeriSMo): RMP_OK, _PERMISSION or
+ *     _SIZEMISMATCH.
+ *   RMPQUERY-01 (MSVC intrinsics): RMP_OK; @size_2m, @perms and @vmsa describe
+ *     the page.
  */
 int rmp_pvalidate(Rmp *rmp, uint64_t spa, uint64_t gpa, uint64_t leaf_size,
                   unsigned asid, bool size_2m, bool validate,
@@ -247,17 +266,18 @@ int rmp_query(Rmp *rmp, uint64_t spa, uint64_t gpa, uint64_t leaf_size,
 /* ---- checks of the access path; no lock taken ---- */
 
 /*
- * CHK-HVOWN and CHK-USE: may a write through a leaf of @leaf_size bytes reach
- * @spa (HOST-01, HOST-03..08, NSNP-01, ACC-05)?  A page-table read by the
- * walker and its update of A and D bits ask with RMP_PAGE_4K.
+ * CHK-HVOWN and CHK-USE (APM2 15.36.10): may a write through a leaf of
+ * @leaf_size bytes reach @spa (HOST-01, HOST-03..08, NSNP-01, ACC-05)?  A
+ * page-table read by the walker and its update of A and D bits ask with
+ * RMP_PAGE_4K.
  */
 bool rmp_hv_owned(const Rmp *rmp, uint64_t spa, uint64_t leaf_size);
 
 /*
- * ACC-01..04, ACC-13, ACC-16, ACC-17, ACC-PGSZ, ACC-PGS2: an access of an SNP
- * guest with an effective C-bit of 1.  RMP_GUEST_OK, _NPF or _VC; with
- * RMP_GUEST_OK, *@perms is the RMP_PERM_* mask of @vmpl, which the caller
- * holds against the kind of access (a violation is an NPF with VMPL).
+ * ACC-01..04, ACC-13, ACC-16, ACC-17, ACC-PGSZ, ACC-PGS2 (APM2 15.36.10): an
+ * access of an SNP guest with an effective C-bit of 1.  RMP_GUEST_OK, _NPF or
+ * _VC; with RMP_GUEST_OK, *@perms is the RMP_PERM_* mask of @vmpl, which the
+ * caller holds against the kind of access (a violation is an NPF with VMPL).
  */
 RmpVerdict rmp_check_private(const Rmp *rmp, uint64_t spa, uint64_t gpa,
                              uint64_t leaf_size, unsigned asid, unsigned vmpl,
@@ -291,9 +311,10 @@ void rmp_use_end(Rmp *rmp, RmpUse *use);
 /* ---- contents ---- */
 
 /*
- * ENC-01: the ASID whose key the page's contents are under, 0 for the host's.
- * A guest's once it may use the page: a Pre-Guest page is still the host's
- * plaintext, which LAUNCH_UPDATE encrypts in place.  Also of a page in use.
+ * ENC-01 (APM2 15.34): the ASID whose key the page's contents are under, 0 for
+ * the host's.  A guest's once it may use the page: a Pre-Guest page is still
+ * the host's plaintext, which LAUNCH_UPDATE encrypts in place.  Also of a page
+ * in use.
  */
 unsigned rmp_key(Rmp *rmp, uint64_t spa);
 /* The same, lock held: who reads the contents as well must let no one rekey */
@@ -302,13 +323,14 @@ unsigned rmp_key_locked(const Rmp *rmp, uint64_t spa);
 /* ---- firmware ---- */
 
 /*
- * Page state of @spa (FWPAGE-01..11); @size_2m as the RMP has it.  This and
- * the functions below take the lock.
+ * Page state of @spa (FWPAGE-01..11: ABI, page states); @size_2m as the RMP has
+ * it.  This and the functions below take the lock.
  */
 RmpPageState rmp_page_state(Rmp *rmp, uint64_t spa, bool *size_2m);
 
 /*
- * SNP_INIT with INIT_RMP: GEOM-07, GEOM-08, FWCMD-01.  No guest may be running
+ * SNP_INIT with INIT_RMP: GEOM-07 (APM2 15.36.4), GEOM-08 (Linux
+ * __snp_fixup_e820_tables()), FWCMD-01 (ABI SNP_INIT).  No guest may be running
  * (FWCMD-01 wants VM_HSAVE_PA = 0 on every processor): marks are wiped.
  */
 void rmp_fw_init(Rmp *rmp);
@@ -325,17 +347,17 @@ void rmp_fw_end(Rmp *rmp);
 bool rmp_fw_move(Rmp *rmp, uint64_t spa, RmpPageState from, RmpPageState to);
 
 /*
- * SNP_PAGE_RECLAIM (FWCMD-17) of a page of the given size.  RMP_OK,
+ * FWCMD-17 (ABI SNP_PAGE_RECLAIM) of a page of the given size.  RMP_OK,
  * RMP_FAIL_SIZEMISMATCH, or RMP_FAIL_PERMISSION for a page that is in no
  * state to be reclaimed, or in use.
  */
 int rmp_fw_reclaim(Rmp *rmp, uint64_t spa, bool size_2m);
 
 /*
- * SNP_LAUNCH_UPDATE's effect on the entry (FWCMD-11, FWCMD-12): a Pre-Guest
- * page of @asid becomes Guest-Valid, with the VMSA bit if @vmsa; @perms holds
- * the masks of VMPL1..3.  RMP_OK; RMP_FAIL_PERMISSION if not Pre-Guest;
- * RMP_FAIL_INPUT if another ASID's; RMP_FAIL_SIZEMISMATCH.
+ * FWCMD-11, FWCMD-12 (ABI SNP_LAUNCH_UPDATE), the effect on the entry: a
+ * Pre-Guest page of @asid becomes Guest-Valid, with the VMSA bit if @vmsa;
+ * @perms holds the masks of VMPL1..3.  RMP_OK; RMP_FAIL_PERMISSION if not
+ * Pre-Guest; RMP_FAIL_INPUT if another ASID's; RMP_FAIL_SIZEMISMATCH.
  */
 int rmp_fw_launch_update(Rmp *rmp, uint64_t spa, unsigned asid, bool size_2m,
                          bool vmsa, const uint8_t perms[3]);

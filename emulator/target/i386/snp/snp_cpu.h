@@ -23,7 +23,10 @@
 /* Not an EXITINFO1 bit: the access ends in #VC(404h), not in a #VMEXIT */
 #define SNP_FAULT_VC            (1ull << 63)
 
-/* In an address for the nested TLB index: CPL 3 at a VMPL above 0 (ACC-03) */
+/*
+ * In an address for the nested TLB index: CPL 3 at a VMPL above 0 (ACC-03: APM2
+ * 15.36.10)
+ */
 #define SNP_NESTED_USER         (1ull << 62)
 
 #define SNP_VC_NOT_VALIDATED    0x404
@@ -47,7 +50,7 @@ typedef struct SnpCpu {
     uint8_t vmpl;
     uint32_t asid;
     uint32_t tlb_asid;          /* of any guest; 0: not followed */
-    uint32_t event_inj;         /* EVENTINJ as VMRUN checked it, VMRUN-17 */
+    uint32_t event_inj;         /* as checked: VMRUN-17 (APM2 15.20) */
     uint64_t pcpu_id;           /* VMSA.PCPU_ID at VMRUN */
     uint64_t cbit;              /* C-bit mask of the running guest, or 0 */
     uint64_t vmsa;              /* SPA of the VMSA page */
@@ -172,18 +175,21 @@ void snp_vmrun_check_control(CPUArchState *env, uint64_t nested_ctl,
                              uint32_t asid, uintptr_t ra);
 /* True if the guest's state came from a VMSA, false for a plain VMCB */
 bool snp_vmrun_load(CPUArchState *env, uintptr_t ra);
-/* VMRUN has succeeded for a guest without VMSA: marks, INUSE-01 */
+/* VMRUN has succeeded for a guest without VMSA: INUSE-01 (APM2 15.36.12) */
 void snp_vmrun_commit(CPUArchState *env, uintptr_t ra);
 /* First thing at every #VMEXIT; does not return for non-automatic exits */
 void snp_vmexit_begin(CPUArchState *env, uint64_t exit_code,
                       uint64_t *exit_info_1, uintptr_t ra);
-/* True if the VMCB's save area must stay untouched */
+/*
+ * True if the VMCB's save area must stay untouched (VMRUN-09: APM2 15.34.3,
+ * 15.5.1, 15.35.2, 15.35.8)
+ */
 bool snp_vmexit_save(CPUArchState *env);
 /* After the host's state was loaded from HSAVE */
 void snp_vmexit_end(CPUArchState *env);
 /*
  * VMSAVE and VMLOAD of a system physical address, not intercepted: VMSAVE-01,
- * -03 (APM2 15.36.12), and where VMLOAD is to read (ENC-01).
+ * -03 (APM2 15.36.12), and where VMLOAD is to read (ENC-01: APM2 15.34).
  */
 void snp_vmsave_check(CPUArchState *env, uint64_t vmcb, uintptr_t ra);
 uint64_t snp_vmload_address(CPUArchState *env, uint64_t vmcb, uintptr_t ra);

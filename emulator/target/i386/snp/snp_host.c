@@ -2,7 +2,7 @@
  * The emulated SEV-SNP host: one object that switches the emulation on and
  * holds what processors, firmware and IOMMU share.
  *
- * Not modelled here: see emulator/README.md.
+ * Rules and what is not modelled: docs/system/i386/amd-snp-host.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -33,8 +33,9 @@
 #include "snp_msr.h"
 
 #define SNP_CBIT            51
-#define SNP_MAX_ASID        509     /* CPUID-02: values of a Milan part */
-#define SNP_MOST_ASIDS      0x3ff   /* RAW-01 */
+/* CPUID-02 (APM3 E, 8000_001F): values of a Milan part */
+#define SNP_MAX_ASID        509
+#define SNP_MOST_ASIDS      0x3ff   /* RAW-01 (PPR, family 19h) */
 #define SNP_ASIDS           99      /* ... of these for SEV-ES and SNP guests */
 #define SNP_MAX_CPUS        4096
 
@@ -190,7 +191,7 @@ static uint8_t pad_byte(SnpHost *s, uint64_t spa, unsigned asid, unsigned at)
 
 /* ---- SEV and SEV-ES guests' pages: no RMP tells of them ---- */
 
-/* ENC-04; NULL beyond RAM */
+/* ENC-04 (APM2 15.34); NULL beyond RAM */
 static uint16_t *tag_at(SnpHost *s, uint64_t spa)
 {
     return spa / TARGET_PAGE_SIZE < s->tag_pages ?
@@ -555,7 +556,10 @@ Rmp *snp_host_enable(SnpHost *s, uint64_t rmp_base, uint64_t rmp_end,
         if (!table) {
             return NULL;
         }
-        /* RST-02: read once, as by a processor that holds all of it */
+        /*
+         * RST-02, RST-04 (APM2 15.36.22): read once, as by a processor that
+         * holds all of it
+         */
         memcpy(rst, table + RMP_BOOKKEEPING_SIZE, sizeof(rst));
         if (!rmp_setup_segments(&s->rmp, rst, rmp_base,
                                 extract64(rmp_cfg, 8, 6), s->max_asid,
@@ -570,6 +574,7 @@ Rmp *snp_host_enable(SnpHost *s, uint64_t rmp_base, uint64_t rmp_end,
             return NULL;
         }
     }
+    /* Its contents are software's to clear: GEOM-06 (APM2 15.36.4) */
     s->rmp_cfg = rmp_cfg;
     s->rmp.rekey = change_key;
     qatomic_store_release(&s->rmp_ready, true);
@@ -577,8 +582,8 @@ Rmp *snp_host_enable(SnpHost *s, uint64_t rmp_base, uint64_t rmp_end,
 }
 
 /*
- * RST-02: what a BIOS leaves behind.  The last segment comes first, so that who
- * does not follow the table is noticed.
+ * RST-02 (APM2 15.36.22): what a BIOS leaves behind.  The last segment comes
+ * first, so that who does not follow the table is noticed.
  */
 static void write_rst(SnpHost *s)
 {
@@ -687,6 +692,7 @@ bool snp_host_ready_for_init(const char **why)
         } else if (!(syscfg & SYSCFG_VMPL_EN)) {
             *why = "SYSCFG.VMPLEn is 0 on a processor";
         } else if (!(syscfg & SYSCFG_MFDM)) {
+            /* SYSCFG-08 (ABI SNP_INIT) */
             *why = "SYSCFG.MtrrFixDramModEn is 0 on a processor";
         } else if (qatomic_read(&env->vm_hsave)) {
             *why = "VM_HSAVE_PA is not 0 on a processor";
@@ -705,6 +711,7 @@ bool snp_host_ready_for_init(const char **why)
 void snp_host_reserve_rmp(SnpHost *s, uint64_t below_4g_size,
                           uint64_t above_4g_end, Error **errp)
 {
+    /* GEOM-12 (Linux setup_contiguous_rmptable()): all of RAM is covered */
     uint64_t top = above_4g_end ? above_4g_end : below_4g_size;
     /* GEOM-02 (APM2 15.36.4): the firmware wants 1 MB granularity */
     uint64_t size = ROUND_UP((top >> 12) * sizeof(RmpEntry) +
@@ -723,7 +730,7 @@ void snp_host_reserve_rmp(SnpHost *s, uint64_t below_4g_size,
         return;
     }
     if (s->segment_shift) {
-        /* RST-02: segments cover GiBs */
+        /* RST-02 (APM2 15.36.22): segments cover GiBs */
         size = MiB + (ROUND_UP(top, GiB) >> 12) * sizeof(RmpEntry);
         if (top > (uint64_t)RMP_SEGMENTS << s->segment_shift) {
             error_setg(errp, "x-snp-host: %u segments of the RMP do not cover "
@@ -759,7 +766,7 @@ void snp_host_reserve_rmp(SnpHost *s, uint64_t below_4g_size,
 
 #define TYPE_SNP_HOST_DMA "snp-host-dma"
 
-/* DMA-04 */
+/* DMA-04 (strict choice) */
 static IOMMUTLBEntry snp_dma_translate(IOMMUMemoryRegion *mr, hwaddr addr,
                                        IOMMUAccessFlags flag, int idx)
 {
@@ -804,8 +811,8 @@ static void snp_host_machine_done(Notifier *n, void *data)
 /* ---- what cpu.c asks ---- */
 
 /*
- * CPUID-01 (APM3 E, 8000_001F): SME is told of on request; RMPREAD-02: Zen 5
- * has it
+ * CPUID-01 (APM3 E, 8000_001F): SME is told of on request; RMPREAD-02 (Linux
+ * since 6.14): Zen 5 has it
  */
 #define SNP_CPU_SEV \
     (CPUID_8000_001F_EAX_SEV | CPUID_8000_001F_EAX_PAGE_FLUSH | \
@@ -866,7 +873,8 @@ void snp_cpu_cpuid(CPUX86State *env, uint32_t leaf, uint32_t *eax,
     }
     switch (leaf) {
     case 0x8000000A:
-        *ebx = SNP_SVM_ASIDS;   /* CPUID-04: at least as many as ECX */
+        /* CPUID-04 (APM3 E, 8000_001F): at least as many as ECX */
+        *ebx = SNP_SVM_ASIDS;
         break;
     case 0x8000001F:
         *eax = env->features[FEAT_8000_001F_EAX];
@@ -1002,7 +1010,10 @@ static void snp_host_system_reset(void *opaque)
     SnpHost *s = opaque;
     CPUState *cs;
 
-    /* SYSCFG-09: only a reset forgets the table; no vCPU runs now */
+    /*
+     * SYSCFG-09 (Linux snp_shutdown()): only a reset forgets the table; no vCPU
+     * runs now
+     */
     CPU_FOREACH(cs) {
         CPUX86State *env = cpu_env(cs);
 
@@ -1010,14 +1021,17 @@ static void snp_host_system_reset(void *opaque)
         env->snp.rmp = NULL;
         /* What a BIOS leaves behind; the values stand in for one */
         env->snp.syscfg = SYSCFG_SMEE;
+        /* GEOM-11 (Linux bsp_determine_snp()) */
         env->snp.hwcr = HWCR_SMM_LOCK | HWCR_TSC_FREQ_SEL;
         env->snp.rmp_base = s->rmp_base;
+        /* RST-06 (Linux probe_segmented_rmptable_info()) */
         env->snp.rmp_end = s->segment_shift ? 0x1fff : s->rmp_end;
         env->snp.rmp_cfg = !s->segment_shift ? 0 :
                            RMP_CFG_SEGMENTED | s->segment_shift << 8;
     }
     if (s->rmp_ready) {
         s->rmp_ready = false;
+        /* ENC-03 (strict choice) */
         snp_host_forget_keys(s);
         rmp_destroy(&s->rmp);
     }
@@ -1070,7 +1084,10 @@ static void snp_host_complete(UserCreatable *uc, Error **errp)
     if (s->stale != SNP_STALE_OFF) {
         s->tlb = snp_tlb_host_new(s->stale == SNP_STALE_USE);
     }
-    /* It writes where software tells it to, and knows no RMP: GEOM-07 */
+    /*
+     * It writes where software tells it to, and knows no RMP: GEOM-07 (APM2
+     * 15.36.4)
+     */
     object_register_sugar_prop(TYPE_APIC_COMMON, "vapic", "off", false);
     qemu_register_reset(snp_host_system_reset, s);
     s->machine_done.notify = snp_host_machine_done;

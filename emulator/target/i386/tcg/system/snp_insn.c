@@ -90,7 +90,10 @@ static void check_cpl0(CPUX86State *env, uintptr_t ra)
 
 /* ---- the hypervisor's ---- */
 
-/* True if the instruction may go on; otherwise INSN-04 has set the result. */
+/*
+ * True if the instruction may go on; otherwise INSN-04 (APM3 RMPUPDATE, PSMASH)
+ * has set the result.
+ */
 static bool hv_insn(CPUX86State *env, uintptr_t ra)
 {
     /* INSN-02 (APM3) */
@@ -145,7 +148,7 @@ void helper_rmpupdate(CPUX86State *env)
     if (changed) {
         /* RMPUPDATE-28 (APM2 15.34) */
         snp_host_contents_changed(spa, size);
-        /* RMPUPDATE-29 */
+        /* RMPUPDATE-29 (strict choice) */
         snp_host_flush_tlbs(env->snp.host, spa, size);
     }
     trace_snp_rmpupdate(cpu_nr(env), spa, state.gpa, state.assigned,
@@ -173,7 +176,7 @@ void helper_psmash(CPUX86State *env)
     }
     rc = rmp_smash(env->snp.rmp, spa);
     if (rc == RMP_OK) {
-        /* PSMASH-08 */
+        /* PSMASH-08, as ACC-PGSZ (APM2 15.36.10) */
         snp_host_flush_tlbs(env->snp.host, spa, RMP_PAGE_2M);
     }
     trace_snp_psmash(cpu_nr(env), spa, rc);
@@ -192,7 +195,7 @@ void helper_rmpread(CPUX86State *env)
     }
     rc = rmp_read(env->snp.rmp, env->regs[R_EAX] & TARGET_PAGE_MASK, &state);
     if (rc == RMP_OK) {
-        /* ARCH-01 */
+        /* ARCH-01 (APM3 RMPREAD) */
         cpu_stq_data_ra(env, env->regs[R_ECX], state.gpa, ra);
         cpu_stq_data_ra(env, env->regs[R_ECX] + 8,
                         state.assigned | state.page_size << 8 |
@@ -203,7 +206,10 @@ void helper_rmpread(CPUX86State *env)
 
 /* ---- the guest's ---- */
 
-/* INSN-05; INSN-02 for a guest that SNP_SHUTDOWN_EX left inside */
+/*
+ * INSN-05 (VeriSMo); INSN-02 (APM3) for a guest that SNP_SHUTDOWN_EX left
+ * inside
+ */
 static void guest_insn(CPUX86State *env, uintptr_t ra)
 {
     if (!(env->snp.guest & SNP_GUEST_SNP) || !env->snp.rmp) {
@@ -268,6 +274,7 @@ void helper_pvalidate(CPUX86State *env)
     }
     rc = rmp_pvalidate_operands(gva, size_2m);
     if (rc == RMP_OK) {
+        /* PVALIDATE-03 (VeriSMo) */
         snp_translate(env, gva, &t, ra);
         if (t.c_bit) {
             rc = rmp_pvalidate(env->snp.rmp, t.spa, t.gpa,
@@ -304,6 +311,7 @@ void helper_rmpadjust(CPUX86State *env)
     guest_insn(env, ra);
     rc = rmp_adjust_operands(gva, size_2m, rdx, env->snp.vmpl);
     if (rc == RMP_OK) {
+        /* RMPADJUST-06 (VeriSMo) */
         snp_translate(env, gva, &t, ra);
         if (t.c_bit) {
             rc = rmp_adjust(env->snp.rmp, t.spa, t.gpa,
@@ -353,7 +361,7 @@ void helper_vmgexit(CPUX86State *env)
 {
     const uintptr_t ra = GETPC();
 
-    /* VMGEXIT-01 (APM2 15.35.6) */
+    /* VMGEXIT-01, VMGEXIT-04 (APM2 15.35.6): at any CPL */
     if (env->snp.guest & SNP_GUEST_ES) {
         cpu_vmexit(env, SVM_EXIT_VMGEXIT, 0, ra);
     }
@@ -364,7 +372,10 @@ void helper_vmgexit(CPUX86State *env)
 
 void helper_snp_wbinvd(CPUX86State *env, uint32_t f3)
 {
-    /* FWCMD-07: with F3 it is WBNOINVD, which leaves the caches as they are */
+    /*
+     * FWCMD-07 (ABI SNP_DF_FLUSH): with F3 it is WBNOINVD, which leaves the
+     * caches as they are
+     */
     if (!f3 || !(env->features[FEAT_8000_0008_EBX] &
                  CPUID_8000_0008_EBX_WBNOINVD)) {
         snp_host_wbinvd(env->snp.host, cpu_nr(env));

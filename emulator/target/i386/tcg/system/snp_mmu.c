@@ -19,8 +19,8 @@
 #include "trace.h"
 
 /*
- * CHK-HVOWN (APM2 15.36.10) on a write: HOST-01..11, NSNP-01, ACC-05.  @key is
- * the one that the access is made with.
+ * CHK-HVOWN (APM2 15.36.10) on a write: HOST-01..11, NSNP-01, NSNP-02, ACC-05.
+ * @key is the one that the access is made with.
  */
 static bool fill_hv_owned(CPUX86State *env, unsigned key, uint64_t *spa,
                           uint64_t page_size, MMUAccessType access, int *prot)
@@ -85,6 +85,7 @@ static bool fill_private(CPUX86State *env, uint64_t gpa, uint64_t spa,
     return true;
 }
 
+/* ACC-20 (APM2 15.36.10): the verdict stays in the TLB, for 4 KB */
 bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
                   uint64_t page_size, MMUAccessType access, int mmu_idx,
                   int *prot, uint32_t *error, uint64_t *fault)
@@ -93,7 +94,10 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
 
     switch (mmu_idx) {
     case MMU_PHYS_IDX:
-        /* The processor's own accesses are checked where they are made */
+        /*
+         * The processor's own accesses are checked where they are made; those
+         * to nested page tables are not: ACC-18 (APM2 15.36.10)
+         */
         return true;
     case MMU_WALK_IDX:
         /*
@@ -103,7 +107,7 @@ bool snp_tlb_fill(CPUX86State *env, uint64_t addr, uint64_t *spa,
         return rmp_hv_owned(env->snp.rmp, *spa, RMP_PAGE_4K);
     case MMU_NESTED_IDX:
         if ((env->snp.guest & SNP_GUEST_SNP) && (addr & env->snp.cbit)) {
-            /* Without a table it runs on unchecked, see emulator/README.md */
+            /* Without a table, after X86_SNP_SHUTDOWN, it runs on unchecked */
             ok = !env->snp.rmp ||
                  fill_private(env, addr & ~(env->snp.cbit | SNP_NESTED_USER),
                               *spa, page_size, access, addr & SNP_NESTED_USER,
@@ -161,8 +165,9 @@ int snp_effective_cbit(CPUX86State *env, bool user, bool c_bit_in_pte,
         return PAGE_READ | PAGE_WRITE | PAGE_EXEC;
     }
     /*
-     * ACC-01: fetches are private whatever the page table says.  Data and
-     * fetches then go to different places, so one TLB entry serves only one.
+     * ACC-01 (APM2 15.36.10): fetches are private whatever the page table says.
+     * Data and fetches then go to different places, so one TLB entry serves
+     * only one.
      */
     if (access == MMU_INST_FETCH) {
         *gpa |= env->snp.cbit;

@@ -39,6 +39,7 @@ static void wrmsr_syscfg(CPUX86State *env, uint64_t val, uintptr_t ra)
     if (old & SYSCFG_SNP_EN) {
         return;
     }
+    /* SYSCFG-01 (PPR SYS_CFG) */
     if (val & ~SYSCFG_WRITABLE) {
         msr_gp(env, MSR_AMD_SYSCFG, "SYSCFG-01", ra);
     }
@@ -47,6 +48,7 @@ static void wrmsr_syscfg(CPUX86State *env, uint64_t val, uintptr_t ra)
     if (val & SYSCFG_SNP_EN) {
         Rmp *rmp;
 
+        /* SYSCFG-07 (APM2 15.36.2) */
         if (!(val & SYSCFG_SMEE)) {
             msr_gp(env, MSR_AMD_SYSCFG, "SYSCFG-07", ra);
         }
@@ -76,13 +78,19 @@ static void wrmsr_rmp_cfg(CPUX86State *env, uint64_t val, uintptr_t ra)
 
 static void check_hsave(CPUX86State *env, uint64_t val, uintptr_t ra)
 {
-    /* MSR-HSAVE-01 is the caller's; MSR-HSAVE-03: 0 is always writable */
+    /*
+     * MSR-HSAVE-02 (APM2 15.30.4, 15.36.12); MSR-HSAVE-01 is the caller's;
+     * MSR-HSAVE-03: 0 is always writable
+     */
     if (env->snp.rmp && val && !rmp_hv_owned(env->snp.rmp, val, RMP_PAGE_4K)) {
         msr_gp(env, MSR_VM_HSAVE_PA, "MSR-HSAVE-02", ra);
     }
 }
 
-/* MSRs that neither host nor guest of this processor has */
+/*
+ * MSR-05, MSR-06, MSR-07 (APM2 15.32): MSRs that neither host nor guest of this
+ * processor has
+ */
 static void check_absent(CPUX86State *env, uint32_t msr, uintptr_t ra)
 {
     switch (msr) {
@@ -117,7 +125,10 @@ bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
         return true;
     case MSR_AMD_RMP_BASE:
     case MSR_AMD_RMP_END:
-        /* SYSCFG-06; the low 13 bits are fixed, GEOM-02 (APM2 15.36.4) */
+        /*
+         * SYSCFG-06 (strict choice); the low 13 bits are fixed, GEOM-02 (APM2
+         * 15.36.4)
+         */
         if (env->snp.rmp || (val >> snp_spa_bits(env))) {
             msr_gp(env, msr, "SYSCFG-06", ra);
         }
@@ -159,6 +170,7 @@ bool snp_wrmsr(CPUX86State *env, uint32_t msr, uint64_t val, uintptr_t ra)
     case MSR_MTRRfix16K_80000:
     case MSR_MTRRfix16K_A0000:
     case MSR_MTRRfix4K_C0000 ... MSR_MTRRfix4K_F8000:
+        /* SYSCFG-05 (APM2 15.36.2) */
         if (env->snp.rmp && !snp_guest_runs(env)) {
             msr_gp(env, msr, "SYSCFG-05", ra);
         }

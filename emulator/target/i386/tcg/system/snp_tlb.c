@@ -1,7 +1,7 @@
 /*
  * What a processor may still hold of guests: translations (APM volume 2, 15.16,
- * 15.25 and 15.36.15; rules TLB-01..06, RMPUPDATE-29), and fields of the VMCB
- * (15.15; CLEAN-01).
+ * 15.25 and 15.36.15; rules TLB-01..06; RMPUPDATE-29, strict choice), and
+ * fields of the VMCB (15.15; CLEAN-01).
  *
  * TCG's TLB has no ASIDs and is flushed at every VMRUN and #VMEXIT.  Beside it
  * stands here, per processor, what hardware could have kept: the translations
@@ -15,8 +15,8 @@
  * nested translation is reported only once every other processor was seen
  * outside the kernel, i.e. in a guest, in user mode or halted, and the guest
  * then enters again without a flush: by then any processor that was about to
- * flush has done it.  An entry that other rules demand to flush first (TLB-05)
- * is reported at once.
+ * flush has done it.  An entry that other rules demand to flush first (TLB-05:
+ * Linux pre_sev_run()) is reported at once.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -76,8 +76,10 @@ typedef struct Entry {
 typedef struct Asid {
     uint64_t flushed;           /* what is older is gone */
     uint64_t guest_flushed;     /* ... of the guest's own translations */
-    uint64_t hidden;            /* ... is kept from use by PCPU_ID: TLB-01 */
-    uint64_t foreign;           /* ... should have been flushed: TLB-05 */
+    /* ... is kept from use by PCPU_ID: TLB-01 (APM2 15.36.15) */
+    uint64_t hidden;
+    /* ... should have been flushed: TLB-05 (Linux pre_sev_run()) */
+    uint64_t foreign;
     uint64_t vmcb;              /* the last that ran with it */
 } Asid;
 
@@ -222,6 +224,7 @@ static void report(CPUX86State *env, const Entry *e, uint64_t now_to,
     g_autofree char *now = now_to == UINT64_MAX ?
                            g_strdup("not mapped for that") :
                            g_strdup_printf("0x%" PRIx64, now_to);
+    /* TLB-03 (Linux pre_sev_run()): what nothing has flushed since is there */
     const char *rule = e->made <= t->asid[e->asid].foreign ? "TLB-05" :
                        e->handed != page_count(t->host, e->to) ?
                        "RMPUPDATE-29" : "TLB-03";
@@ -328,7 +331,10 @@ void snp_tlb_vmexit(CPUX86State *env)
               SVM_EXIT_ERR ? 0 : env->vm_vmcb;
 }
 
-/* CLEAN-01: a field changed, and its clean bit says that it did not */
+/*
+ * CLEAN-01 (APM2 15.15.3): a field changed, and its clean bit says that it did
+ * not
+ */
 static void look_at_clean_bits(CPUX86State *env)
 {
     SnpTlb *t = env->snp.tlb;
@@ -354,7 +360,10 @@ static void look_at_clean_bits(CPUX86State *env)
     }
 }
 
-/* TLB-05: what an ASID has here is of the VMCB that ran last, when it did */
+/*
+ * TLB-05 (Linux pre_sev_run()): what an ASID has here is of the VMCB that ran
+ * last, when it did
+ */
 static void foreign(CPUX86State *env, Asid *a)
 {
     SnpTlb *t = env->snp.tlb;
@@ -388,7 +397,10 @@ void snp_tlb_vmrun(CPUX86State *env, uint8_t tlb_ctl)
     } else if ((tlb_ctl & 3) == 3) {
         a->flushed = t->now++;
     }
-    /* TLB-01: a flush of the processor's own, on which nobody should rely */
+    /*
+     * TLB-01 (APM2 15.36.15): a flush of the processor's own, on which nobody
+     * should rely
+     */
     if ((env->snp.kind & SNP_GUEST_SNP) &&
         env->snp.pcpu_id != env_cpu(env)->cpu_index + 1) {
         a->hidden = t->now++;

@@ -42,6 +42,7 @@ static uint64_t vmcb_ldq(CPUX86State *env, unsigned offset)
 static G_NORETURN void refuse(CPUX86State *env, const char *rule, uintptr_t ra)
 {
     trace_snp_refused(cpu_nr(env), "VMRUN", env->snp.vmsa, rule);
+    /* VMRUN-28 (Linux svm_is_vmrun_failure()): 64 bits of ones */
     cpu_vmexit(env, SVM_EXIT_ERR, 0, ra);
     g_assert_not_reached();
 }
@@ -55,6 +56,7 @@ void snp_vmrun_begin(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
     tcg_sched_point(env_cpu(env), TCG_SCHED_VMRUN, ra);
     /* A guest's VMRUN is intercepted, and its rAX is no system address */
     if (env->snp.rmp && !(env->hflags & HF_GUEST_MASK)) {
+        /* VMRUN-01, VMRUN-02 (APM2 15.36.12) */
         if (!rmp_hv_owned(env->snp.rmp, vmcb, RMP_PAGE_4K)) {
             rule = "VMRUN-01";
         } else if (!env->vm_hsave ||
@@ -91,6 +93,10 @@ static bool event_allowed(uint32_t event)
     }
 }
 
+/*
+ * VMRUN-03..08 (APM2 15.34.3, 15.5.1, 15.35.2, 15.35.8).  VMRUN-05, no ASID 0,
+ * is svm_helper.c's; VMRUN-08: SEV-ES may have any ASID.
+ */
 void snp_vmrun_check_control(CPUX86State *env, uint64_t nested_ctl,
                              uint32_t asid, uintptr_t ra)
 {
@@ -194,9 +200,11 @@ static const char *state_refused(CPUX86State *env, const Vmsa *v)
 /* Which rule keeps this VMSA from running; NULL if none */
 static const char *vmsa_refused(CPUX86State *env, const Vmsa *v)
 {
+    /* VMRUN-12, SYSCFG-10 (APM2 15.36.12) */
     if ((v->sev_features & VMSA_SNP_ACTIVE) && !env->snp.rmp) {
         return "VMRUN-12";
     }
+    /* VMRUN-15 (APM2 B) */
     if (v->sev_features & ~SNP_SEV_FEATURES) {
         return "VMRUN-15";
     }
@@ -209,9 +217,10 @@ static const char *vmsa_refused(CPUX86State *env, const Vmsa *v)
 /*
  * Mark the VMCB's page as in use.  The check of snp_vmrun_begin() was made
  * without the lock, and the page may have changed hands since; the host's state
- * is saved by now, so that it is too late for VMRUN-01's #GP(0).  A VMCB that
- * another processor runs on is not the hypervisor's either (INUSE-05).  NULL,
- * or the rule that refuses.  Lock held.
+ * is saved by now, so that it is too late for the #GP(0) of VMRUN-01 (APM2
+ * 15.36.12).  A VMCB that another processor runs on is not the hypervisor's
+ * either (INUSE-05, strict choice).  NULL, or the rule that refuses.  Lock
+ * held.
  */
 static const char *vmcb_take(CPUX86State *env)
 {
@@ -225,7 +234,8 @@ static const char *vmcb_take(CPUX86State *env)
 /*
  * Read the VMSA, check it and mark its page and the VMCB's, all in one
  * critical section of the RMP: between the check and the mark nobody takes
- * the page (VMRUN-26, INUSE-01).  NULL, or the rule that refuses.
+ * the page (VMRUN-26, INUSE-01: APM2 15.36.12).  NULL, or the rule that
+ * refuses.
  */
 static const char *vmsa_take(CPUX86State *env, Vmsa *v)
 {
@@ -246,7 +256,8 @@ static const char *vmsa_take(CPUX86State *env, Vmsa *v)
     rmp_lock(rmp);
     memcpy(v, page, sizeof(*v));
     /*
-     * ENC-04; otherwise it is the guest's, or refused (VMSA-03: APM2 15.36.12)
+     * ENC-04 (APM2 15.34), VMSA-10 (APM2 15.35.8); otherwise it is the guest's,
+     * or refused (VMSA-03: APM2 15.36.12)
      */
     if (!rmp_key_locked(rmp, env->snp.vmsa)) {
         snp_host_see(env->snp.host, v, env->snp.vmsa, sizeof(*v),
@@ -439,6 +450,7 @@ static void load_interrupt_control(CPUX86State *env)
     }
 }
 
+/* VMRUN-25 (APM2 15.35.8): all of it, whatever the clean bits say */
 bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
 {
     const uint32_t eflags_arith = CC_O | CC_S | CC_Z | CC_A | CC_P | CC_C |
@@ -451,6 +463,7 @@ bool snp_vmrun_load(CPUX86State *env, uintptr_t ra)
     }
 
     env->snp.vmsa = vmcb_ldq(env, offsetof(struct vmcb, control.vmsa_pa));
+    /* VMRUN-10 (APM2 15.34.3, 15.5.1, 15.35.2, 15.35.8) */
     if (env->snp.vmsa & (0xfff | ~0ull << snp_spa_bits(env))) {
         refuse(env, "VMRUN-10", ra);
     }
@@ -626,7 +639,10 @@ static int mov_crdr_gpr(CPUX86State *env)
     return -1;
 }
 
-/* EXIT-16 (APM2 15.7.1, 15.8): no ES guest gets here */
+/*
+ * EXIT-16 (APM2 15.7.1, 15.8).  No ES guest gets here: EXIT-03 (APM2 15.35.4);
+ * its nRIP stays as it was: EXIT-04 (strict choice)
+ */
 static void assist_hypervisor(CPUX86State *env, uint64_t code,
                               uint64_t *exit_info_1)
 {
@@ -745,7 +761,7 @@ static void save_vmsa(CPUX86State *env)
     }
 
     if (!(env->snp.guest & SNP_GUEST_SNP)) {
-        /* ENC-04 */
+        /* ENC-04 (APM2 15.34) */
         snp_host_take_page(env->snp.host, env->snp.vmsa, env->snp.asid);
     }
     address_space_read(&address_space_memory, env->snp.vmsa,
@@ -789,8 +805,8 @@ bool snp_vmexit_save(CPUX86State *env)
 }
 
 /*
- * SWAP-01 (APM2 B), SWAP-02, SWAP-04, SWAP-05: what SEV-ES loads beyond plain
- * SVM
+ * SWAP-01, SWAP-02, SWAP-04, SWAP-05 (APM2 B): what SEV-ES loads beyond plain
+ * SVM, whose part is SWAP-03; and not DR0-3, SWAP-08 (APM2 15.36.13)
  */
 static void load_host(CPUX86State *env)
 {
@@ -829,8 +845,9 @@ void snp_vmexit_end(CPUX86State *env)
 }
 
 /*
- * SPA-01: a guest's operand that is neither intercepted nor virtualized is a
- * system physical address; the caller has held it against a guest's width
+ * SPA-01 (APM2 7.10.1): a guest's operand that is neither intercepted nor
+ * virtualized is a system physical address; the caller has held it against a
+ * guest's width
  */
 static void check_vmcb_address(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
 {
@@ -846,7 +863,7 @@ uint64_t snp_vmload_address(CPUX86State *env, uint64_t vmcb, uintptr_t ra)
         cpu_vmexit(env, SVM_EXIT_VMLOAD, 0, ra);
     }
     check_vmcb_address(env, vmcb, ra);
-    /* ENC-01 */
+    /* ENC-01 (APM2 15.34) */
     return snp_host_key(env->snp.host, env->snp.rmp, vmcb) ?
            snp_host_ciphertext(vmcb, 0) : vmcb;
 }
