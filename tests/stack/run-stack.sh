@@ -93,7 +93,7 @@ functional()
 		PYTHONDONTWRITEBYTECODE=1 QEMU_BUILD_ROOT=$tmp/build QEMU_TEST_SNP_IMAGE=$tmp/conformance.bin \
 		QEMU_TEST_QEMU_BINARY=$qemu/qemu-system-x86_64 \
 		python3 "$tmp/src/tests/functional/x86_64/test_snp_host.py" >"$tmp/said" 2>&1 &&
-		[ "$(grep -c '^ok ' "$tmp/said")" = 5 ] && ! grep -i '# skip' "$tmp/said" || { cat "$tmp/said"; return 1; }
+		grep -q "^1\.\.$(grep -c '^ok ' "$tmp/said")$" "$tmp/said" && ! grep -i '# skip' "$tmp/said" || { cat "$tmp/said"; return 1; }
 }
 
 # posted : the mails are written, say of which tree they are, and bring the table of rules
