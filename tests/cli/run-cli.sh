@@ -31,6 +31,20 @@ one_line()
 	refuses "$@" && [ "$(printf '%s\n' "$_said" | wc -l)" -eq 1 ]
 }
 
+# at_once SCRIPT [SETTING=VALUE | VARIABLE]... : each of the variables, wrong, is refused
+# before anything is built; no archive is asked if it is not
+at_once()
+{
+	_ac=$1 _as=
+	shift
+	for _av; do
+		case $_av in *=*) _as="$_as $_av"; continue ;; esac
+		# shellcheck disable=SC2086 # several
+		one_line "^[a-z.-]*: .*\bwrong\b" env SNP_CACHE="$tmp/none" SNP_APT_ETC="$tmp/none" $_as "$_av=wrong" "$_ac" ||
+			{ echo "$_av=wrong"; return 1; }
+	done
+}
+
 # A second cache that shares what was unpacked, and builds for itself.
 second_cache()
 {
@@ -63,6 +77,25 @@ cleaned()
 }
 check "make clean takes all that was built, and no download" cleaned
 
+machine="SMP MEM SNP_CPU FAULT STALE QEMU"
+while read -r s variables; do
+	# shellcheck disable=SC2086 # several
+	check "$s: what is wrong is said before anything is built" at_once $s $variables
+done <<END
+scripts/run $machine KERNEL LOOPS
+scripts/explore $machine KERNEL M SEEDS
+scripts/search $machine KERNEL M BOUND
+scripts/kills RUNS RUNS=1 LIMIT SMP MEM SNP_CPU FAULT STALE M
+scripts/mutants $machine M RUNS BATCH
+scripts/mutants-generated $machine MINUTES
+scripts/pair BUG BUG=00-canary QEMU
+scripts/matrix KERNELS SNP_CPUS QEMU
+scripts/soak $machine KERNEL RUNS BATCH
+scripts/rates $machine KERNEL VCPUS
+scripts/livelock MEM SNP_CPU FAULT STALE QEMU KERNELS SHIFT
+scripts/linux-guest $machine KERNEL CPUS
+tests/fuzz/run-fuzz.sh SEEDS ROUNDS
+END
 check "unknown KERNEL" refuses "KERNEL=9.9: not 7.3, 7.2, 6.12," env KERNEL=9.9 scripts/run
 check "KERNEL is a folder without a kernel" refuses "KERNEL=$tmp is no kernel source tree" env KERNEL="$tmp" scripts/run
 echo text >"$tmp/file"
