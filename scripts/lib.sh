@@ -37,7 +37,8 @@ case $CACHE in
 esac
 # Results that belong to this clone: logs, the last run.
 BUILD=${SNP_BUILD:-$TOP/build}
-JOBS=${JOBS:-$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}
+processors=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+JOBS=${JOBS:-$processors}
 # ccache learns the headers from the compiler, and need not preprocess a new file itself.
 export CCACHE_DEPEND=1
 # numbers FROM TO NAME... : die if one of these variables is set and no such number

@@ -448,10 +448,12 @@ check "a matrix has no claim on a user's tree" expects
 # What is missing on a machine that is no Debian, and on one where we may not
 # install: tools named, or the exact command.
 mkdir "$tmp/few"
-for t in sh env dirname git cat grep sed id df mkdir cut head tr nproc sort ldd uname; do
+for t in sh env dirname git cat grep sed id df mkdir cut head tr sort ldd uname; do
 	ln -sf "$(command -v $t)" "$tmp/few/$t"
 done
 check "missing tools, no apt: named" refuses "missing here:.* ninja" env PATH="$tmp/few" scripts/packages
+check "no nproc: mutants" one_line "no mutant 'none'" env PATH="$tmp/few" M=none scripts/mutants
+check "no nproc: matrix" one_line "KERNEL=none: not 7.3," env PATH="$tmp/few" KERNELS=none scripts/matrix
 ln -s /bin/true "$tmp/few/apt-get"
 printf '#!/bin/sh\necho 1000\n' >"$tmp/few/idx"
 chmod +x "$tmp/few/idx"; mv "$tmp/few/idx" "$tmp/few/id"
