@@ -98,6 +98,14 @@ tests/fuzz/run-fuzz.sh SEEDS ROUNDS
 END
 check "unknown KERNEL" refuses "KERNEL=9.9: not 7.3, 7.2, 6.12," env KERNEL=9.9 scripts/run
 check "KERNEL is a folder without a kernel" refuses "KERNEL=$tmp is no kernel source tree" env KERNEL="$tmp" scripts/run
+tilde()
+{
+	for _t in KERNEL KERNELS KDIR QEMU_SRC CONFIG OUT ROOT DISK SELFTESTS SVG STRESS IN; do
+		_is=$(env HOME=/h SNP_CACHE="$tmp/none" $_t="~/a b ~/c" sh -c '. scripts/lib.sh; eval "echo \"\$$1\""' scripts/x $_t)
+		[ "$_is" = "/h/a b /h/c" ] || { echo "$_t=$_is"; return 1; }
+	done
+}
+check "~/ is HOME, in front of each path of a list as well" tilde
 echo text >"$tmp/file"
 check "KERNEL is a file, and no bzImage" refuses "KERNEL=.* is no bzImage" env KERNEL="$tmp/file" scripts/run
 # A bzImage as far as anybody looks at one.  image FILE VERSION
