@@ -368,6 +368,10 @@ for s in init native; do
 	check "... else it does" sh -c "echo '$(bails $s fine)' | grep '^not ok 1 .* ok 2'"
 done
 
+good; says 'SEV-SNP: RMPUPDATE failed for PFN 78d198, pg_level: 1, ret: 3'
+printf '%s\n' 1..3 'not ok 1 selftests: kvm: a' 'Bail out! reboot' >"$d/ktap.log"
+check "the runner gave up: why, and how much was not run" verdict 1 '^Bail out! reboot; not run: 2 of 3 tests$'
+
 good; rm "$d/result"
 check "no finished run: exit 2, no verdict" verdict 2 'holds no finished run'
 check "... really none" sh -c "! grep -q VERDICT '$d/out'"

@@ -179,6 +179,10 @@ check "a host that died sent no events: the page is made" scripts/report
 check "... and the hardware's are drawn, a lane for each CPU" lanes "CPU 0" "CPU 1" "Page A (a VMSA)" "Page B (a VMSA)"
 check "... which is said" has "No events of the kernel, as of a host that died"
 
+echo "Bail out! reboot <first>" >>"$tmp/build/run/ktap.log"
+scripts/report >/dev/null 2>&1
+check "that the runner gave up, and why" has '<p class="bad">Bail out! reboot &lt;first&gt;</p>'
+
 rm "$tmp/build/run/result"
 scripts/report >/dev/null 2>&1
 check "a run that was interrupted is no verdict" has "The last run was interrupted"
