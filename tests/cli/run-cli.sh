@@ -262,13 +262,16 @@ with()
 }
 fix() { FIX=${1-6.12} OUT=$tmp/fix KDIR=$tmp/t612 scripts/series; }
 left() { with "$1" && fix && [ "$(ls "$tmp/fix" | wc -l)" -eq "$2" ]; }
-if with 0 && ! sh -c '. scripts/overlay.sh; TOP=$PWD; fix_has "$1" 6.12 6' - "$tmp/t612"; then
+if with 0 && sh -c '. scripts/overlay.sh; TOP=$PWD; fix_has "$1" 6.12 6' - "$tmp/t612"; then
+	TAP_N=$((TAP_N + 1))
+	echo "ok $TAP_N - the fix for a tree that has some of it # SKIP the archive's 6.12 has the fix"
+else
 	check "the fix for a tree that has some of it: the rest" left 5 2
 	check "... by another version's name" sh -c "rm -rf '$tmp/fix'; FIX=6.18 OUT='$tmp/fix' KDIR='$tmp/t612' scripts/series"
 	git -C "$tmp/t612" init -q && git -C "$tmp/t612" -c user.name=t -c user.email=t@e commit -q --allow-empty -m x && git -C "$tmp/t612" tag d1a3c2162334
 	check "... with the whole id, as stable@ wants it" sh -c "rm -rf '$tmp/fix'; FIX=6.12 OUT='$tmp/fix' KDIR='$tmp/t612' scripts/series && grep -E '^commit [0-9a-f]{40} upstream\.$' '$tmp'/fix/*-Forcefully-*"
 	with 2; sed -i 's/__kvm_vcpu_kick\|kvm_vcpu_kick/&_x/' "$tmp/t612/virt/kvm/kvm_main.c"
-	check "... that it does not apply to: what it has, what it lacks, where" refuses "has of the fix: 1 .*, 2 .*, and lacks 3 4 5 6 7\. .*0003-.* does not apply to virt/kvm/kvm_main.c" fix
+	check "... that it does not apply to: what it has, what it lacks, where" one_line "has of the fix: 1 .*, 2 .*, and lacks 3 4 5 6 7\. .*0003-.* does not apply to virt/kvm/kvm_main.c" fix
 	with 7
 	check "... that has all of it" refuses "has all of the fix" fix
 	with 0; sed -i s/snp_guest_vmsa_gpa/x/ "$tmp/t612/arch/x86/kvm/svm/svm.h"
