@@ -321,6 +321,16 @@ check "a kernel that is built has its CONFIG" one_line "KERNEL=debian is built a
 for wrong in SMP=0 SMP=65 MEM=0; do
 	check "$wrong" refuses "${wrong%%=*}=[0-9]* is no number from" env "$wrong" scripts/run
 done
+# boots SMP : what it says of that before it boots
+boots()
+{
+	mkdir -p "$tmp/stub"
+	: >"$tmp/stub/qemu-system-x86_64"
+	chmod +x "$tmp/stub/qemu-system-x86_64"
+	SMP=$1 QUIET=1 vm/run --stock "$tmp/stub" "$tmp/stub" "$tmp/stub/none" "$tmp/stub/out" 2>&1 </dev/null
+}
+check "64 processors: that it takes minutes" sh -c "echo '$(boots 64)' | grep '^64 processors take minutes'"
+check "... 8: not" [ -z "$(boots 8)" ]
 check "SCHED of something else" refuses "is no list like seed=1,.*: there is no foo" env SCHED=seed=1,foo=1 scripts/run
 check "APPEND of two lines" refuses "APPEND is one line" env APPEND="a
 b" scripts/run
