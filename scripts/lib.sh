@@ -37,7 +37,8 @@ case $CACHE in
 esac
 # Results that belong to this clone: logs, the last run.
 BUILD=${SNP_BUILD:-$TOP/build}
-JOBS=${JOBS:-$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}
+processors=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+JOBS=${JOBS:-$processors}
 # ccache learns the headers from the compiler, and need not preprocess a new file itself.
 export CCACHE_DEPEND=1
 # numbers FROM TO NAME... : die if one of these variables is set and no such number
@@ -72,10 +73,14 @@ export QEMU_ANY
 ONE_RUN="ARGS LOOPS TIMEOUT SILENCE STOCK MODE TRACE DEBUG SCHED SMP MEM PROG ROOT DISK HOST FIXED SELFTESTS EXTRA
 	SNP_ASIDS MISC_SEV_ES APPEND RMP_BASE X86_SNP_SHUTDOWN STALE SNP_CPU FAULT"
 
-# Not every shell expands the tilde of "make run KDIR=~/linux".
-for _v in KERNEL KDIR QEMU_SRC CONFIG OUT; do
-	eval "_w=\${$_v-}"
-	case $_w in "~/"*) eval "$_v=\$HOME/\${_w#??}" ;; esac
+# Not every shell expands the tilde of "make run KDIR=~/linux", and none one in a list.
+_t=' ~/'
+for _v in KERNEL KERNELS KDIR QEMU_SRC CONFIG OUT ROOT DISK SELFTESTS SVG STRESS IN; do
+	eval "_w=\" \${$_v-}\""
+	while case $_w in *"$_t"*) ;; *) false ;; esac; do
+		_w="${_w%%"$_t"*} $HOME/${_w#*"$_t"}"
+		eval "$_v=\${_w# }"
+	done
 done
 
 case $TOP$CACHE$BUILD in

@@ -81,6 +81,7 @@ BEGIN {
 { sub(/\r$/, "") }
 /^# selftests: / { finish(); program = $NF; began[program] = 1; next }
 /^(not )?ok [0-9]+ selftests: / { result = $0; finish(); next }
+/^Bail out!/ { bail = $0; next }
 program == "" { next }
 /^# 1\.\.[0-9]+/ { plan = substr($2, 4) + 0; next }
 /^# # +RUN / { running = $4; sub(/.*\./, "", running); said = ""; next }
@@ -101,5 +102,6 @@ END {
 	finish()
 	for (i = 1; i <= nr_wanted; i++)
 		if (!(want[i] in began)) printf "<h3 class=\"none\">%s <small>not run</small></h3>\n", esc(want[i])
+	if (bail != "") printf "<p class=\"bad\">%s</p>\n", esc(bail)
 	printf "%s", later
 }

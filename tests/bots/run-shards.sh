@@ -28,6 +28,7 @@ printf '#!/bin/sh\n[ "$1" = --check ] || echo "%s/kernel/$1"\n' "$tmp" >"$c/scri
 # A boot: its third one is the last that the machine lives to see, if it is to die.
 cat >"$c/scripts/run" <<'RUN'
 #!/bin/sh
+[ "${1-}" != --check ] || exit 0
 echo "$KERNEL $TESTS $LOOPS" >>"$TMP_CALLS/calls"
 if [ -e "$TMP_CALLS/die" ] && [ "$(wc -l <"$TMP_CALLS/calls")" -ge 3 ]; then
 	kill -9 "-$(ps -o pgid= -p $$ | tr -d ' ')"

@@ -23,6 +23,10 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 . "$here/../bare/build.sh"
 rules=$here/../conformance
+_n='(0|[1-9][0-9]{0,8})'
+printf '%s\n' "${SEEDS:-1}" | grep -qxE " *$_n( +$_n)* *|$_n-$_n" ||
+	{ echo "run-fuzz.sh: SEEDS is numbers, or a range as 1-2000, not '$SEEDS'" >&2; exit 2; }
+printf '%s\n' "${ROUNDS:-1}" | grep -qxE "$_n" || { echo "run-fuzz.sh: ROUNDS=$ROUNDS is no number" >&2; exit 2; }
 bare_start
 
 # fault N [STATUS] : of SNP_PAGE_RECLAIM, the Nth
@@ -87,9 +91,6 @@ one()
 passed=
 case ${FOREVER-}/${SEEDS-} in
 1/|*/*-*)
-	case ${SEEDS:-1-1} in
-	*[!0-9-]*|-*|*-|*-*-*)	echo "run-fuzz.sh: SEEDS is numbers, or a range as 1-2000, not '$SEEDS'" >&2; exit 2 ;;
-	esac
 	out=${OUT:-$here/../../build/fuzz}
 	mkdir -p "$out" || exit 2
 	passed=$out/passed-$(cat "$qemu" "$0" "$here/fuzz.c" "$rules"/*.[chS] "$bare"/*.[chS] | sha256sum | cut -c 1-12)-${ROUNDS:-3000}

@@ -368,6 +368,25 @@ for s in init native; do
 	check "... else it does" sh -c "echo '$(bails $s fine)' | grep '^not ok 1 .* ok 2'"
 done
 
+good; says 'SEV-SNP: RMPUPDATE failed for PFN 78d198, pg_level: 1, ret: 3'
+printf '%s\n' 1..3 'not ok 1 selftests: kvm: a' 'Bail out! reboot' >"$d/ktap.log"
+check "the runner gave up: why, and how much was not run" verdict 1 '^Bail out! reboot; not run: 2 of 3 tests$'
+
+# An address in decimal is none that can be found in a log.
+. tests/product/ktap.sh
+# step TEXT : what the rules for robots say to such a step
+step()
+{
+	ran $core <<-END
+	ok punch_running
+	END
+	sed -i "s/punch A.2., 1 page/$1/" "$d/ktap.log"
+	ktap_rules "$d/ktap.log" $core
+}
+decimal() { ! step "punch 140737488367616, 1 page"; }
+check "a step with an address" step "punch page 0x800000003000 of file 16, 1125899906842624 pages"
+check "... in decimal" decimal
+
 good; rm "$d/result"
 check "no finished run: exit 2, no verdict" verdict 2 'holds no finished run'
 check "... really none" sh -c "! grep -q VERDICT '$d/out'"

@@ -16,7 +16,7 @@ subtests()
 # whatever is in the line into the name); a skip has one of the reasons that there are,
 # and a part is skipped only behind one that failed, or for want of CPUs (NIPA calls
 # all of the test skipped); no chatter that reads like a result, or like the kernel's
-# last words (NIPA: "] Call Trace:", "] RIP:").
+# last words (NIPA: "] Call Trace:", "] RIP:"); no address in decimal.
 ktap_rules()
 {
 	subtests "$1" "$2" | awk '
@@ -37,6 +37,11 @@ ktap_rules()
 			if (seen[w[3]]++) bad("name twice")
 		}
 		/\] (Call Trace|RIP):/ { bad("reads like a dying kernel") }
+		/^# / {
+			line = $0
+			gsub(/0x[0-9a-f]+|request [0-9a-f]+|[0-9]+ pages/, "", line)
+			if (line ~ /[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]/) bad("an address in decimal")
+		}
 		/^#/ { line = $0; sub(/^#[ \t]*/, "", line)
 		       if (line ~ /^((not )?ok [0-9]|1\.\.[0-9]|K?TAP version)/) bad("reads like a result") }
 		END {

@@ -46,13 +46,18 @@ printf 'qemu=0\nseconds=3\nemulator=on\n' >"$tmp/build/run/result"
 printf "commit='abc123'\nkernel='7.3'\ntests='sev_snp_vmsa_punch_hole sev_snp_none_test'\nsnp='not'\nexpected='1'\n" >"$tmp/build/run/run"
 echo '{"kernel":"6.12","tests":"functional","verdict":"PASS","expected":"KILL","ok":false,"seconds":3,"cause":"","key":"0"}' >"$tmp/build/matrix/results.json"
 echo '{"id":"01-kick-dropped","verdict":"killed","kills":1,"runs":1,"killer":"sev_snp_vmsa_punch_hole:stuck","cause":"hung","median_s":2.50,"worst_s":4.00,"kind":"deterministic"}' >"$tmp/build/mutants/results.json"
-cat >"$tmp/build/explore/7.3/replay/timeline.txt" <<'TIMELINE'
-# make replay SEED=2
-instructions  CPU 0                       CPU 1
-      503139  the guest
-      503197  |                           punch_<hole>
-              |                           RMPUPDATE 0x41e75000 rc 3 <== failed
-TIMELINE
+cat >"$tmp/build/explore/7.3/replay/qemu.log" <<'LOG'
+snp_vmrun cpu 0 vmcb 0x1000 vmsa 0x41e75000 asid 2 kind 7
+tcg_sched_switch insns 503139 ns 0 cpu 0 pc 0x1000
+tcg_sched_switch insns 503197 ns 0 cpu 2 pc 0xffffffff81000010
+snp_rmpupdate cpu 2 spa 0x41e75000 gpa 0x0 assigned 0 size 0 immutable 0 asid 0 rc 3 rmp 0x1
+LOG
+: >"$tmp/build/explore/7.3/replay/ktap.log"
+echo 'ffffffff81000000 T punch_<hole>' >"$tmp/build/System.map"
+{
+	echo "# make replay SEED=2"
+	scripts/timeline "$tmp/build/explore/7.3/replay" "$tmp/build"
+} >"$tmp/build/explore/7.3/replay/timeline.txt"
 
 check "the page is made" scripts/report
 has() { grep -qF -- "$1" "$OUT" || { echo "not in the page: $1"; return 1; }; }
@@ -72,6 +77,8 @@ check "the steps of the case that failed" has '# step: punch A[2], 1 page'
 check "... and of no other" sh -c "! grep 'an old one' '$OUT'"
 check "the cause is the judge's" has 'sev_snp_vmsa_punch_hole:stuck: hung: no end of'
 check "an interleaving is in the lanes of its CPUs" has '503197</td><td></td><td class="">punch_&lt;hole&gt;</td>'
+check "... but not of one that does nothing" sh -c "grep 'does something (not: 1)' '$OUT' && ! grep '<th>CPU 1<' '$OUT'"
+check "... which VMSA a CPU is on" has '<td class="enter">the guest, VMSA 0x41e75000</td>'
 check "... and what failed stands out" has '<td class="bad">RMPUPDATE 0x41e75000 rc 3'
 check "a cell that is not as expected says what was" has "expected: KILL"
 check "time to kill" has "vmsa_punch_hole:stuck, hung</text>"
@@ -178,6 +185,10 @@ sed -i '/vm: end/d' "$tmp/build/run/console.log"
 check "a host that died sent no events: the page is made" scripts/report
 check "... and the hardware's are drawn, a lane for each CPU" lanes "CPU 0" "CPU 1" "Page A (a VMSA)" "Page B (a VMSA)"
 check "... which is said" has "No events of the kernel, as of a host that died"
+
+echo "Bail out! reboot <first>" >>"$tmp/build/run/ktap.log"
+scripts/report >/dev/null 2>&1
+check "that the runner gave up, and why" has '<p class="bad">Bail out! reboot &lt;first&gt;</p>'
 
 rm "$tmp/build/run/result"
 scripts/report >/dev/null 2>&1
