@@ -24,7 +24,8 @@ here=$(cd "$(dirname "$0")" && pwd) || exit 1
 . "$here/../bare/build.sh"
 rules=$here/../conformance
 _n='(0|[1-9][0-9]{0,8})'
-printf '%s\n' "${SEEDS:-1}" | grep -qxE " *$_n( +$_n)* *|$_n-$_n" ||
+printf '%s\n' "${SEEDS:-1}" | grep -qxE " *$_n( +$_n)* *|$_n-$_n" &&
+	case ${SEEDS-} in *-*) [ "${SEEDS%-*}" -le "${SEEDS#*-}" ] ;; esac ||
 	{ echo "run-fuzz.sh: SEEDS is numbers, or a range as 1-2000, not '$SEEDS'" >&2; exit 2; }
 printf '%s\n' "${ROUNDS:-1}" | grep -qxE "$_n" || { echo "run-fuzz.sh: ROUNDS=$ROUNDS is no number" >&2; exit 2; }
 bare_start
