@@ -35,7 +35,7 @@
 #include "tcg/startup.h"
 #include "tcg-accel-ops-mttcg.h"
 #include "tcg-fork.h"
-#include "tcg-sched.h"
+#include "accel/tcg/tcg-sched.h"
 
 #define TYPE_TCG_FORK "x-fork"
 OBJECT_DECLARE_SIMPLE_TYPE(TcgFork, TCG_FORK)

@@ -51,7 +51,7 @@
 #include "tcg/startup.h"
 #include "tcg-accel-ops.h"
 #include "tcg-fork.h"
-#include "tcg-sched.h"
+#include "accel/tcg/tcg-sched.h"
 #include "tcg-search.h"
 #include "trace.h"
 

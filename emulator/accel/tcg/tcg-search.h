@@ -7,7 +7,7 @@
 #define TCG_SEARCH_H
 
 #include "qapi/qapi-types-qom.h"
-#include "tcg-sched.h"
+#include "accel/tcg/tcg-sched.h"
 
 typedef enum TcgSearchState {
     TCG_SEARCH_OFF,

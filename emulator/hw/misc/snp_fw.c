@@ -261,13 +261,13 @@ SevStatus snp_fw_flush_asids(SnpFw *fw, bool snp)
 
 /* ---- SNP_INIT, SNP_INIT_EX ---- */
 
-struct snp_init_ex {
+typedef struct SnpInitEx {
     uint32_t flags;
     uint32_t reserved1;
     uint64_t list_paddr;
     uint16_t max_snp_asid;
     uint8_t reserved2[46];
-} QEMU_PACKED;
+} QEMU_PACKED SnpInitEx;
 
 #define SNP_INIT_RMP            (1u << 0)
 #define SNP_INIT_LIST           (1u << 1)
@@ -280,20 +280,20 @@ struct snp_init_ex {
 #define SNP_INIT_ABSENT \
     (SNP_INIT_RAPL_DIS | SNP_INIT_CIPHERTEXT | SNP_INIT_TIO)
 
-struct snp_range {
+typedef struct SnpRange {
     uint64_t base;
     uint32_t page_count;
     uint32_t reserved;
-} QEMU_PACKED;
+} QEMU_PACKED SnpRange;
 
-struct snp_range_list {
+typedef struct SnpRangeList {
     uint32_t count;
     uint32_t reserved;
-    struct snp_range range[];
-} QEMU_PACKED;
+    SnpRange range[];
+} QEMU_PACKED SnpRangeList;
 
 #define SNP_RANGES_MAX \
-    ((RMP_PAGE_4K - sizeof(struct snp_range_list)) / sizeof(struct snp_range))
+    ((RMP_PAGE_4K - sizeof(SnpRangeList)) / sizeof(SnpRange))
 
 /* Move @size bytes at @base; pages outside of coverage have no state */
 static bool snp_fw_move_pages(Rmp *rmp, uint64_t base, uint64_t size,
@@ -314,7 +314,7 @@ static bool snp_fw_move_pages(Rmp *rmp, uint64_t base, uint64_t size,
  * looked at
  */
 static SevStatus snp_fw_read_ranges(SnpFw *fw, uint64_t spa,
-                                    struct snp_range_list *list)
+                                    SnpRangeList *list)
 {
     SevStatus status;
     uint32_t i;
@@ -333,7 +333,7 @@ static SevStatus snp_fw_read_ranges(SnpFw *fw, uint64_t spa,
                              "FWCMD-03: list longer than a page");
     }
     for (i = 0; i < list->count; i++) {
-        struct snp_range *range = &list->range[i];
+        SnpRange *range = &list->range[i];
         uint64_t size;
 
         range->base = snp_fw_spa(le64_to_cpu(range->base));
@@ -348,7 +348,7 @@ static SevStatus snp_fw_read_ranges(SnpFw *fw, uint64_t spa,
 }
 
 static SevStatus snp_fw_set_ranges(SnpFw *fw, Rmp *rmp,
-                                   const struct snp_range_list *list)
+                                   const SnpRangeList *list)
 {
     uint64_t end = rmp->pages * RMP_PAGE_4K;
     bool size_2m;
@@ -380,7 +380,7 @@ static SevStatus snp_fw_set_ranges(SnpFw *fw, Rmp *rmp,
 
 static SevStatus snp_fw_do_init(SnpFw *fw, uint32_t flags, uint64_t list_spa)
 {
-    g_autofree struct snp_range_list *list = NULL;
+    g_autofree SnpRangeList *list = NULL;
     const char *why = NULL;
     SevStatus status;
     int nr_iommu, i;
@@ -465,7 +465,7 @@ static SevStatus snp_fw_init(SnpFw *fw, void *buf)
 
 static SevStatus snp_fw_init_ex(SnpFw *fw, void *buf)
 {
-    struct snp_init_ex *in = buf;
+    SnpInitEx *in = buf;
     uint32_t flags = le32_to_cpu(in->flags);
 
     /* FW-06 (ABI, status codes) */
@@ -486,10 +486,10 @@ static SevStatus snp_fw_init_ex(SnpFw *fw, void *buf)
 
 /* ---- SNP_SHUTDOWN, SNP_SHUTDOWN_EX ---- */
 
-struct snp_shutdown_ex {
+typedef struct SnpShutdownEx {
     uint32_t length;
     uint32_t flags;
-} QEMU_PACKED;
+} QEMU_PACKED SnpShutdownEx;
 
 #define SNP_SHUTDOWN_IOMMU      (1u << 0)
 #define SNP_SHUTDOWN_X86        (1u << 1)
@@ -549,7 +549,7 @@ static SevStatus snp_fw_shutdown(SnpFw *fw, void *buf)
 
 static SevStatus snp_fw_shutdown_ex(SnpFw *fw, void *buf)
 {
-    struct snp_shutdown_ex *in = buf;
+    SnpShutdownEx *in = buf;
     uint32_t flags = le32_to_cpu(in->flags);
     uint32_t known = SNP_SHUTDOWN_IOMMU;
 
@@ -572,11 +572,11 @@ static SevStatus snp_fw_shutdown_ex(SnpFw *fw, void *buf)
 
 /* ---- SNP_PLATFORM_STATUS, SNP_FEATURE_INFO ---- */
 
-struct snp_addr {
+typedef struct SnpAddr {
     uint64_t paddr;
-} QEMU_PACKED;
+} QEMU_PACKED SnpAddr;
 
-struct snp_status {
+typedef struct SnpStatus {
     uint8_t api_major;
     uint8_t api_minor;
     uint8_t state;
@@ -586,7 +586,7 @@ struct snp_status {
     uint32_t guest_count;
     uint64_t current_tcb;
     uint64_t reported_tcb;
-} QEMU_PACKED;
+} QEMU_PACKED SnpStatus;
 
 #define SNP_STATUS_CONFIG_FLAGS 0x3u            /* as SNP_CONFIG has them */
 #define SNP_STATUS_FEATURE_INFO (1u << 3)
@@ -597,9 +597,9 @@ struct snp_status {
 /* FWCMD-05 (ABI SNP_PLATFORM_STATUS) */
 static SevStatus snp_fw_platform_status(SnpFw *fw, void *buf)
 {
-    struct snp_addr *in = buf;
+    SnpAddr *in = buf;
     uint64_t spa = snp_fw_spa(le64_to_cpu(in->paddr));
-    struct snp_status out = {
+    SnpStatus out = {
         .api_major = SEV_API_MAJOR,
         .api_minor = SEV_API_MINOR,
         .state = fw->snp_init ? SEV_PLATFORM_INIT : SEV_PLATFORM_UNINIT,
@@ -629,18 +629,18 @@ static SevStatus snp_fw_platform_status(SnpFw *fw, void *buf)
     return SEV_SUCCESS;
 }
 
-struct snp_feature_info_cmd {
+typedef struct SnpFeatureInfoCmd {
     uint32_t length;
     uint32_t ecx_in;
     uint64_t paddr;
-} QEMU_PACKED;
+} QEMU_PACKED SnpFeatureInfoCmd;
 
-struct snp_feature_info {
+typedef struct SnpFeatureInfo {
     uint32_t eax;
     uint32_t ebx;
     uint32_t ecx;
     uint32_t edx;
-} QEMU_PACKED;
+} QEMU_PACKED SnpFeatureInfo;
 
 #define SNP_FEATURE_ECX_X86_SHUTDOWN    (1u << 1)
 
@@ -650,9 +650,9 @@ struct snp_feature_info {
  */
 static SevStatus snp_fw_feature_info(SnpFw *fw, void *buf)
 {
-    struct snp_feature_info_cmd *in = buf;
+    SnpFeatureInfoCmd *in = buf;
     uint64_t spa = snp_fw_spa(le64_to_cpu(in->paddr));
-    struct snp_feature_info out = { 0 };
+    SnpFeatureInfo out = { 0 };
     SevStatus status;
 
     if (le32_to_cpu(in->length) != sizeof(*in)) {
@@ -687,7 +687,7 @@ static SevStatus snp_fw_df_flush(SnpFw *fw, void *buf)
 /* FWCMD-17 (ABI SNP_PAGE_RECLAIM) */
 static SevStatus snp_fw_page_reclaim(SnpFw *fw, void *buf)
 {
-    struct snp_addr *in = buf;
+    SnpAddr *in = buf;
     uint64_t spa = snp_fw_spa(le64_to_cpu(in->paddr));
     bool size_2m = spa & 1;
     uint64_t size = size_2m ? RMP_PAGE_2M : RMP_PAGE_4K;
@@ -720,11 +720,11 @@ static SevStatus snp_fw_page_reclaim(SnpFw *fw, void *buf)
     }
 }
 
-struct snp_config {
+typedef struct SnpConfig {
     uint64_t reported_tcb;
     uint32_t flags;
     uint8_t reserved[52];
-} QEMU_PACKED;
+} QEMU_PACKED SnpConfig;
 
 /* A TCB is a vector: each component counts for itself */
 static bool snp_fw_tcb_above(uint64_t tcb, uint64_t limit)
@@ -742,7 +742,7 @@ static bool snp_fw_tcb_above(uint64_t tcb, uint64_t limit)
 /* FWCMD-22 (ABI SNP_CONFIG) */
 static SevStatus snp_fw_config(SnpFw *fw, void *buf)
 {
-    struct snp_config *in = buf;
+    SnpConfig *in = buf;
     uint64_t tcb = le64_to_cpu(in->reported_tcb);
     uint32_t flags = le32_to_cpu(in->flags);
 
@@ -759,9 +759,9 @@ static SevStatus snp_fw_config(SnpFw *fw, void *buf)
     return SEV_SUCCESS;
 }
 
-struct snp_length {
+typedef struct SnpLength {
     uint32_t length;
-} QEMU_PACKED;
+} QEMU_PACKED SnpLength;
 
 /*
  * FWCMD-22 (ABI SNP_COMMIT): there is one firmware, so there is nothing to roll
@@ -769,7 +769,7 @@ struct snp_length {
  */
 static SevStatus snp_fw_commit(SnpFw *fw, void *buf)
 {
-    struct snp_length *in = buf;
+    SnpLength *in = buf;
 
     if (le32_to_cpu(in->length) != sizeof(*in)) {
         return snp_fw_refuse(fw, SEV_INVALID_LENGTH, "FW-07: length");
@@ -791,12 +791,12 @@ static SevStatus snp_fw_commit(SnpFw *fw, void *buf)
 static const SnpFwCommand snp_fw_commands[] = {
     { 0x081, 0, false, UNINIT, snp_fw_init, "SNP_INIT" },
     { 0x082, 0, false, INIT, snp_fw_shutdown, "SNP_SHUTDOWN" },
-    { 0x083, sizeof(struct snp_addr), false, ANY, snp_fw_platform_status,
+    { 0x083, sizeof(SnpAddr), false, ANY, snp_fw_platform_status,
       "SNP_PLATFORM_STATUS" },
     { 0x084, 0, false, INIT, snp_fw_df_flush, "SNP_DF_FLUSH" },
-    { 0x085, sizeof(struct snp_init_ex), false, UNINIT, snp_fw_init_ex,
+    { 0x085, sizeof(SnpInitEx), false, UNINIT, snp_fw_init_ex,
       "SNP_INIT_EX" },
-    { 0x086, sizeof(struct snp_shutdown_ex), false, INIT, snp_fw_shutdown_ex,
+    { 0x086, sizeof(SnpShutdownEx), false, INIT, snp_fw_shutdown_ex,
       "SNP_SHUTDOWN_EX" },
     { 0x0b2, 0, false, ANY, NULL, "SNP_VERIFY_MITIGATION" },
     { 0x0c0, 0, false, INIT, NULL, "SNP_PAGE_SWAP_OUT" },
@@ -804,16 +804,16 @@ static const SnpFwCommand snp_fw_commands[] = {
     { 0x0c2, 0, false, INIT, NULL, "SNP_PAGE_MOVE" },
     { 0x0c3, 0, false, INIT, NULL, "SNP_PAGE_MD_INIT" },
     { 0x0c6, 0, false, INIT, NULL, "SNP_PAGE_SET_STATE" },
-    { 0x0c7, sizeof(struct snp_addr), false, INIT, snp_fw_page_reclaim,
+    { 0x0c7, sizeof(SnpAddr), false, INIT, snp_fw_page_reclaim,
       "SNP_PAGE_RECLAIM" },
     { 0x0c8, 0, false, INIT, NULL, "SNP_PAGE_UNSMASH" },
-    { 0x0c9, sizeof(struct snp_config), false, INIT, snp_fw_config,
+    { 0x0c9, sizeof(SnpConfig), false, INIT, snp_fw_config,
       "SNP_CONFIG" },
     { 0x0ca, 0, false, ANY, NULL, "SNP_DOWNLOAD_FIRMWARE_EX" },
-    { 0x0cb, sizeof(struct snp_length), false, ANY, snp_fw_commit,
+    { 0x0cb, sizeof(SnpLength), false, ANY, snp_fw_commit,
       "SNP_COMMIT" },
     { 0x0cd, 0, false, INIT, NULL, "SNP_VLEK_LOAD" },
-    { 0x0ce, sizeof(struct snp_feature_info_cmd), false, ANY,
+    { 0x0ce, sizeof(SnpFeatureInfoCmd), false, ANY,
       snp_fw_feature_info, "SNP_FEATURE_INFO" },
 };
 

@@ -42,9 +42,9 @@
 #define SNP_POLICY_ABSENT \
     (SNP_POLICY_AES_256_XTS | SNP_POLICY_RAPL_DIS | SNP_POLICY_CIPHERTEXT)
 
-struct snp_gctx {
+typedef struct SnpGctx {
     uint64_t gctx_paddr;
-} QEMU_PACKED;
+} QEMU_PACKED SnpGctx;
 
 /*
  * FW-04 (strict choice): a context page that is one, to the firmware and to the
@@ -101,7 +101,7 @@ static void snp_fw_save_context(SnpFw *fw, const SnpGuest *guest)
 /* FWCMD-08 (ABI SNP_GCTX_CREATE) */
 static SevStatus snp_fw_gctx_create(SnpFw *fw, void *buf)
 {
-    struct snp_gctx *in = buf;
+    SnpGctx *in = buf;
     uint64_t spa = snp_fw_spa(le64_to_cpu(in->gctx_paddr));
     SnpGuest *guest;
     SevStatus status;
@@ -133,7 +133,7 @@ static SevStatus snp_fw_gctx_create(SnpFw *fw, void *buf)
 /* FWCMD-16 (ABI SNP_DECOMMISSION) */
 static SevStatus snp_fw_decommission(SnpFw *fw, void *buf)
 {
-    struct snp_gctx *in = buf;
+    SnpGctx *in = buf;
     SevStatus status;
     SnpGuest *guest = snp_fw_guest(fw, in->gctx_paddr, &status);
 
@@ -149,14 +149,14 @@ static SevStatus snp_fw_decommission(SnpFw *fw, void *buf)
 
 /* ---- SNP_LAUNCH_START, SNP_ACTIVATE ---- */
 
-struct snp_launch_start {
+typedef struct SnpLaunchStart {
     uint64_t gctx_paddr;
     uint64_t policy;
     uint64_t ma_gctx_paddr;
     uint32_t flags;
     uint32_t desired_tsc_khz;
     uint8_t gosvw[16];
-} QEMU_PACKED;
+} QEMU_PACKED SnpLaunchStart;
 
 #define SNP_LAUNCH_MA_EN        (1u << 0)
 #define SNP_LAUNCH_IMI_EN       (1u << 1)
@@ -188,7 +188,7 @@ static const char *snp_fw_policy_refused(uint64_t policy)
 
 static SevStatus snp_fw_launch_start(SnpFw *fw, void *buf)
 {
-    struct snp_launch_start *in = buf;
+    SnpLaunchStart *in = buf;
     uint64_t policy = le64_to_cpu(in->policy);
     uint32_t flags = le32_to_cpu(in->flags);
     const char *why;
@@ -224,15 +224,15 @@ static SevStatus snp_fw_launch_start(SnpFw *fw, void *buf)
     return SEV_SUCCESS;
 }
 
-struct snp_activate {
+typedef struct SnpActivate {
     uint64_t gctx_paddr;
     uint32_t asid;
-} QEMU_PACKED;
+} QEMU_PACKED SnpActivate;
 
 /* FWCMD-10 (ABI SNP_ACTIVATE) */
 static SevStatus snp_fw_activate(SnpFw *fw, void *buf)
 {
-    struct snp_activate *in = buf;
+    SnpActivate *in = buf;
     uint32_t asid = le32_to_cpu(in->asid);
     SevStatus status;
     SnpGuest *guest = snp_fw_guest(fw, in->gctx_paddr, &status);
@@ -268,7 +268,7 @@ static SevStatus snp_fw_activate(SnpFw *fw, void *buf)
 
 /* ---- SNP_LAUNCH_UPDATE ---- */
 
-struct snp_launch_update {
+typedef struct SnpLaunchUpdate {
     uint64_t gctx_paddr;
     uint32_t flags;
     uint32_t reserved2;
@@ -276,7 +276,7 @@ struct snp_launch_update {
     uint8_t reserved3;
     uint8_t vmpl_perms[3];      /* VMPL1, 2, 3 */
     uint32_t reserved4;
-} QEMU_PACKED;
+} QEMU_PACKED SnpLaunchUpdate;
 
 #define SNP_UPDATE_2M           (1u << 0)
 #define SNP_UPDATE_TYPE(flags)  extract32(flags, 1, 3)
@@ -293,7 +293,7 @@ enum {
 };
 
 /* What the launch digest takes in for one 4 KB page */
-struct snp_page_info {
+typedef struct SnpLaunchPageInfo {
     uint8_t digest_cur[SNP_LD_SIZE];
     uint8_t contents[SNP_LD_SIZE];
     uint16_t length;
@@ -302,35 +302,37 @@ struct snp_page_info {
     uint8_t vmpl_perms[3];      /* VMPL3, 2, 1 */
     uint8_t reserved;
     uint64_t gpa;
-} QEMU_PACKED;
+} QEMU_PACKED SnpLaunchPageInfo;
 
-QEMU_BUILD_BUG_ON(sizeof(struct snp_page_info) != 0x70);
+QEMU_BUILD_BUG_ON(sizeof(SnpLaunchPageInfo) != 0x70);
 
 /* What the firmware puts into a page of type SECRETS */
-struct snp_secrets {
+typedef struct SnpSecrets {
     uint32_t version;
     uint32_t imi_en;
     uint32_t fms;
     uint32_t reserved;
     uint8_t gosvw[16];
     uint8_t vmpck[SNP_NR_VMPCK][SNP_VMPCK_SIZE];
-} QEMU_PACKED;
+} QEMU_PACKED SnpSecrets;
 
 #define SNP_SECRETS_VERSION     2
 
 #define SNP_CPUID_MAX           64
 
-struct snp_cpuid_page {
+typedef struct SnpCpuidFunction {
+    uint32_t eax_in, ecx_in;
+    uint64_t xcr0_in, xss_in;
+    uint32_t reg[4];                /* EAX, EBX, ECX, EDX */
+    uint64_t reserved;
+} QEMU_PACKED SnpCpuidFunction;
+
+typedef struct SnpCpuidPage {
     uint32_t count;
     uint32_t reserved1;
     uint64_t reserved2;
-    struct snp_cpuid_function {
-        uint32_t eax_in, ecx_in;
-        uint64_t xcr0_in, xss_in;
-        uint32_t reg[4];            /* EAX, EBX, ECX, EDX */
-        uint64_t reserved;
-    } QEMU_PACKED function[SNP_CPUID_MAX];
-} QEMU_PACKED;
+    SnpCpuidFunction function[SNP_CPUID_MAX];
+} QEMU_PACKED SnpCpuidPage;
 
 static bool snp_fw_sha384(const void *data, size_t len, uint8_t *digest)
 {
@@ -348,7 +350,7 @@ static bool snp_fw_measure(uint8_t *ld, unsigned type, uint64_t spa,
                            uint64_t gpa, const uint8_t perms[3])
 {
     g_autofree void *page = g_malloc(RMP_PAGE_4K);
-    struct snp_page_info info = {
+    SnpLaunchPageInfo info = {
         .length = cpu_to_le16(sizeof(info)),
         .page_type = type,
         .vmpl_perms = { perms[2], perms[1], perms[0] },
@@ -374,7 +376,7 @@ static void snp_fw_write_secrets(SnpFw *fw, const SnpGuest *guest,
                                  uint64_t spa)
 {
     g_autofree uint8_t *page = g_malloc0(RMP_PAGE_4K);
-    struct snp_secrets *s = (struct snp_secrets *)page;
+    SnpSecrets *s = (SnpSecrets *)page;
 
     s->version = cpu_to_le32(SNP_SECRETS_VERSION);
     memcpy(s->gosvw, guest->gosvw, sizeof(s->gosvw));
@@ -383,7 +385,7 @@ static void snp_fw_write_secrets(SnpFw *fw, const SnpGuest *guest,
 }
 
 /* Take out of @f what the processor lacks.  False if there was something. */
-static bool snp_fw_correct_cpuid(struct snp_cpuid_function *f)
+static bool snp_fw_correct_cpuid(SnpCpuidFunction *f)
 {
     bool right = true;
 
@@ -405,7 +407,7 @@ static bool snp_fw_correct_cpuid(struct snp_cpuid_function *f)
  */
 static SevStatus snp_fw_check_cpuid(SnpFw *fw, uint64_t spa)
 {
-    struct snp_cpuid_page page;
+    SnpCpuidPage page;
     bool right = true;
 
     address_space_read(&address_space_memory, spa, MEMTXATTRS_UNSPECIFIED,
@@ -432,7 +434,7 @@ static SevStatus snp_fw_check_cpuid(SnpFw *fw, uint64_t spa)
 /* FWCMD-11..14 (ABI SNP_LAUNCH_UPDATE) */
 static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
 {
-    struct snp_launch_update *in = buf;
+    SnpLaunchUpdate *in = buf;
     uint32_t flags = le32_to_cpu(in->flags);
     uint64_t spa = snp_fw_spa(le64_to_cpu(in->page_paddr));
     unsigned type = SNP_UPDATE_TYPE(flags);
@@ -532,35 +534,35 @@ static SevStatus snp_fw_launch_update(SnpFw *fw, void *buf)
 
 /* ---- SNP_LAUNCH_FINISH ---- */
 
-struct snp_launch_finish {
+typedef struct SnpLaunchFinish {
     uint64_t gctx_paddr;
     uint64_t id_block_paddr;
     uint64_t id_auth_paddr;
     uint64_t flags;
     uint8_t host_data[32];
-} QEMU_PACKED;
+} QEMU_PACKED SnpLaunchFinish;
 
 #define SNP_FINISH_ID_BLOCK     (1u << 0)
 #define SNP_FINISH_AUTH_KEY     (1u << 1)
 #define SNP_FINISH_NO_VCEK      (1u << 2)
 #define SNP_FINISH_FLAGS        0x7ull
 
-struct snp_id_block {
+typedef struct SnpIdBlock {
     uint8_t ld[SNP_LD_SIZE];
     uint8_t family_id[16];
     uint8_t image_id[16];
     uint32_t version;
     uint32_t guest_svn;
     uint64_t policy;
-} QEMU_PACKED;
+} QEMU_PACKED SnpIdBlock;
 
 #define SNP_ID_BLOCK_VERSION    1
 
 /* The head of the ID authentication structure: the algorithms of its keys */
-struct snp_id_auth {
+typedef struct SnpIdAuth {
     uint32_t id_key_algo;
     uint32_t auth_key_algo;
-} QEMU_PACKED;
+} QEMU_PACKED SnpIdAuth;
 
 #define SNP_KEY_ECDSA_P384      1
 
@@ -570,11 +572,11 @@ struct snp_id_auth {
  * rather than on trust.
  */
 static SevStatus snp_fw_check_id(SnpFw *fw, const SnpGuest *guest,
-                                 const struct snp_launch_finish *in,
+                                 const SnpLaunchFinish *in,
                                  uint64_t flags)
 {
-    struct snp_id_block id;
-    struct snp_id_auth auth;
+    SnpIdBlock id;
+    SnpIdAuth auth;
     SevStatus status;
 
     status = snp_fw_read(fw, snp_fw_spa(le64_to_cpu(in->id_block_paddr)),
@@ -611,7 +613,7 @@ static SevStatus snp_fw_check_id(SnpFw *fw, const SnpGuest *guest,
 
 static SevStatus snp_fw_launch_finish(SnpFw *fw, void *buf)
 {
-    struct snp_launch_finish *in = buf;
+    SnpLaunchFinish *in = buf;
     uint64_t flags = le64_to_cpu(in->flags);
     SevStatus status;
     SnpGuest *guest = snp_fw_guest_in_state(fw, in->gctx_paddr,
@@ -649,11 +651,11 @@ static SevStatus snp_fw_launch_finish(SnpFw *fw, void *buf)
 
 /* ---- SNP_GUEST_REQUEST, SNP_DBG_DECRYPT ---- */
 
-struct snp_guest_request {
+typedef struct SnpGuestRequest {
     uint64_t gctx_paddr;
     uint64_t req_paddr;
     uint64_t res_paddr;
-} QEMU_PACKED;
+} QEMU_PACKED SnpGuestRequest;
 
 /*
  * FWCMD-18 (ABI SNP_GUEST_REQUEST).  The message needs AES-256-GCM, which
@@ -661,7 +663,7 @@ struct snp_guest_request {
  */
 static SevStatus snp_fw_guest_request(SnpFw *fw, void *buf)
 {
-    struct snp_guest_request *in = buf;
+    SnpGuestRequest *in = buf;
     uint64_t req = snp_fw_spa(le64_to_cpu(in->req_paddr));
     uint64_t res = snp_fw_spa(le64_to_cpu(in->res_paddr));
     SevStatus status;
@@ -686,17 +688,17 @@ static SevStatus snp_fw_guest_request(SnpFw *fw, void *buf)
                          "FWCMD-18: guest messages are not modelled");
 }
 
-struct snp_dbg {
+typedef struct SnpDbg {
     uint64_t gctx_paddr;
     uint64_t src_paddr;
     uint64_t dst_paddr;
-} QEMU_PACKED;
+} QEMU_PACKED SnpDbg;
 
 /* FWCMD-19 (ABI SNP_DBG_DECRYPT), FWPAGE-12 (strict choice) */
 static SevStatus snp_fw_dbg_decrypt(SnpFw *fw, void *buf)
 {
     g_autofree void *page = NULL;
-    struct snp_dbg *in = buf;
+    SnpDbg *in = buf;
     uint64_t src = snp_fw_spa(le64_to_cpu(in->src_paddr));
     uint64_t dst = snp_fw_spa(le64_to_cpu(in->dst_paddr));
     Rmp *rmp = snp_host_rmp(fw->host);
@@ -748,23 +750,23 @@ static SevStatus snp_fw_dbg_decrypt(SnpFw *fw, void *buf)
 #define INIT    SNP_FW_INIT
 
 static const SnpFwCommand snp_fw_guest_commands[] = {
-    { 0x090, sizeof(struct snp_gctx), false, INIT, snp_fw_decommission,
+    { 0x090, sizeof(SnpGctx), false, INIT, snp_fw_decommission,
       "SNP_DECOMMISSION" },
-    { 0x091, sizeof(struct snp_activate), false, INIT, snp_fw_activate,
+    { 0x091, sizeof(SnpActivate), false, INIT, snp_fw_activate,
       "SNP_ACTIVATE" },
     { 0x092, 0, false, INIT, NULL, "SNP_GUEST_STATUS" },
-    { 0x093, sizeof(struct snp_gctx), false, INIT, snp_fw_gctx_create,
+    { 0x093, sizeof(SnpGctx), false, INIT, snp_fw_gctx_create,
       "SNP_GCTX_CREATE" },
-    { 0x094, sizeof(struct snp_guest_request), false, INIT,
+    { 0x094, sizeof(SnpGuestRequest), false, INIT,
       snp_fw_guest_request, "SNP_GUEST_REQUEST" },
     { 0x095, 0, false, INIT, NULL, "SNP_ACTIVATE_EX" },
-    { 0x0a0, sizeof(struct snp_launch_start), false, INIT,
+    { 0x0a0, sizeof(SnpLaunchStart), false, INIT,
       snp_fw_launch_start, "SNP_LAUNCH_START" },
-    { 0x0a1, sizeof(struct snp_launch_update), false, INIT,
+    { 0x0a1, sizeof(SnpLaunchUpdate), false, INIT,
       snp_fw_launch_update, "SNP_LAUNCH_UPDATE" },
-    { 0x0a2, sizeof(struct snp_launch_finish), false, INIT,
+    { 0x0a2, sizeof(SnpLaunchFinish), false, INIT,
       snp_fw_launch_finish, "SNP_LAUNCH_FINISH" },
-    { 0x0b0, sizeof(struct snp_dbg), false, INIT, snp_fw_dbg_decrypt,
+    { 0x0b0, sizeof(SnpDbg), false, INIT, snp_fw_dbg_decrypt,
       "SNP_DBG_DECRYPT" },
     { 0x0b1, 0, false, INIT, NULL, "SNP_DBG_ENCRYPT" },
 };

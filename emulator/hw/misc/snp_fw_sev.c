@@ -68,12 +68,12 @@ static SevGuest *snp_fw_sev_guest_in_state(SnpFw *fw, uint32_t le_handle,
 
 /* ---- platform ---- */
 
-struct sev_init {
+typedef struct SevInit {
     uint32_t flags;
     uint32_t reserved;
     uint64_t tmr_paddr;
     uint32_t tmr_len;
-} QEMU_PACKED;
+} QEMU_PACKED SevInit;
 
 #define SEV_INIT_ES             (1u << 0)
 
@@ -97,7 +97,7 @@ static SevStatus snp_fw_sev_check_tmr(SnpFw *fw, uint64_t spa, uint32_t len)
 
 static SevStatus snp_fw_sev_init(SnpFw *fw, void *buf)
 {
-    struct sev_init *in = buf;
+    SevInit *in = buf;
     uint32_t flags = le32_to_cpu(in->flags);
     SevStatus status;
 
@@ -133,20 +133,20 @@ static SevStatus snp_fw_sev_shutdown(SnpFw *fw, void *buf)
     return SEV_SUCCESS;
 }
 
-struct sev_status {
+typedef struct SevPlatformStatus {
     uint8_t api_major;
     uint8_t api_minor;
     uint8_t state;
     uint32_t flags;
     uint8_t build;
     uint32_t guest_count;
-} QEMU_PACKED;
+} QEMU_PACKED SevPlatformStatus;
 
 #define SEV_STATUS_ES           (1u << 8)
 
 static SevStatus snp_fw_sev_platform_status(SnpFw *fw, void *buf)
 {
-    struct sev_status *out = buf;
+    SevPlatformStatus *out = buf;
 
     out->api_major = SEV_API_MAJOR;
     out->api_minor = SEV_API_MINOR;
@@ -168,15 +168,15 @@ static SevStatus snp_fw_sev_nothing_to_do(SnpFw *fw, void *buf)
     return SEV_SUCCESS;
 }
 
-struct sev_buffer {
+typedef struct SevBuffer {
     uint64_t paddr;
     uint32_t len;
-} QEMU_PACKED;
+} QEMU_PACKED SevBuffer;
 
 /* No image is signed for this part */
 static SevStatus snp_fw_sev_download(SnpFw *fw, void *buf)
 {
-    struct sev_buffer *in = buf;
+    SevBuffer *in = buf;
 
     if (!snp_fw_is_ram(snp_fw_spa(le64_to_cpu(in->paddr)),
                        le32_to_cpu(in->len))) {
@@ -191,7 +191,7 @@ static SevStatus snp_fw_sev_download(SnpFw *fw, void *buf)
 
 static SevStatus snp_fw_sev_get_id(SnpFw *fw, void *buf)
 {
-    struct sev_buffer *io = buf;
+    SevBuffer *io = buf;
     uint64_t spa = snp_fw_spa(le64_to_cpu(io->paddr));
     uint32_t len = le32_to_cpu(io->len);
     uint8_t id[2 * SEV_ID_SIZE] = SEV_ID_TEXT;
@@ -214,7 +214,7 @@ static SevStatus snp_fw_sev_get_id(SnpFw *fw, void *buf)
 
 /* ---- guests: life cycle and ASIDs ---- */
 
-struct sev_launch_start {
+typedef struct SevLaunchStart {
     uint32_t handle;
     uint32_t policy;
     uint64_t dh_cert_paddr;
@@ -222,7 +222,7 @@ struct sev_launch_start {
     uint32_t reserved;
     uint64_t session_paddr;
     uint32_t session_len;
-} QEMU_PACKED;
+} QEMU_PACKED SevLaunchStart;
 
 static const char *snp_fw_sev_policy_refused(SnpFw *fw, uint32_t policy)
 {
@@ -242,7 +242,7 @@ static const char *snp_fw_sev_policy_refused(SnpFw *fw, uint32_t policy)
 
 static SevStatus snp_fw_sev_launch_start(SnpFw *fw, void *buf)
 {
-    struct sev_launch_start *io = buf;
+    SevLaunchStart *io = buf;
     uint32_t policy = le32_to_cpu(io->policy);
     const char *why = snp_fw_sev_policy_refused(fw, policy);
     SevGuest *guest;
@@ -282,13 +282,13 @@ static SevStatus snp_fw_sev_launch_start(SnpFw *fw, void *buf)
     return SEV_SUCCESS;
 }
 
-struct sev_handle {
+typedef struct SevHandle {
     uint32_t handle;
-} QEMU_PACKED;
+} QEMU_PACKED SevHandle;
 
 static SevStatus snp_fw_sev_decommission(SnpFw *fw, void *buf)
 {
-    struct sev_handle *in = buf;
+    SevHandle *in = buf;
     SevStatus status;
     SevGuest *guest = snp_fw_sev_guest(fw, in->handle, &status);
 
@@ -305,14 +305,14 @@ static SevStatus snp_fw_sev_decommission(SnpFw *fw, void *buf)
     return SEV_SUCCESS;
 }
 
-struct sev_activate {
+typedef struct SevActivate {
     uint32_t handle;
     uint32_t asid;
-} QEMU_PACKED;
+} QEMU_PACKED SevActivate;
 
 static SevStatus snp_fw_sev_activate(SnpFw *fw, void *buf)
 {
-    struct sev_activate *in = buf;
+    SevActivate *in = buf;
     uint32_t asid = le32_to_cpu(in->asid);
     SevStatus status;
     SevGuest *guest = snp_fw_sev_guest(fw, in->handle, &status);
@@ -347,7 +347,7 @@ static SevStatus snp_fw_sev_activate(SnpFw *fw, void *buf)
  */
 static SevStatus snp_fw_sev_deactivate(SnpFw *fw, void *buf)
 {
-    struct sev_handle *in = buf;
+    SevHandle *in = buf;
     SevStatus status;
     SevGuest *guest = snp_fw_sev_guest(fw, in->handle, &status);
 
@@ -362,16 +362,16 @@ static SevStatus snp_fw_sev_deactivate(SnpFw *fw, void *buf)
     return SEV_SUCCESS;
 }
 
-struct sev_guest_status {
+typedef struct SevGuestStatus {
     uint32_t handle;
     uint32_t policy;
     uint32_t asid;
     uint8_t state;
-} QEMU_PACKED;
+} QEMU_PACKED SevGuestStatus;
 
 static SevStatus snp_fw_sev_guest_status(SnpFw *fw, void *buf)
 {
-    struct sev_guest_status *io = buf;
+    SevGuestStatus *io = buf;
     SevStatus status;
     SevGuest *guest = snp_fw_sev_guest(fw, io->handle, &status);
 
@@ -386,12 +386,12 @@ static SevStatus snp_fw_sev_guest_status(SnpFw *fw, void *buf)
 
 /* ---- guests: launch ---- */
 
-struct sev_launch_data {
+typedef struct SevLaunchData {
     uint32_t handle;
     uint32_t reserved;
     uint64_t paddr;
     uint32_t len;
-} QEMU_PACKED;
+} QEMU_PACKED SevLaunchData;
 
 /* Take [@spa, @spa + @len) into the launch digest and encrypt it, by page */
 static SevStatus snp_fw_sev_measure(SnpFw *fw, SevGuest *guest, uint64_t spa,
@@ -418,7 +418,7 @@ static SevStatus snp_fw_sev_measure(SnpFw *fw, SevGuest *guest, uint64_t spa,
 }
 
 static SevStatus snp_fw_sev_launch_update(SnpFw *fw,
-                                          struct sev_launch_data *in,
+                                          SevLaunchData *in,
                                           bool vmsa)
 {
     uint64_t spa = snp_fw_spa(le64_to_cpu(in->paddr));
@@ -459,13 +459,13 @@ static SevStatus snp_fw_sev_launch_update_vmsa(SnpFw *fw, void *buf)
     return snp_fw_sev_launch_update(fw, buf, true);
 }
 
-struct sev_measurement {
+typedef struct SevMeasurement {
     uint8_t measure[QCRYPTO_HASH_DIGEST_LEN_SHA256];
     uint8_t mnonce[16];
-} QEMU_PACKED;
+} QEMU_PACKED SevMeasurement;
 
 /* What the measurement is an HMAC of */
-struct sev_measured {
+typedef struct SevMeasured {
     uint8_t context;            /* 4: launch measurement */
     uint8_t api_major;
     uint8_t api_minor;
@@ -473,12 +473,12 @@ struct sev_measured {
     uint32_t policy;
     uint8_t digest[QCRYPTO_HASH_DIGEST_LEN_SHA256];
     uint8_t mnonce[16];
-} QEMU_PACKED;
+} QEMU_PACKED SevMeasured;
 
 static bool snp_fw_sev_make_measurement(SevGuest *guest,
-                                        struct sev_measurement *out)
+                                        SevMeasurement *out)
 {
-    struct sev_measured in = {
+    SevMeasured in = {
         .context = 4,
         .api_major = SEV_API_MAJOR,
         .api_minor = SEV_API_MINOR,
@@ -507,9 +507,9 @@ static bool snp_fw_sev_make_measurement(SevGuest *guest,
 
 static SevStatus snp_fw_sev_launch_measure(SnpFw *fw, void *buf)
 {
-    struct sev_launch_data *io = buf;
+    SevLaunchData *io = buf;
     uint64_t spa = snp_fw_spa(le64_to_cpu(io->paddr));
-    struct sev_measurement out;
+    SevMeasurement out;
     SevStatus status;
     SevGuest *guest = snp_fw_sev_guest_in_state(fw, io->handle,
                                                 SEV_GUEST_LUPDATE, &status);
@@ -536,7 +536,7 @@ static SevStatus snp_fw_sev_launch_measure(SnpFw *fw, void *buf)
 
 static SevStatus snp_fw_sev_launch_finish(SnpFw *fw, void *buf)
 {
-    struct sev_handle *in = buf;
+    SevHandle *in = buf;
     SevStatus status;
     SevGuest *guest = snp_fw_sev_guest_in_state(fw, in->handle,
                                                 SEV_GUEST_LSECRET, &status);
@@ -549,18 +549,18 @@ static SevStatus snp_fw_sev_launch_finish(SnpFw *fw, void *buf)
 
 /* ---- guests: debug ---- */
 
-struct sev_dbg {
+typedef struct SevDbg {
     uint32_t handle;
     uint32_t reserved;
     uint64_t src_paddr;
     uint64_t dst_paddr;
     uint32_t len;
-} QEMU_PACKED;
+} QEMU_PACKED SevDbg;
 
 /* From one key to another: ASIDs, 0 being the host's */
 static SevStatus snp_fw_sev_dbg(SnpFw *fw, void *buf, bool encrypt)
 {
-    struct sev_dbg *in = buf;
+    SevDbg *in = buf;
     uint64_t src = snp_fw_spa(le64_to_cpu(in->src_paddr));
     uint64_t dst = snp_fw_spa(le64_to_cpu(in->dst_paddr));
     uint32_t len = le32_to_cpu(in->len);
@@ -616,10 +616,10 @@ static SevStatus snp_fw_sev_dbg_encrypt(SnpFw *fw, void *buf)
 #define ANY     SNP_FW_ANY
 
 static const SnpFwCommand snp_fw_sev_commands[] = {
-    { 0x001, sizeof(struct sev_init), false, UNINIT, snp_fw_sev_init, "INIT" },
+    { 0x001, sizeof(SevInit), false, UNINIT, snp_fw_sev_init, "INIT" },
     { 0x002, 0, false, INIT | WORKING, snp_fw_sev_shutdown, "SHUTDOWN" },
     { 0x003, 0, false, UNINIT, snp_fw_sev_nothing_to_do, "PLATFORM_RESET" },
-    { 0x004, sizeof(struct sev_status), true, ANY, snp_fw_sev_platform_status,
+    { 0x004, sizeof(SevPlatformStatus), true, ANY, snp_fw_sev_platform_status,
       "PLATFORM_STATUS" },
     { 0x005, 0, false, INIT, snp_fw_sev_nothing_to_do, "PEK_GEN" },
     { 0x006, 0, true, INIT, NULL, "PEK_CSR" },
@@ -627,33 +627,33 @@ static const SnpFwCommand snp_fw_sev_commands[] = {
     { 0x008, 0, true, INIT | WORKING, NULL, "PDH_CERT_EXPORT" },
     { 0x009, 0, false, INIT | WORKING, snp_fw_sev_nothing_to_do, "PDH_GEN" },
     { 0x00a, 0, false, INIT | WORKING, snp_fw_sev_df_flush, "DF_FLUSH" },
-    { 0x00b, sizeof(struct sev_buffer), false, UNINIT, snp_fw_sev_download,
+    { 0x00b, sizeof(SevBuffer), false, UNINIT, snp_fw_sev_download,
       "DOWNLOAD_FIRMWARE" },
-    { 0x00c, sizeof(struct sev_buffer), true, ANY, snp_fw_sev_get_id,
+    { 0x00c, sizeof(SevBuffer), true, ANY, snp_fw_sev_get_id,
       "GET_ID" },
     { 0x00d, 0, false, UNINIT, NULL, "INIT_EX" },
 
-    { 0x020, sizeof(struct sev_handle), false, WORKING,
+    { 0x020, sizeof(SevHandle), false, WORKING,
       snp_fw_sev_decommission, "DECOMMISSION" },
-    { 0x021, sizeof(struct sev_activate), false, WORKING, snp_fw_sev_activate,
+    { 0x021, sizeof(SevActivate), false, WORKING, snp_fw_sev_activate,
       "ACTIVATE" },
-    { 0x022, sizeof(struct sev_handle), false, WORKING, snp_fw_sev_deactivate,
+    { 0x022, sizeof(SevHandle), false, WORKING, snp_fw_sev_deactivate,
       "DEACTIVATE" },
-    { 0x023, sizeof(struct sev_guest_status), true, WORKING,
+    { 0x023, sizeof(SevGuestStatus), true, WORKING,
       snp_fw_sev_guest_status, "GUEST_STATUS" },
     { 0x024, 0, false, WORKING, NULL, "COPY" },
     { 0x025, 0, false, WORKING, NULL, "ACTIVATE_EX" },
 
-    { 0x030, sizeof(struct sev_launch_start), true, INIT | WORKING,
+    { 0x030, sizeof(SevLaunchStart), true, INIT | WORKING,
       snp_fw_sev_launch_start, "LAUNCH_START" },
-    { 0x031, sizeof(struct sev_launch_data), false, WORKING,
+    { 0x031, sizeof(SevLaunchData), false, WORKING,
       snp_fw_sev_launch_update_data, "LAUNCH_UPDATE_DATA" },
-    { 0x032, sizeof(struct sev_launch_data), false, WORKING,
+    { 0x032, sizeof(SevLaunchData), false, WORKING,
       snp_fw_sev_launch_update_vmsa, "LAUNCH_UPDATE_VMSA" },
-    { 0x033, sizeof(struct sev_launch_data), true, WORKING,
+    { 0x033, sizeof(SevLaunchData), true, WORKING,
       snp_fw_sev_launch_measure, "LAUNCH_MEASURE" },
     { 0x034, 0, false, WORKING, NULL, "LAUNCH_UPDATE_SECRET" },
-    { 0x035, sizeof(struct sev_handle), false, WORKING,
+    { 0x035, sizeof(SevHandle), false, WORKING,
       snp_fw_sev_launch_finish, "LAUNCH_FINISH" },
     { 0x036, 0, true, WORKING, NULL, "ATTESTATION" },
 
@@ -667,9 +667,9 @@ static const SnpFwCommand snp_fw_sev_commands[] = {
     { 0x052, 0, false, WORKING, NULL, "RECEIVE_UPDATE_VMSA" },
     { 0x053, 0, false, WORKING, NULL, "RECEIVE_FINISH" },
 
-    { 0x060, sizeof(struct sev_dbg), false, WORKING, snp_fw_sev_dbg_decrypt,
+    { 0x060, sizeof(SevDbg), false, WORKING, snp_fw_sev_dbg_decrypt,
       "DBG_DECRYPT" },
-    { 0x061, sizeof(struct sev_dbg), false, WORKING, snp_fw_sev_dbg_encrypt,
+    { 0x061, sizeof(SevDbg), false, WORKING, snp_fw_sev_dbg_encrypt,
       "DBG_ENCRYPT" },
 };
 
